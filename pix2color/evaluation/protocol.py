@@ -1,0 +1,199 @@
+"""How photos become what is measured: squares, batches, the network's size and its colours.
+
+The network sees L with its shorter side at `decode.size`; its ab are enlarged bilinearly to the
+photo, joined with the photo's own L, and moved into sRGB (`metrics.show`). That is what inference
+does but for its edge-aware enlargement, whose gain is therefore not in these figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pix2color import color
+from pix2color.config import Decode
+from pix2color.data.photos import Pixels
+from pix2color.evaluation import metrics
+
+ProtocolName = Literal["center", "resize", "full"]
+_LONGEST = 6
+"""The network's picture is at most so many times as long as wide; strips are squeezed to that."""
+
+
+class Generator(Protocol):
+    """What evaluation needs of a generator (`pix2color.models.Generator` or a stand-in)."""
+
+    training: bool
+
+    def predict(self, lightness: Tensor, decode: Decode) -> Tensor:
+        """L B,1,H,W in 0..100 -> ab B,2,H,W."""
+        ...
+
+    def train(self, mode: bool = True) -> object:
+        """Switch to training or evaluation."""
+        ...
+
+
+def prepare(photo: Pixels, protocol: ProtocolName, *, crop: int | None) -> Pixels:
+    """The part of a photo that is measured.
+
+    Args:
+        photo: H,W,3 uint8.
+        protocol: center: the centre square, reduced to `crop` a side, never enlarged; resize: the
+            whole photo, stretched to crop x crop; full: the photo as it is.
+        crop: side in pixels; None keeps the photo's own.
+    """
+    if protocol == "center":
+        side = min(photo.shape[:2])
+        top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
+        photo = photo[top : top + side, left : left + side]
+        crop = min(crop or side, side)
+    if protocol == "full" or crop is None or photo.shape[:2] == (crop, crop):
+        return np.ascontiguousarray(photo)
+    return _resize_photo(photo, crop)
+
+
+def batches(photos: Sequence[Pixels], *, size: int) -> Iterator[list[int]]:
+    """Indices of photos of one shape, at most `size` together, so that they stack."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, photo in enumerate(photos):
+        groups.setdefault(photo.shape, []).append(index)
+    for members in groups.values():
+        for start in range(0, len(members), size):
+            yield members[start : start + size]
+
+
+def stack(
+    photos: Sequence[Pixels], indices: Sequence[int], device: torch.device | str = "cpu"
+) -> Tensor:
+    """Photos of one shape as rgb B,3,H,W float32 in 0..1."""
+    whole = torch.from_numpy(np.stack([photos[index] for index in indices])).to(device)
+    return whole.permute(0, 3, 1, 2).contiguous().float() / 255.0
+
+
+def resize(planes: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear, with antialiasing where it reduces: B,C,H,W -> B,C,height,width."""
+    if planes.shape[-2:] == (height, width):
+        return planes
+    return F.interpolate(planes, (height, width), mode="bilinear", antialias=True)
+
+
+def network_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width that the network sees: the shorter side at `size`, aspect kept."""
+    scale = size / min(height, width)
+    longest = _LONGEST * size
+    return min(round(height * scale), longest), min(round(width * scale), longest)
+
+
+def predict_ab(generator: Generator, lightness: Tensor, decode: Decode) -> Tensor:
+    """The generator's colours at the photo's size.
+
+    Args:
+        generator: in evaluation mode.
+        lightness: B,1,H,W in 0..100.
+        decode: temperature, vividness, saturation and the network's size.
+
+    Returns:
+        B,2,H,W float32 in Lab units, not yet moved into sRGB.
+    """
+    height, width = lightness.shape[-2:]
+    small = resize(lightness, *network_size(height, width, decode.size))
+    return resize(generator.predict(small, decode).float(), height, width)
+
+
+@torch.inference_mode()
+def validate(
+    generator: Generator,
+    photos: Sequence[Pixels],
+    decode: Decode,
+    *,
+    device: torch.device | str = "cpu",
+    batch: int = 32,
+    crop: int | None = None,
+    autocast: torch.dtype | None = None,
+) -> dict[str, float]:
+    """The figures a training run watches, on the centre squares of a few fixed photos.
+
+    Args:
+        generator: is switched to evaluation and back.
+        photos: H,W,3 uint8.
+        batch: photos that the network sees together.
+        crop: largest side of a square in pixels; None: the photos' own.
+        autocast: run the network in this precision (torch.bfloat16, torch.float16).
+
+    Returns:
+        auc, auc_rebalanced (percent), psnr (dB), their gains over the gray picture (auc_gain,
+        auc_rebalanced_gain, psnr_gain), colourfulness, colourfulness_truth and their
+        colourfulness_ratio, bins (that the rebalanced AuC averages) and score, which is
+        AuC + 0.25 rebalanced AuC - 0.1 |colourfulness - truth's|.
+    """
+    if not photos:
+        raise ValueError("no photos to validate on")
+    squares = [prepare(photo, "center", crop=crop) for photo in photos]
+    sums: dict[str, Tensor] = {}
+    was_training = generator.training
+    generator.train(False)
+    try:
+        for indices in batches(squares, size=batch):
+            for name, values in _validate_batch(
+                generator, stack(squares, indices, device), decode, autocast
+            ).items():
+                sums[name] = sums.get(name, 0) + values.double().sum(0).cpu()
+    finally:
+        generator.train(was_training)
+    return _validation_figures(sums, len(squares))
+
+
+def _validate_batch(
+    generator: Generator, rgb: Tensor, decode: Decode, autocast: torch.dtype | None
+) -> dict[str, Tensor]:
+    """Each figure of each photo, of the prediction and of gray (names ending in _gray)."""
+    lightness, true_ab = color.rgb_to_lab(rgb).split((1, 2), dim=1)
+    kind = rgb.device.type
+    with torch.autocast(kind, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
+        ab = predict_ab(generator, lightness, decode)
+    shown = metrics.show(lightness, ab)
+    gray = metrics.show(lightness, torch.zeros_like(true_ab))
+    bins = metrics.nearest_bin(true_ab)
+    figures = {
+        "colourfulness": metrics.colourfulness(shown[0]),
+        "colourfulness_truth": metrics.colourfulness(rgb),
+    }
+    for suffix, (its_rgb, its_ab) in (("", shown), ("_gray", gray)):
+        error = metrics.distance(its_ab, true_ab)
+        scores, counts = metrics.bin_scores(error, bins)
+        figures |= {
+            f"auc{suffix}": metrics.auc(error),
+            f"psnr{suffix}": metrics.psnr(its_rgb, rgb),
+            f"scores{suffix}": scores,
+            "counts": counts,
+        }
+    return figures
+
+
+def _validation_figures(sums: dict[str, Tensor], photos: int) -> dict[str, float]:
+    counts = sums.pop("counts")
+    values: dict[str, float] = {}
+    for suffix in ("", "_gray"):
+        auc, bins = metrics.auc_rebalanced(sums.pop(f"scores{suffix}"), counts)
+        values |= {f"auc_rebalanced{suffix}": float(auc), "bins": float(bins)}
+    values |= {name: float(total) / photos for name, total in sums.items()}
+    for name in ("auc", "auc_rebalanced", "psnr"):
+        values[f"{name}_gain"] = values[name] - values.pop(f"{name}_gray")
+    off = abs(values["colourfulness"] - values["colourfulness_truth"])
+    values["colourfulness_ratio"] = values["colourfulness"] / max(
+        values["colourfulness_truth"], 1e-9
+    )
+    values["score"] = values["auc"] + 0.25 * values["auc_rebalanced"] - 0.1 * off
+    return values
+
+
+def _resize_photo(photo: Pixels, side: int) -> Pixels:
+    planes = torch.from_numpy(np.ascontiguousarray(photo)).permute(2, 0, 1).unsqueeze(0)
+    small = F.interpolate(planes, (side, side), mode="bicubic", antialias=True)
+    return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
