@@ -1,0 +1,1 @@
+"""Photos: found, decoded, split, cropped, batched."""

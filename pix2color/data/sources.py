@@ -1,0 +1,232 @@
+"""Where photos come from: folders, .tar shards and single files, listed as items to read.
+
+Nothing is decoded here. A shard is indexed once; its members are then read by offset, each read
+with a handle of its own, so that threads read in parallel.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pix2color.errors import DataError
+
+# fmt: off
+PHOTO_SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff",
+    ".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".avif",
+))
+# fmt: on
+"""Endings (lower case) of the files taken for photos; everything else is passed over."""
+
+BUNDLED = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png")
+"""The colour photos that come with scikit-image: what empty roots stand for."""
+
+_NAME_IT = "name folders of photos, .tar shards or both with --data (data.root)"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file that should hold a photo, on its own or inside a shard.
+
+    `name` is unique in its list and readable: the root's own name, then the path below it
+    (`photos/cats/1.jpg`, `shard.tar/member.webp`). `size` is in bytes.
+    """
+
+    name: str
+    size: int
+    path: Path
+    offset: int = 0
+
+    def read(self) -> bytes:
+        """The file's bytes; safe to call from several threads. Raises OSError."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.size)
+        if len(data) != self.size:
+            raise OSError(f"{len(data)} of {self.size} bytes could be read")
+        return data
+
+
+def list_items(roots: Sequence[str]) -> list[Item]:
+    """Every photo below the roots, sorted by name.
+
+    Args:
+        roots: folders (searched through all levels; links are followed, loops are not), .tar
+            shards, photos, or patterns such as `photos/train-*.tar`. Shards inside folders are
+            read too. Empty: the photos bundled with scikit-image.
+
+    Raises:
+        DataError: a root that is missing or holds no photo, a folder that may not be read, a
+            shard that is broken or compressed. The message says what to do.
+    """
+    items, shards = list_files(roots)
+    for label, shard in shards:
+        items += _members(label, shard)
+    return sorted(items, key=lambda item: item.name)
+
+
+def list_files(roots: Sequence[str]) -> tuple[list[Item], list[tuple[str, Path]]]:
+    """The photo files and, unopened, the shards (label, path) below the roots; both sorted.
+
+    Arguments and errors as `list_items`, but for the shards' own.
+    """
+    if not roots:
+        return _bundled(), []
+    items: list[Item] = []
+    shards: list[tuple[str, Path]] = []
+    seen: set[tuple[int, int]] = set()
+    labels: set[str] = set()
+    for root in _expand(roots):
+        label = _unique(_own_name(root), labels)
+        found = len(items) + len(shards)
+        known = len(seen)
+        for name, path in _files(root, label, seen):
+            if path.suffix.lower() == ".tar":
+                shards.append((name, path))
+            else:
+                items.append(Item(name, path.stat().st_size, path))
+        # A root that was listed before, as part of another, adds nothing and is no mistake.
+        if found == len(items) + len(shards) and len(seen) > known:
+            raise DataError(f"no photos in {root} (looked for {_endings()} and .tar); {_NAME_IT}")
+    return sorted(items, key=lambda item: item.name), sorted(shards)
+
+
+def _bundled() -> list[Item]:
+    spec = importlib.util.find_spec("skimage")
+    folder = Path(spec.origin).parent / "data" if spec and spec.origin else Path("skimage")
+    paths = [folder / name for name in sorted(BUNDLED)]
+    items = [Item(f"skimage/{p.name}", p.stat().st_size, p) for p in paths if p.is_file()]
+    if not items:
+        raise DataError(f"no photos given, and scikit-image brings none along; {_NAME_IT}")
+    return items
+
+
+def _expand(roots: Sequence[str]) -> Iterator[Path]:
+    """The roots that exist, patterns replaced by what they match."""
+    for root in roots:
+        path = Path(root).expanduser()
+        matches = [path] if path.exists() else []
+        if not matches and any(sign in str(root) for sign in "*?["):
+            anchor = Path(path.anchor)
+            matches = sorted(anchor.glob(str(path.relative_to(anchor))))
+        if not matches:
+            raise DataError(f"no such file or folder: {root}; {_NAME_IT}")
+        yield from matches
+
+
+def _files(root: Path, label: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
+    """(name, path) of every photo and shard of a root that was not `seen` yet."""
+    if root.is_dir():
+        yield from _walk(root, label, seen)
+    elif root.suffix.lower() in PHOTO_SUFFIXES:
+        seen.add(_identity(root))
+        yield label, root
+    elif root.suffix.lower() == ".tar":
+        if _new(root, seen):
+            yield label, root
+    elif root.suffix.lower() in (".gz", ".tgz", ".xz", ".bz2", ".zst", ".zip"):
+        raise DataError(f"{root} is compressed; unpack it to a folder or a plain .tar")
+    else:
+        raise DataError(f"{root} is neither a photo ({_endings()}) nor a .tar; {_NAME_IT}")
+
+
+def _walk(folder: Path, name: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
+    if not _new(folder, seen):
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from None
+    for path in entries:
+        if _hidden(path.name):
+            continue
+        suffix = path.suffix.lower()
+        if path.is_dir():
+            yield from _walk(path, f"{name}/{path.name}", seen)
+        elif not path.is_file():
+            continue
+        elif suffix in PHOTO_SUFFIXES or (suffix == ".tar" and _new(path, seen)):
+            yield f"{name}/{path.name}", path
+
+
+def _members(label: str, shard: Path) -> Iterator[Item]:
+    """The photos of one shard; only headers are read."""
+    names: set[str] = set()
+    found = False
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            for member in tar:
+                if is_photo_member(member):
+                    found = True
+                    name = _unique(f"{label}/{plain_name(member.name)}", names)
+                    yield Item(name, member.size, shard, member.offset_data)
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        raise broken_shard(shard, error) from None
+    if not found:
+        raise DataError(f"no photos in {shard} (looked for {_endings()}); {_NAME_IT}")
+
+
+def broken_shard(shard: Path | str, error: Exception) -> DataError:
+    """The error for a shard that cannot be read to its end."""
+    return DataError(
+        f"{shard} is not a whole, uncompressed .tar ({error}); copy or pack it again, or leave it"
+        " out of --data (data.root)"
+    )
+
+
+def is_photo_member(member: tarfile.TarInfo) -> bool:
+    """Whether a tar's member is a plain file that is taken for a photo."""
+    if not member.isreg() or member.issparse():
+        return False
+    path = PurePosixPath(member.name)
+    return path.suffix.lower() in PHOTO_SUFFIXES and not any(map(_hidden, _parts(path)))
+
+
+def plain_name(member: str) -> str:
+    """A member's name without `./`, `../` or a leading `/`."""
+    return "/".join(_parts(PurePosixPath(member)))
+
+
+def _parts(path: PurePosixPath) -> list[str]:
+    return [part for part in path.parts if part not in ("/", "//", ".", "..")]
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _own_name(root: Path) -> str:
+    return root.name if root.name not in ("", "..") else root.resolve().name or "root"
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """The name, with #2, #3 ... behind it where it is taken; it is taken afterwards."""
+    unique, count = name, 1
+    while unique in taken:
+        count += 1
+        unique = f"{name}#{count}"
+    taken.add(unique)
+    return unique
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116 - follows links, as Path.stat does
+    return status.st_dev, status.st_ino
+
+
+def _new(path: Path, seen: set[tuple[int, int]]) -> bool:
+    """Whether a folder or shard is met for the first time; it is `seen` afterwards."""
+    identity = _identity(path)
+    if identity in seen:
+        return False
+    seen.add(identity)
+    return True
+
+
+def _endings() -> str:
+    return " ".join(sorted(PHOTO_SUFFIXES))
