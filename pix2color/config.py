@@ -1,0 +1,450 @@
+"""The configuration: a frozen typed tree, read from YAML, changed by dotted overrides.
+
+Defaults live here; a recipe in `configs/` holds only what differs. Order of precedence:
+defaults < `extends` < recipe < `--set a.b=value`. Units stand in the names or the docstrings.
+This module imports no torch, so that `--help` and errors about a config are instant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pix2color.errors import ConfigError
+
+# YAML 1.1 needs a dot in a float; people write 1e-4 (facts of PyYAML, pyyaml issue 173).
+_SCIENTIFIC = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-4 as a number and no/off/yes/on as words."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:bool"]
+    for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _SCIENTIFIC, list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def _paths(value: Any) -> Any:
+    """One path or several are the same thing to a user: always a tuple here."""
+    return (value,) if isinstance(value, str | Path) else value
+
+
+Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the tree: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Augment(Section):
+    """Changes of L alone that make scans of old photos familiar; 0 switches each off."""
+
+    probability: Fraction = 0.5
+    """Chance that a photo is changed at all."""
+    contrast: NotNegative = 0.15
+    """Standard deviation of the log of the contrast factor around mid gray."""
+    brightness: NotNegative = 3.0
+    """Standard deviation of a constant added to L, in L units."""
+    gamma: NotNegative = 0.15
+    """Standard deviation of the log of the gamma applied to L / 100."""
+    noise: NotNegative = 2.0
+    """Largest standard deviation of film grain, in L units."""
+    blur: NotNegative = 0.8
+    """Largest standard deviation of a Gaussian blur, in pixels of the crop."""
+
+
+class Split(Section):
+    """Shares of train, validation and test photos; decided by each photo's content hash."""
+
+    train: Fraction = 0.9
+    val: Fraction = 0.05
+    test: Fraction = 0.05
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError("train + val + test must be 1")
+        return self
+
+
+class Data(Section):
+    """Where photos come from and how crops are cut from them."""
+
+    root: Paths = ()
+    """Folders, .tar shards, or both; empty: the photos bundled with scikit-image."""
+    split: Split = Split()
+    limit: Count | None = None
+    """Use only this many photos (the first by content hash)."""
+    cache: Literal["ram", "none"] = "ram"
+    side: Annotated[int, Field(ge=8)] = 176
+    """Shorter side of a cached photo, in pixels; smaller photos are kept as they are."""
+    crop: Annotated[int, Field(ge=8)] = 128
+    """Side of a training crop, in pixels."""
+    scale: tuple[Positive, Positive] = (0.6, 1.0)
+    """A crop's side before resizing, as a share of the photo's shorter side: least, most."""
+    aspect: Annotated[float, Field(ge=1)] = 1.15
+    """Largest change of a crop's aspect ratio."""
+    flip: bool = True
+    gray_chroma: NotNegative = 5.0
+    """A photo whose 95th percentile of chroma lies below this (ab units) is left out as gray."""
+    max_broken: Fraction = 0.05
+    """Training stops when a larger share of the files cannot be decoded."""
+    augment: Augment = Augment()
+    shuffle_buffer: Count = 2000
+    """With `cache: none`: photos held for shuffling."""
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Threads (cache: ram) or processes (cache: none) that decode photos."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError("data.scale must be [least, most] with least <= most <= 1")
+        return self
+
+
+class Head(Section):
+    """What the network's last layer means."""
+
+    kind: Literal["classes", "regression"] = "classes"
+    activation: Literal["tanh", "linear"] = "tanh"
+    """Of a regression head."""
+    ab_scale: Positive = 110.0
+    """A regression head's ab at activation 1, in Lab units."""
+    neighbours: Literal[1, 5, 10] = 5
+    """Bins a pixel's colour is spread over (classes)."""
+    rebalance: Fraction | None = None
+    """lambda of the class weights, 0..1; null: no rebalancing in the loss (classes)."""
+
+
+class Model(Section):
+    """The generator; this section alone rebuilds it from a release file."""
+
+    encoder: str = "mobilenet_v2"
+    """resnet18 | resnet34 | resnet50 | vgg16 | vgg16_bn | mobilenet_v2 | mobilenet_v3_large |
+    efficientnet_b0 | convnext_tiny | timm/<name>"""
+    pretrained: str = "default"
+    """default (the packaged weights' own encoder) | imagenet | none | a weights file"""
+    frozen: Literal["none", "early", "all"] = "none"
+    """Which encoder levels stay as pretrained, batch statistics included; early: down to stride 4,
+    where features are general and most of the time goes."""
+    frozen_statistics: bool = False
+    """Keep the statistics of every batch norm, also of trained layers."""
+    widths: tuple[Count, ...] = (192, 160, 128, 128)
+    """Decoder channels at the encoder's deepest level, the next one, ...; the last repeats."""
+    depth: tuple[Count, ...] = (1, 1, 1, 2)
+    """3x3 convolutions at each of these levels; the last repeats."""
+    stride: Literal[2, 4, 8] = 4
+    """Pixels of L per pixel of predicted ab."""
+    dropout: Fraction = 0.0
+    """Share of the last decoder features dropped while training."""
+    attention: bool = False
+    """Self-attention over the decoder's features at stride 16."""
+    head: Head = Head()
+
+
+class Loss(Section):
+    """Weights of the named losses; 0 leaves a loss out.
+
+    ab losses are taken on ab / 110, so that their sizes are comparable with the class loss.
+    """
+
+    cross_entropy: NotNegative = 1.0
+    l1: NotNegative = 0.0
+    l2: NotNegative = 0.0
+    smooth_l1: NotNegative = 0.0
+    perceptual: NotNegative = 0.0
+    perceptual_network: str = "encoder"
+    """encoder (the generator's own, as pretrained) | vgg16 (torchvision's) | a weights file."""
+
+
+class Optim(Section):
+    """AdamW with a linear warm-up and a cosine to `final_rate` of the rate."""
+
+    encoder_rate: NotNegative = 3e-4
+    decoder_rate: Positive = 1e-3
+    discriminator_rate: Positive = 2e-4
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    gan_betas: tuple[Fraction, Fraction] = (0.5, 0.99)
+    weight_decay: NotNegative = 0.01
+    """Decoupled; not applied to biases and norms."""
+    warmup_samples: Annotated[int, Field(ge=0)] = 2000
+    schedule: Literal["cosine", "constant"] = "cosine"
+    final_rate: Fraction = 0.01
+    clip: Positive | None = 1.0
+    """Largest gradient norm."""
+    ema_samples: Annotated[int, Field(ge=0)] = 20_000
+    """Half-life of the averaged weights, in samples; 0: no averaging."""
+
+
+class Gan(Section):
+    """The adversarial phase. Off by default: pretraining has none."""
+
+    enabled: bool = False
+    mode: Literal["vanilla", "lsgan", "hinge"] = "hinge"
+    weight: NotNegative = 0.1
+    """Of the adversarial loss beside the losses of `loss`."""
+    layers: Annotated[int, Field(ge=1, le=6)] = 3
+    width: Count = 64
+    norm: Literal["batch", "instance", "spectral"] = "spectral"
+    critic_samples: Annotated[int, Field(ge=0)] = 4000
+    """Samples in which only the discriminator learns, first."""
+    temperature: Positive = 0.38
+    """Temperature at which a class head's colours are shown to the discriminator."""
+    vividness: NotNegative = 0.0
+    """Post-hoc logit adjustment (tau) of the colours shown to the discriminator."""
+
+
+class Budget(Section):
+    """How long to train: whichever of the two ends first; at least one is set."""
+
+    samples: Count | None = 120_000
+    minutes: Positive | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.samples is None and self.minutes is None:
+            raise ValueError("set budget.samples or budget.minutes")
+        return self
+
+
+class Train(Section):
+    """The loop. Intervals are in samples, so that batch size and process count may change."""
+
+    batch: Count = 32
+    """Photos a step and process."""
+    accumulation: Count = 1
+    """Batches whose gradients are summed for one step."""
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    compile: bool = False
+    seed: Annotated[int, Field(ge=0)] = 0
+    log_samples: Count = 1024
+    validate_samples: Count = 16_384
+    validate_photos: Count = 200
+    """The fixed photos of the validation figure."""
+    sample_photos: Annotated[int, Field(ge=0, le=16)] = 8
+    """Photos of the sample pictures."""
+    save_samples: Count = 16_384
+    save_minutes: Positive | None = 5.0
+    """Also save for resuming after so many minutes."""
+    figure: Literal["auc", "auc_rebalanced", "psnr", "score"] = "auc"
+    """The validation figure by which the best weights are kept. `score` is AuC + 0.25 rebalanced
+    AuC - 0.1 |colourfulness - truth's|."""
+    max_skipped: Count = 20
+    """Steps with a non-finite loss or gradient in a row after which training stops."""
+    trackers: tuple[str, ...] = ()
+    """accelerate's: tensorboard, wandb, mlflow, ..."""
+
+
+class Decode(Section):
+    """How raw outputs become colours; what a release file ships as its default."""
+
+    temperature: Positive = 1.0
+    vividness: NotNegative = 0.0
+    """tau: logits minus tau times the log prior (Menon et al. 2021)."""
+    saturation: NotNegative = 1.0
+    """Factor on ab."""
+    size: Annotated[int, Field(ge=32)] = 192
+    """Shorter side of the picture the network sees, in pixels."""
+
+
+class Config(Section):
+    """The whole tree."""
+
+    data: Data = Data()
+    model: Model = Model()
+    loss: Loss = Loss()
+    optim: Optim = Optim()
+    gan: Gan = Gan()
+    budget: Budget = Budget()
+    train: Train = Train()
+    decode: Decode = Decode()
+    init_from: str | None = None
+    """A release file whose generator training starts from, or `default`: the packaged one."""
+    output: str = "runs/unnamed"
+    """The run folder; `load` fills in runs/<recipe>."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        regression = self.model.head.kind == "regression"
+        ab_losses = self.loss.l1 + self.loss.l2 + self.loss.smooth_l1 + self.loss.perceptual
+        if regression and ab_losses == 0:
+            raise ValueError("a regression head needs one of loss.l1, l2, smooth_l1, perceptual")
+        if not regression and self.loss.cross_entropy + ab_losses == 0:
+            raise ValueError("a class head needs loss.cross_entropy")
+        if self.model.frozen != "none" and self.model.pretrained == "none" and not self.init_from:
+            raise ValueError("model.frozen with model.pretrained: none would train on noise")
+        return self
+
+    def dump(self) -> str:
+        """The tree as YAML text; `load` of it gives an equal tree."""
+        text: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100)
+        return text
+
+    def digest(self) -> str:
+        """12 hex digits over everything that changes results (not where they are written)."""
+        tree = self.model_dump(mode="json")
+        for section, key in (
+            ("data", "workers"),
+            ("train", "log_samples"),
+            ("train", "save_samples"),
+            ("train", "save_minutes"),
+            ("train", "sample_photos"),
+            ("train", "trackers"),
+        ):
+            del tree[section][key]
+        del tree["output"]
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def find(name: str | Path) -> Path:
+    """The file of a recipe: a path, or the name of a file in the package's `configs/`.
+
+    Raises ConfigError naming the nearest recipe when there is none.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    recipes = {p.name: p for folder in _recipe_folders() for p in sorted(folder.glob("*.yaml"))}
+    for candidate in (path.name, f"{path.name}.yaml"):
+        if path.parent in (Path(), Path("configs")) and candidate in recipes:
+            return recipes[candidate]
+    near = difflib.get_close_matches(path.name, recipes, 1, 0.4)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(recipes) or 'none'}"
+    raise ConfigError(f"no config {str(name)!r}: {hint}")
+
+
+def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a recipe and apply overrides of the form `a.b=value` (values are YAML).
+
+    Raises ConfigError for a missing file, broken YAML, an unknown key (naming the nearest known
+    one), a value of the wrong type, or a contradiction.
+    """
+    tree: dict[str, Any] = {}
+    if path is not None:
+        file = find(path)
+        tree = _read(file)
+        tree.setdefault("output", f"runs/{file.stem}")
+    for override in overrides:
+        _apply(tree, override)
+    return from_dict(tree, source=str(path) if path else "overrides")
+
+
+def from_dict(tree: Mapping[str, Any], *, source: str = "config") -> Config:
+    """A Config from nested plain values; raises ConfigError as `load` does."""
+    try:
+        return Config.model_validate(dict(tree))
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error)}") from None
+
+
+def _recipe_folders() -> Iterator[Path]:
+    here = Path(__file__).resolve().parent
+    for folder in (Path("configs"), here.parent / "configs", here / "_configs"):
+        if folder.is_dir():
+            yield folder
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The YAML of one recipe, merged over the one it `extends`."""
+    tree = _parse(file)
+    parent_name = tree.pop("extends", None)
+    if parent_name is None:
+        return tree
+    sibling = file.parent / str(parent_name)
+    parent = _parse(sibling if sibling.is_file() else find(str(parent_name)))
+    if "extends" in parent:
+        raise ConfigError(f"{file}: {parent_name} extends another recipe; one step only")
+    parent.pop("output", None)
+    return _merge(parent, tree)
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", "syntax error")
+        raise ConfigError(f"{file} is not YAML{where}: {problem}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{file}: expected keys and values, found a {type(tree).__name__}")
+    return tree
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, dict)
+        merged[key] = _merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError(f"--set {override!r}: write it as section.key=value")
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override!r}: the value is not YAML") from None
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {override!r}: {section} is a value, not a section")
+    tree[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for a person out of pydantic's list: the first problem, and how many more."""
+    problems = error.errors()
+    first = problems[0]
+    # Unions add their member's tag to the location; keep only names that are keys.
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _keys_beside(first["loc"])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0.0)
+        text = f"unknown key {where}; did you mean {near[0]}?" if near else f"unknown key {where}"
+    elif first["type"] == "value_error":
+        message = str(first["ctx"]["error"])
+        text = f"{where}: {message}" if where else message
+    else:
+        text = f"{where} = {first['input']!r}: {first['msg'].lower()}"
+    more = len(problems) - 1
+    return text + (f" (and {more} more)" if more else "")
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    """The keys known where an unknown one was found."""
+    section: type[BaseModel] = Config
+    for part in location[:-1]:
+        annotation = section.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        section = annotation
+    return list(section.model_fields)

@@ -1,0 +1,1 @@
+"""Losses on ab, on logits of the discriminator, and on features."""

@@ -1,0 +1,1 @@
+"""Networks: encoders, U-Net decoder, heads, the generator and the PatchGAN discriminator."""

@@ -1,0 +1,227 @@
+"""Encoders: torchvision's (and timm's) classifiers as lists of features at falling resolution.
+
+An encoder is described by `channels` and `reduction` alone; a decoder needs to know nothing else.
+It is given a gray photo as RGB, three equal channels in 0..1 (the sRGB gray that L stands for), and
+normalises it itself, so that it computes on the photo exactly what it computed in its pretraining.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torchvision.models as tv
+from torch import Tensor, nn
+
+from pix2color.errors import ConfigError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+EARLY_REDUCTION = 4
+"""`frozen: early` keeps the levels down to this reduction."""
+
+
+class Encoder(nn.Module):
+    """Levels of a classifier, each taking the previous one's output.
+
+    Args:
+        levels: modules in order.
+        channels: channels of each level's output.
+        reduction: pixels of the input per pixel of each level's output.
+        mean, std: of the RGB that the network was pretrained on; buffers that are not saved.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        levels: Sequence[nn.Module],
+        channels: Sequence[int],
+        reduction: Sequence[int],
+        *,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(levels)
+        self.channels = tuple(channels)
+        self.reduction = tuple(reduction)
+        self._frozen = 0
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def freeze(self, which: str) -> None:
+        """Keep `none`, `early` or `all` levels as they are: weights and batch statistics."""
+        limit = {"none": 0, "early": EARLY_REDUCTION, "all": max(self.reduction)}[which]
+        self._frozen = sum(r <= limit for r in self.reduction)
+        for level in self.levels[: self._frozen]:
+            level.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """As nn.Module's, but frozen levels stay in evaluation mode."""
+        super().train(mode)
+        for level in self.levels[: self._frozen]:
+            level.eval()
+        return self
+
+    def features(self, gray_rgb: Tensor) -> list[Tensor]:
+        """B,3,H,W in 0..1 -> a feature map a level: B,channels[i],H/reduction[i],W/reduction[i].
+
+        H and W are multiples of the largest reduction; other sizes are rounded as the network's
+        convolutions round them.
+        """
+        x = (gray_rgb - self.mean) / self.std
+        features = []
+        for number, level in enumerate(self.levels):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and number >= self._frozen):
+                x = level(x)
+            features.append(x)
+        return features
+
+    forward = features
+
+
+def _resnet(net: nn.Module) -> list[nn.Module]:
+    return [
+        nn.Sequential(net.conv1, net.bn1, net.relu),
+        nn.Sequential(net.maxpool, net.layer1),
+        net.layer2,
+        net.layer3,
+        net.layer4,
+    ]
+
+
+def _cut(*ends: int) -> Callable[[nn.Module], list[nn.Module]]:
+    """Levels are the runs of `net.features` that end before each of these indices."""
+
+    def split(net: nn.Module) -> list[nn.Module]:
+        starts = (0, *ends[:-1])
+        return [net.features[a:b] for a, b in zip(starts, ends, strict=True)]
+
+    return split
+
+
+_Builder = tuple[
+    Callable[..., nn.Module],
+    str,
+    Callable[[nn.Module], list[nn.Module]],
+    tuple[int, ...],
+    tuple[int, ...],
+]
+_HALVES = (2, 4, 8, 16, 32)
+_TORCHVISION: dict[str, _Builder] = {
+    # name: constructor, torchvision's weights, split, channels, reduction
+    "resnet18": (tv.resnet18, "IMAGENET1K_V1", _resnet, (64, 64, 128, 256, 512), _HALVES),
+    "resnet34": (tv.resnet34, "IMAGENET1K_V1", _resnet, (64, 64, 128, 256, 512), _HALVES),
+    "resnet50": (tv.resnet50, "IMAGENET1K_V2", _resnet, (64, 256, 512, 1024, 2048), _HALVES),
+    "vgg16": (
+        tv.vgg16, "IMAGENET1K_V1", _cut(4, 9, 16, 23, 30), (64, 128, 256, 512, 512),
+        (1, 2, 4, 8, 16),
+    ),
+    "vgg16_bn": (
+        tv.vgg16_bn, "IMAGENET1K_V1", _cut(6, 13, 23, 33, 43), (64, 128, 256, 512, 512),
+        (1, 2, 4, 8, 16),
+    ),
+    "mobilenet_v2": (
+        tv.mobilenet_v2, "IMAGENET1K_V1", _cut(2, 4, 7, 14, 18), (16, 24, 32, 96, 320), _HALVES,
+    ),
+    "mobilenet_v3_large": (
+        tv.mobilenet_v3_large, "IMAGENET1K_V1", _cut(2, 4, 7, 13, 16), (16, 24, 40, 112, 160),
+        _HALVES,
+    ),
+    "efficientnet_b0": (
+        tv.efficientnet_b0, "IMAGENET1K_V1", _cut(2, 3, 4, 6, 8), (16, 24, 40, 112, 320), _HALVES,
+    ),
+    "convnext_tiny": (
+        tv.convnext_tiny, "IMAGENET1K_V1", _cut(2, 4, 6, 8), (96, 192, 384, 768), (4, 8, 16, 32),
+    ),
+}  # fmt: skip
+NAMES = tuple(_TORCHVISION)
+
+
+def classifier(name: str) -> nn.Module:
+    """torchvision's whole network of this name, untrained; its keys are those of weights files."""
+    if name not in _TORCHVISION:
+        raise ConfigError(f"no classifier {name!r}: choose one of {', '.join(NAMES)}")
+    return _TORCHVISION[name][0](weights=None)
+
+
+def imagenet_weights(name: str) -> dict[str, Tensor]:
+    """torchvision's ImageNet weights of an encoder, downloaded at first use.
+
+    Raises whatever torch.hub raises where nothing can be downloaded.
+    """
+    enum = tv.get_model_weights(name)[_TORCHVISION[name][1]]
+    weights: dict[str, Tensor] = enum.get_state_dict(progress=False, check_hash=True)
+    return weights
+
+
+def build_encoder(name: str, *, state: dict[str, Tensor] | None = None) -> Encoder:
+    """An encoder by name.
+
+    Args:
+        name: one of NAMES, or `timm/<name>` where timm is installed (pretrained by timm when
+            `state` is an empty dict).
+        state: a classifier's weights with torchvision's keys, loaded strictly; None leaves the
+            encoder untrained.
+
+    Raises:
+        ConfigError: an unknown name, or timm is not installed.
+        RuntimeError: the weights are of another network (torch's message names the keys).
+    """
+    if name.startswith("timm/"):
+        return _build_timm(name.removeprefix("timm/"), pretrained=state is not None)
+    if name not in _TORCHVISION:
+        raise ConfigError(f"no encoder {name!r}: choose one of {', '.join(NAMES)} or timm/<name>")
+    net = classifier(name)
+    if state is not None:
+        net.load_state_dict({key: value.float() for key, value in state.items()})
+    _, _, split, channels, reduction = _TORCHVISION[name]
+    return Encoder(split(net), channels, reduction)
+
+
+class _TimmLevels(nn.Module):
+    """A timm feature network behind the levels' interface: all features in one call."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return list(self.net(x))
+
+
+class TimmEncoder(Encoder):
+    """timm's `features_only` networks; frozen wholly or not at all."""
+
+    def features(self, gray_rgb: Tensor) -> list[Tensor]:
+        """As Encoder's."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._frozen == 0):
+            features: list[Tensor] = self.levels[0]((gray_rgb - self.mean) / self.std)
+            return features
+
+    forward = features
+
+    def freeze(self, which: str) -> None:
+        """As Encoder's; `early` is not offered."""
+        if which == "early":
+            raise ConfigError("model.frozen: early is not offered for timm encoders; use all")
+        super().freeze(which)
+
+
+def _build_timm(name: str, *, pretrained: bool) -> Encoder:
+    try:
+        import timm
+    except ImportError:
+        raise ConfigError(
+            f'encoder timm/{name} needs timm: pip install "pix2color[timm]"'
+        ) from None
+    if name not in timm.list_models():
+        raise ConfigError(f"timm has no model {name!r}")
+    net = timm.create_model(name, features_only=True, pretrained=pretrained)
+    info, data = net.feature_info, net.default_cfg
+    return TimmEncoder(
+        [_TimmLevels(net)], info.channels(), info.reduction(), mean=data["mean"], std=data["std"]
+    )

@@ -1,0 +1,98 @@
+"""Heads: what the last feature map means, and how it becomes ab."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pix2color import ab_bins
+from pix2color.losses.ab import soft_cross_entropy
+
+
+class RegressionHead(nn.Module):
+    """Two channels that are ab: scale * tanh(x), or scale * x with `activation: linear`.
+
+    Args:
+        in_channels: of the decoder's output.
+        activation: tanh | linear. tanh bounds the colours; scale 110 is about sRGB's reach.
+        scale: ab at activation 1, in Lab units.
+    """
+
+    def __init__(self, in_channels: int, *, activation: str = "tanh", scale: float = 110.0) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(in_channels, 2, 1)
+        self.activation = activation
+        self.scale = scale
+        # Small first colours: training starts from the gray photo, not from noise.
+        nn.init.normal_(self.project.weight, std=1e-3)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B,C,h,w -> raw: B,2,h,w, before the activation."""
+        raw: Tensor = self.project(features)
+        return raw
+
+    def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
+        """raw -> ab: B,2,h,w in Lab units. A regression has no temperature or vividness."""
+        raw = raw.float()
+        return self.scale * (raw.tanh() if self.activation == "tanh" else raw)
+
+    def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
+        """A regression has no loss of its own: the ab losses of the recipe are taken on to_ab."""
+        return {}
+
+
+class ClassHead(nn.Module):
+    """313 classes a pixel: logits, decoded by the annealed mean.
+
+    Args:
+        in_channels: of the decoder's output.
+        prior: 313, of the training photos; a float32 buffer, saved with the weights.
+        neighbours: K of the soft encoding.
+        rebalance: lambda of the class weights, None for none.
+    """
+
+    log_prior: Tensor
+    class_weight: Tensor
+
+    def __init__(
+        self, in_channels: int, prior: Tensor, *, neighbours: int = 5, rebalance: float | None = None
+    ) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(in_channels, ab_bins.COUNT, 1)
+        self.neighbours = neighbours
+        self.rebalance = rebalance
+        self.register_buffer("log_prior", torch.zeros(ab_bins.COUNT))
+        self.register_buffer("class_weight", torch.ones(ab_bins.COUNT), persistent=False)
+        self.set_prior(prior)
+        nn.init.normal_(self.project.weight, std=1e-2)
+
+    def set_prior(self, prior: Tensor) -> None:
+        """Take another prior (313, sum 1); the logits' bias starts there, so that a fresh network
+        predicts it everywhere."""
+        log_prior = prior.double().log().float()
+        self.log_prior.copy_(log_prior)
+        if self.rebalance is not None:
+            weight = ab_bins.rebalancing_weights(prior.double(), mix=self.rebalance)
+            self.class_weight.copy_(weight.float())
+        with torch.no_grad():
+            self.project.bias.copy_(log_prior.clamp_min(-12.0))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B,C,h,w -> raw: B,313,h,w logits."""
+        raw: Tensor = self.project(features)
+        return raw
+
+    def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
+        """raw -> ab: B,2,h,w: logits less vividness * log prior, then the annealed mean."""
+        logits = ab_bins.adjust_logits(raw.float(), self.log_prior, vividness)
+        return ab_bins.annealed_mean(logits, temperature=temperature)
+
+    def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy against soft-encoded ab (B,2,h,w), weighted by each pixel's own class."""
+        code = ab_bins.soft_encode(ab, neighbours=self.neighbours)
+        weight = self.class_weight if self.rebalance is not None else None
+        return {"cross_entropy": soft_cross_entropy(raw, code, class_weight=weight)}
+
+
+Head = RegressionHead | ClassHead

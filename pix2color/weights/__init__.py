@@ -1,0 +1,95 @@
+"""Weights by name: release files -> generators that are ready to colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from pix2color import release_file
+from pix2color._version import __version__
+from pix2color.config import Config, Decode, Model
+from pix2color.errors import WeightsError
+from pix2color.models.generator import Generator
+from pix2color.recipe import build_generator
+from pix2color.release_file import DEFAULT_FILE
+
+NOTICE = (
+    "Code: Apache-2.0. Weights: trained on research photos (see data); the encoder grew from an "
+    "ImageNet mobilenet_v2. Colours are guesses, not facts."
+)
+
+
+@dataclass(frozen=True)
+class Released:
+    """A generator and what its file says of it."""
+
+    generator: Generator
+    """In evaluation mode, float32, channels last."""
+    decode: Decode
+    """The setting it ships with."""
+    meta: dict[str, Any]
+    digest: str
+    """12 hex digits of the file."""
+    name: str
+
+
+def load(name_or_path: str | Path | None = None, *, device: str | torch.device = "cpu") -> Released:
+    """Rebuild a network from a release file.
+
+    Args:
+        name_or_path: a file; None or `default`: the packaged weights.
+        device: where the network goes.
+
+    Raises:
+        WeightsError: no such file, a pickle, not a release file, or weights of another network.
+    """
+    packaged = name_or_path is None or str(name_or_path) == "default"
+    path = DEFAULT_FILE if packaged else Path(str(name_or_path))
+    file = release_file.read(path)
+    try:
+        model = Model.model_validate(file.meta["model"])
+        decode = Decode.model_validate(file.meta["decode"])
+    except (KeyError, ValidationError) as error:
+        raise WeightsError(
+            f"{path} was written by another version of pix2color "
+            f"({file.meta.get('version', 'unknown')}; this is {__version__}): {error!s:.80}"
+        ) from None
+    generator = build_generator(model, pretrained=False)
+    release_file.load_strictly(generator, file.tensors, what=str(path))
+    generator.eval().requires_grad_(False)
+    generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    name = "default" if packaged else path.name
+    return Released(generator, decode, file.meta, file.digest, name)
+
+
+def save(
+    path: str | Path,
+    generator: torch.nn.Module,
+    *,
+    config: Config,
+    data: Mapping[str, Any] | None = None,
+    figures: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a generator as a release file.
+
+    Args:
+        generator: unwrapped, with the averaged weights.
+        config: of its training; the model and decode sections are stored.
+        data: what it was trained on, with counts.
+        figures: measured figures, with their protocol.
+    """
+    meta = {
+        "model": config.model.model_dump(mode="json"),
+        "decode": config.decode.model_dump(mode="json"),
+        "data": dict(data or {}),
+        "figures": dict(figures or {}),
+        "notice": NOTICE,
+        "version": __version__,
+        "config_digest": config.digest(),
+    }
+    release_file.write(path, generator.state_dict(), meta)
