@@ -12,21 +12,18 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from multiprocessing.pool import ThreadPool
-from typing import Literal
+from typing import Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from PIL import Image, ImageCms
+from PIL import Image
 
-from pix2color import color, config
+from pix2color import config
+from pix2color.data.pixels import Pixels, decode, is_gray
 from pix2color.data.sources import Item, list_items
 from pix2color.errors import DataError, PhotoError
 
 Part = Literal["train", "val", "test"]
-Pixels = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], object]
 Announce = Callable[[str], object]
 
@@ -34,19 +31,11 @@ ALL_PARTS: tuple[Part, ...] = ("train", "val", "test")
 TINY = 20
 """Fewer files than this are not split: all photos serve in every part, and that is announced."""
 
+PILLOW = r"PIL(\.|$)"
+"""The modules whose warnings are switched off: what matters of a file is counted and named."""
+
 _NAMED = 10  # broken files named in an error
 _SAMPLE = 32  # photos whose headers are read for the estimate of RAM
-_GRAY_SIDE = 48  # pixels of the version on which chroma is measured; averages noise and grain away
-_ORIENTATION = 0x0112
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True)
@@ -92,6 +81,25 @@ class PhotoSet:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What is done with each file; `chroma` as in `is_gray`, 0 leaves no photo out."""
+
+    parts: frozenset[Part]
+    split: config.Split
+    side: int
+    chroma: float
+
+
+class Readable(Protocol):
+    """A named file: an `Item`, or bytes that are in RAM already."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self) -> bytes: ...
+
+
+@dataclass(frozen=True)
 class Loaded:
     """One file's fate: `pixels`, or why there are none (`broken`, `gray`, neither: other part)."""
 
@@ -113,47 +121,6 @@ def part_of(content_hash: str, split: config.Split) -> Part:
     if position < split.train:
         return "train"
     return "val" if position < split.train + split.val or split.test == 0 else "test"
-
-
-def decode(data: bytes, side: int | None = None) -> Pixels:
-    """A photo file's first picture as sRGB.
-
-    EXIF orientation is applied, an ICC profile is converted to sRGB, any mode becomes RGB
-    (transparency over white; more than 8 bits a channel become 8).
-
-    Args:
-        data: the file's bytes, in any format Pillow reads.
-        side: largest shorter side in pixels; a larger photo is reduced, none is enlarged.
-
-    Returns:
-        uint8 H,W,3, contiguous and writable.
-
-    Raises:
-        PhotoError: not a photo, truncated or otherwise broken, or of far too many pixels. The
-            message is the reason alone, without a name.
-    """
-    if not data:
-        raise PhotoError("the file is empty")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return _to_srgb(image, side)
-    except MemoryError:
-        raise
-    except Image.UnidentifiedImageError:
-        raise PhotoError("not a photo in a known format") from None
-    except Exception as error:  # Pillow's readers raise anything at foreign bytes
-        raise PhotoError(f"{error or type(error).__name__}") from None
-
-
-def is_gray(photo: Pixels, chroma: float) -> bool:
-    """Whether the 95th percentile of a photo's chroma lies below `chroma` (Lab units).
-
-    Measured on a reduced version, so that coloured noise and grain do not count as colour.
-    """
-    factor = max(1, min(photo.shape[:2]) // _GRAY_SIDE)
-    small = np.array(Image.fromarray(photo).reduce(factor))
-    lab = color.rgb_to_lab(torch.from_numpy(small).permute(2, 0, 1))
-    return bool(np.percentile(lab[1:].norm(dim=0).numpy(), 95) < chroma)
 
 
 def load_photos(
@@ -223,29 +190,22 @@ def load_photos(
     )
 
 
-def examine(
-    name: str,
-    content: bytes,
-    *,
-    parts: Sequence[Part],
-    split: config.Split,
-    side: int,
-    chroma: float,
-) -> Loaded:
-    """Decode and check one file's bytes, if they belong to one of the parts.
-
-    `chroma` as in `is_gray`; 0 leaves no photo out.
-    """
-    digest = content_hash(content)
-    if content and part_of(digest, split) not in parts:
-        return Loaded(name, digest)
+def examine(file: Readable, rules: Rules) -> Loaded:
+    """Read one file and, if it belongs to one of the parts, decode and check it."""
     try:
-        pixels = decode(content, side)
+        content = file.read()
+    except OSError as error:
+        return Loaded(file.name, broken=f"cannot be read: {error.strerror or error}")
+    digest = content_hash(content)
+    if content and part_of(digest, rules.split) not in rules.parts:
+        return Loaded(file.name, digest)
+    try:
+        pixels = decode(content, rules.side)
     except PhotoError as error:
-        return Loaded(name, digest, broken=str(error))
-    if chroma > 0 and is_gray(pixels, chroma):
-        return Loaded(name, digest, gray=True)
-    return Loaded(name, digest, pixels)
+        return Loaded(file.name, digest, broken=str(error))
+    if rules.chroma > 0 and is_gray(pixels, rules.chroma):
+        return Loaded(file.name, digest, gray=True)
+    return Loaded(file.name, digest, pixels)
 
 
 def check_broken(broken: Sequence[tuple[str, str]], tried: int, most: float) -> None:
@@ -256,73 +216,6 @@ def check_broken(broken: Sequence[tuple[str, str]], tried: int, most: float) -> 
         f"{len(broken)} of {tried} files cannot be decoded, more than data.max_broken"
         f" ({most:.3g}): {_list(broken)}; mend or remove them, or raise data.max_broken"
     )
-
-
-def _to_srgb(image: Image.Image, side: int | None) -> Pixels:
-    if side is not None:
-        # JPEG readers reduce by 2, 4 or 8 while decoding; the exact reduction follows.
-        factor = 2 * side / min(image.size)
-        if factor < 1:
-            image.draft(None, (int(image.width * factor) + 1, int(image.height * factor) + 1))
-    image.load()
-    turn = _orientation(image)
-    profile = image.info.get("icc_profile")
-    plain = _plain(image)
-    if side is not None and min(plain.size) > side:
-        scale = side / min(plain.size)
-        size = (max(side, round(plain.width * scale)), max(side, round(plain.height * scale)))
-        plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    transform = _transform(profile, plain.mode) if isinstance(profile, bytes) else None
-    if transform is not None:
-        plain = ImageCms.applyTransform(plain, transform) or plain
-    plain = plain.convert("RGB")
-    if turn in _TRANSPOSE:
-        plain = plain.transpose(_TRANSPOSE[turn])
-    return np.array(plain)
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1..8; 1 where there is none or EXIF is broken."""
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # broken EXIF raises anything, and spoils nothing else
-        return 1
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """The picture in a mode that can be resized and colour-managed: L, RGB, CMYK or LAB."""
-    if image.mode in ("L", "RGB", "CMYK"):
-        if "transparency" not in image.info:
-            return image
-    elif image.mode.startswith("I") or image.mode == "F":
-        return _from_deep(image)
-    elif image.mode == "1":
-        return image.convert("L")
-    elif image.mode in ("YCbCr", "LAB", "HSV", "RGBX"):
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    flat = Image.new("RGB", rgba.size, "white")
-    flat.paste(rgba, mask=rgba.getchannel("A"))
-    return flat
-
-
-def _from_deep(image: Image.Image) -> Image.Image:
-    """16-bit (0..65535) or float (0..1) gray -> 8-bit; Pillow's own conversion would clip."""
-    values = np.asarray(image, dtype=np.float64)
-    full = 1.0 if image.mode == "F" else 65535.0 if values.max(initial=0) > 255 else 255.0
-    return Image.fromarray((np.nan_to_num(values / full).clip(0, 1) * 255).round().astype(np.uint8))
-
-
-@lru_cache(maxsize=32)
-def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """To sRGB; None where the profile is sRGB, or no profile of this mode: it is ignored then."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "srgb" in (source.profile.profile_description or "").lower():
-            return None
-        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return None
 
 
 class _Tally:
@@ -362,12 +255,11 @@ def _load(
 ) -> tuple[list[tuple[Loaded, Pixels]], Counts]:
     """The usable photos of the parts, sorted by content hash, and what became of the others."""
     chroma = 0.0 if keep_gray else data.gray_chroma
-    job = partial(_read, parts=tuple(parts), split=data.split, side=data.side, chroma=chroma)
+    job = partial(examine, rules=Rules(frozenset(parts), data.split, data.side, chroma))
     tally = _Tally()
     # One filter for all threads: filters are the process's, and would race inside them.
     with warnings.catch_warnings(), ThreadPool(max(1, data.workers)) as pool:
-        warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module=PILLOW)
         order = items if data.limit is None else _by_content(pool, data, items, parts)
         most = len(order) if data.limit is None else data.limit
         total = min(most, len(order))
@@ -383,17 +275,6 @@ def _load(
     check_broken(tally.broken, tally.tried(), data.max_broken)
     usable = [tally.usable[digest] for digest in sorted(tally.usable)]
     return usable, tally.counts(len(items), len(usable))
-
-
-def _read(
-    item: Item, *, parts: Sequence[Part], split: config.Split, side: int, chroma: float
-) -> Loaded:
-    """One file: read, and if it belongs to the parts, decoded and checked."""
-    try:
-        content = item.read()
-    except OSError as error:
-        return Loaded(item.name, broken=f"cannot be read: {error.strerror or error}")
-    return examine(item.name, content, parts=parts, split=split, side=side, chroma=chroma)
 
 
 def _by_content(

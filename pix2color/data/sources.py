@@ -161,7 +161,7 @@ def _members(label: str, shard: Path) -> Iterator[Item]:
     try:
         with tarfile.open(shard, "r:") as tar:
             for member in tar:
-                if is_photo_member(member):
+                if member.isreg() and not member.issparse() and is_photo_name(member.name):
                     found = True
                     name = _unique(f"{label}/{plain_name(member.name)}", names)
                     yield Item(name, member.size, shard, member.offset_data)
@@ -179,11 +179,9 @@ def broken_shard(shard: Path | str, error: Exception) -> DataError:
     )
 
 
-def is_photo_member(member: tarfile.TarInfo) -> bool:
-    """Whether a tar's member is a plain file that is taken for a photo."""
-    if not member.isreg() or member.issparse():
-        return False
-    path = PurePosixPath(member.name)
+def is_photo_name(name: str) -> bool:
+    """Whether a tar's member is taken for a photo by its name; hidden ones are not."""
+    path = PurePosixPath(name)
     return path.suffix.lower() in PHOTO_SUFFIXES and not any(map(_hidden, _parts(path)))
 
 
