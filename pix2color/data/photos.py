@@ -151,43 +151,34 @@ def load_photos(
     """
     say = announce or (lambda line: None)
     items = list_items(data.root)
-    wanted = tuple(parts)
-    toy = not data.root
-    if toy:
+    if not data.root:
         say(
             f"no photos named: using the {len(items)} that come with scikit-image, a toy amount;"
             " name your own folders or .tar shards with --data (data.root)"
         )
-    shared = len(items) < TINY and set(wanted) != set(ALL_PARTS)
+    wanted = frozenset(parts)
+    shared = len(items) < TINY and wanted != frozenset(ALL_PARTS)
     if shared:
         say(
             f"{len(items)} photos are too few to split: all of them serve for training,"
             " validation and test, so their figures say nothing about other photos"
         )
-        wanted = ALL_PARTS
-    say(_estimate(data, items, wanted))
-    loaded, counts = _load(data, items, wanted, progress, keep_gray)
-    if not loaded and set(wanted) != set(ALL_PARTS):
-        say(
-            f"no photo falls into {' or '.join(wanted)} (data.split): all photos serve there, those"
-            " of the other parts included"
-        )
-        shared = True
-        loaded, counts = _load(data, items, ALL_PARTS, progress, keep_gray)
+        wanted = frozenset(ALL_PARTS)
+    # One filter around all threads: filters are the process's, and would race inside them.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=PILLOW)
+        say(_estimate(data, items, wanted))
+        loaded, counts = _load(data, items, wanted, progress, keep_gray)
+        if not loaded and counts.elsewhere:
+            say(
+                f"no photo falls into {' or '.join(parts)} (data.split): all photos serve there,"
+                " those of the other parts included"
+            )
+            shared = True
+            loaded, counts = _load(data, items, frozenset(ALL_PARTS), progress, keep_gray)
     if not loaded:
         raise DataError(_nothing(counts))
-    photos = [pixels for _, pixels in loaded]
-    digests = [one.digest for one, _ in loaded]
-    return PhotoSet(
-        photos=photos,
-        names=[one.name for one, _ in loaded],
-        digests=digests,
-        counts=counts,
-        digest=hashlib.sha256("\n".join(digests).encode()).hexdigest(),
-        nbytes=sum(photo.nbytes for photo in photos),
-        toy=toy,
-        shared=shared,
-    )
+    return _photo_set(loaded, counts, toy=not data.root, shared=shared)
 
 
 def examine(file: Readable, rules: Rules) -> Loaded:
@@ -249,17 +240,15 @@ class _Tally:
 def _load(
     data: config.Data,
     items: Sequence[Item],
-    parts: Sequence[Part],
+    parts: frozenset[Part],
     progress: Progress | None,
     keep_gray: bool,
 ) -> tuple[list[tuple[Loaded, Pixels]], Counts]:
     """The usable photos of the parts, sorted by content hash, and what became of the others."""
     chroma = 0.0 if keep_gray else data.gray_chroma
-    job = partial(examine, rules=Rules(frozenset(parts), data.split, data.side, chroma))
+    job = partial(examine, rules=Rules(parts, data.split, data.side, chroma))
     tally = _Tally()
-    # One filter for all threads: filters are the process's, and would race inside them.
-    with warnings.catch_warnings(), ThreadPool(max(1, data.workers)) as pool:
-        warnings.filterwarnings("ignore", module=PILLOW)
+    with ThreadPool(max(1, data.workers)) as pool:
         order = items if data.limit is None else _by_content(pool, data, items, parts)
         most = len(order) if data.limit is None else data.limit
         total = min(most, len(order))
@@ -277,8 +266,25 @@ def _load(
     return usable, tally.counts(len(items), len(usable))
 
 
+def _photo_set(
+    loaded: Sequence[tuple[Loaded, Pixels]], counts: Counts, *, toy: bool, shared: bool
+) -> PhotoSet:
+    photos = [pixels for _, pixels in loaded]
+    digests = [one.digest for one, _ in loaded]
+    return PhotoSet(
+        photos=photos,
+        names=[one.name for one, _ in loaded],
+        digests=digests,
+        counts=counts,
+        digest=content_hash("\n".join(digests).encode()),
+        nbytes=sum(photo.nbytes for photo in photos),
+        toy=toy,
+        shared=shared,
+    )
+
+
 def _by_content(
-    pool: ThreadPool, data: config.Data, items: Sequence[Item], parts: Sequence[Part]
+    pool: ThreadPool, data: config.Data, items: Sequence[Item], parts: frozenset[Part]
 ) -> Sequence[Item]:
     """The parts' items in the order of their content hashes; unreadable ones first."""
 
@@ -292,7 +298,7 @@ def _by_content(
     return [items[at] for d, at in hashed if not d or part_of(d, data.split) in parts]
 
 
-def _estimate(data: config.Data, items: Sequence[Item], parts: Sequence[Part]) -> str:
+def _estimate(data: config.Data, items: Sequence[Item], parts: frozenset[Part]) -> str:
     """The line that says how much RAM the photos need, from the headers of some."""
     sizes: list[int] = []
     for item in items[:: max(1, len(items) // _SAMPLE)][:_SAMPLE]:
@@ -303,7 +309,7 @@ def _estimate(data: config.Data, items: Sequence[Item], parts: Sequence[Part]) -
             continue
         scale = min(1.0, data.side / short)
         sizes.append(round(short * scale) * round(long * scale) * 3)
-    share = sum(getattr(data.split, part) for part in set(parts))
+    share = sum(getattr(data.split, part) for part in parts)
     number = round(len(items) * min(1.0, share))
     number = number if data.limit is None else min(number, data.limit)
     need = number * sum(sizes) / max(1, len(sizes))

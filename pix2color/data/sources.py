@@ -165,10 +165,24 @@ def _members(label: str, shard: Path) -> Iterator[Item]:
                     found = True
                     name = _unique(f"{label}/{plain_name(member.name)}", names)
                     yield Item(name, member.size, shard, member.offset_data)
+            end = tar.offset
+        check_end(shard, end)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise broken_shard(shard, error) from None
     if not found:
         raise DataError(f"no photos in {shard} (looked for {_endings()}); {_NAME_IT}")
+
+
+def check_end(shard: Path, end: int) -> None:
+    """Raise ValueError unless the shard is over at byte `end`: from there on zeros, 1024 at least.
+
+    tarfile takes a damaged header for the end, and would lose the photos behind it in silence.
+    """
+    with shard.open("rb") as file:
+        file.seek(end)
+        rest = file.read(1 << 20)
+    if len(rest) < 2 * tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        raise ValueError("cut off or damaged")
 
 
 def broken_shard(shard: Path | str, error: Exception) -> DataError:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from tarfile import TarError
+from tarfile import BLOCKSIZE, TarError
 from types import ModuleType
 
 from pix2color import config
@@ -29,7 +29,14 @@ from pix2color.data.photos import (
     examine,
 )
 from pix2color.data.pixels import Pixels
-from pix2color.data.sources import Item, broken_shard, is_photo_name, list_files, plain_name
+from pix2color.data.sources import (
+    Item,
+    broken_shard,
+    check_end,
+    is_photo_name,
+    list_files,
+    plain_name,
+)
 from pix2color.errors import DataError
 
 _CHECK_AFTER = 200  # files after which the share of broken ones is judged for the first time
@@ -182,6 +189,8 @@ def _members(shard: _Shard, webdataset: ModuleType) -> Iterator[_Member]:
             )
             for member in islice(members, shard.first, None, shard.step):
                 yield _Member(f"{shard.label}/{plain_name(member['fname'])}", member["data"])
+            size = shard.path.stat().st_size
+            check_end(shard.path, max(0, min(stream.tell(), size - 2 * BLOCKSIZE)))
     except (TarError, OSError, EOFError, ValueError) as error:
         raise broken_shard(shard.path, error) from None
 
