@@ -59,6 +59,8 @@ def build(config: Config, *, prior: Prior | None = None) -> Parts:
     generator = build_generator(config.model, pretrained=config.init_from is None, prior=prior)
     if config.init_from is not None:
         start_from(generator, config)
+        if prior is not None and isinstance(generator.head, ClassHead):
+            generator.head.set_prior(prior.probability)
     generator.encoder.freeze(config.model.frozen)
     generator.frozen_statistics = config.model.frozen_statistics
     loss = config.loss

@@ -65,18 +65,18 @@ class ClassHead(nn.Module):
         self.register_buffer("log_prior", torch.zeros(ab_bins.COUNT))
         self.register_buffer("class_weight", torch.ones(ab_bins.COUNT), persistent=False)
         self.set_prior(prior)
+        # A fresh network predicts the prior everywhere.
         nn.init.normal_(self.project.weight, std=1e-2)
+        assert self.project.bias is not None
+        with torch.no_grad():
+            self.project.bias.copy_(self.log_prior.clamp_min(-12.0))
 
     def set_prior(self, prior: Tensor) -> None:
-        """Take another prior (313, sum 1); the logits' bias starts there, so that a fresh network
-        predicts it everywhere."""
-        log_prior = prior.double().log().float()
-        self.log_prior.copy_(log_prior)
+        """Take another prior (313, sum 1) for the class weights and the vividness."""
+        self.log_prior.copy_(prior.double().log().float())
         if self.rebalance is not None:
             weight = ab_bins.rebalancing_weights(prior.double(), mix=self.rebalance)
             self.class_weight.copy_(weight.float())
-        with torch.no_grad():
-            self.project.bias.copy_(log_prior.clamp_min(-12.0))
 
     def forward(self, features: Tensor) -> Tensor:
         """B,C,h,w -> raw: B,313,h,w logits."""

@@ -1,0 +1,69 @@
+"""The look of old photos, put onto L alone: contrast, brightness, gamma, blur and film grain.
+
+The true colours stay, so that the network learns to see through the age of a scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pix2color.config import Augment
+
+_BLUR_REACH = 3  # pixels on each side of the blur's kernel
+
+
+def age(lightness: Tensor, augment: Augment, seeds: Sequence[int]) -> Tensor:
+    """Change some of the photos of a batch; each from its own seed.
+
+    Args:
+        lightness: B,1,H,W in 0..100.
+        augment: how much, and how often.
+        seeds: one a photo.
+
+    Returns:
+        A new tensor of the same shape, in 0..100.
+    """
+    draws = [np.random.Generator(np.random.Philox(key=[seed, 1])) for seed in seeds]
+    rows = np.array([_draw(draw, augment) for draw in draws], dtype=np.float32)
+    chosen, contrast, brightness, gamma, noise, blur = (
+        torch.from_numpy(rows[:, i]).to(lightness.device).view(-1, 1, 1, 1) for i in range(6)
+    )
+    aged = 100.0 * (lightness / 100.0).clamp(1e-4, 1.0) ** gamma
+    aged = 50.0 + (aged - 50.0) * contrast + brightness
+    aged = _blur(aged, blur)
+    grain = torch.stack([_grain(seed, lightness) for seed in seeds])
+    aged = (aged + noise * grain).clamp(0.0, 100.0)
+    return torch.where(chosen > 0, aged, lightness)
+
+
+def _draw(draw: np.random.Generator, augment: Augment) -> tuple[float, ...]:
+    return (
+        float(draw.random() < augment.probability),
+        float(np.exp(draw.normal(0, augment.contrast))),
+        draw.normal(0, augment.brightness),
+        float(np.exp(draw.normal(0, augment.gamma))),
+        # Squared, so that most photos get little of these and few get much.
+        augment.noise * draw.random() ** 2,
+        augment.blur * draw.random() ** 2,
+    )
+
+
+def _grain(seed: int, like: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(like.shape[1:], generator=generator).to(like.device)
+
+
+def _blur(lightness: Tensor, sigma: Tensor) -> Tensor:
+    """A separable Gaussian blur with one sigma (pixels) a photo: B,1,H,W and B,1,1,1."""
+    offset = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1, device=lightness.device).float()
+    kernel = torch.exp(-0.5 * (offset / sigma.view(-1, 1).clamp_min(1e-2)) ** 2)
+    kernel = kernel / kernel.sum(1, keepdim=True)  # B,7
+    b = lightness.shape[0]
+    padded = F.pad(lightness, [_BLUR_REACH] * 4, mode="replicate").transpose(0, 1)  # 1,B,H,W
+    across = F.conv2d(padded, kernel.view(b, 1, 1, -1), groups=b)
+    return F.conv2d(across, kernel.view(b, 1, -1, 1), groups=b).transpose(0, 1)

@@ -1,0 +1,162 @@
+"""From a config to a trainer that is ready to `fit`: photos, prior, parts, accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from pix2color import recipe
+from pix2color.ab_bins import Prior, PriorCounter
+from pix2color.config import Config
+from pix2color.data.loader import Batches, CachedBatches
+from pix2color.data.photos import PhotoSet, load_photos
+from pix2color.errors import ConfigError, TrainingError
+from pix2color.training.trainer import Status, Trainer
+
+_PRIOR_CROPS = 2048
+_PRIOR_BATCH = 64
+
+
+def resolve_start(config: Config, *, announce: Callable[[str], object]) -> Config:
+    """The config with an `init_from` that exists.
+
+    A run folder's release that is not there yet is replaced by the packaged weights, and that is
+    said, with the command that makes it.
+    """
+    start = config.init_from
+    if start is None or start == "default" or Path(start).is_file():
+        return config
+    path = Path(start)
+    if path.name == "release.safetensors" and path.parent.parent.name == "runs":
+        stage = path.parent.name
+        announce(
+            f"init_from {start} is not there: make it with `accelerate launch train.py --config "
+            f"{stage}.yaml`. Starting from the packaged default weights instead."
+        )
+        return config.model_copy(update={"init_from": "default"})
+    raise ConfigError(f"init_from {start} is not there: give a release file, or `default`")
+
+
+def make_accelerator(config: Config) -> Accelerator:
+    """An accelerator with the config's precision, accumulation and trackers.
+
+    Raises:
+        ConfigError: the hardware does not do this precision, or a tracker is not installed.
+    """
+    try:
+        accelerator = Accelerator(
+            mixed_precision=config.train.precision,
+            gradient_accumulation_steps=config.train.accumulation,
+            log_with=list(config.train.trackers) or None,
+            project_dir=config.output,
+        )
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"train.precision or train.trackers: {error}") from None
+    if config.train.precision == "fp16" and accelerator.device.type == "cpu":
+        raise ConfigError("train.precision: fp16 needs a GPU; use bf16 or no")
+    return accelerator
+
+
+def make_trainer(
+    config: Config,
+    *,
+    accelerator: Accelerator | None = None,
+    resume: bool = False,
+    announce: Callable[[str], object] = lambda line: None,
+    observer: Callable[[Status], object] = lambda status: None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Trainer:
+    """Everything that comes before the first step.
+
+    Args:
+        config: of the recipe.
+        accelerator: None makes one from the config.
+        resume: go on from the run folder's state.
+        announce: is given lines for people (main process only).
+        observer: of the training.
+        progress: of reading the photos: (done, total).
+
+    Raises:
+        Pix2ColorError: photos, weights or config do not allow it.
+    """
+    accelerator = accelerator or make_accelerator(config)
+    if not accelerator.is_main_process:
+        announce, progress = _silent, None
+    folder = Path(config.output)
+    _check_folder(config, folder, resume=resume)
+    config = resolve_start(config, announce=announce)
+    set_seed(config.train.seed)
+    data, seed = config.data, config.train.seed
+    validation = load_photos(data, parts=["val"], announce=_silent)
+    batches: Batches
+    if data.cache == "ram":
+        photos = load_photos(data, parts=["train"], announce=announce, progress=progress)
+        batches = CachedBatches(photos.photos, data, seed=seed, device=accelerator.device)
+        facts = describe(config, photos)
+    else:
+        raise ConfigError("data.cache: none is not there yet")
+    prior = count_prior(batches, facts) if config.model.head.kind == "classes" else None
+    # The networks' first weights follow from the seed alone, not from what was drawn before.
+    set_seed(seed)
+    trainer = Trainer(
+        config,
+        recipe.build(config, prior=prior),
+        batches,
+        validation.photos,
+        data_facts=facts,
+        accelerator=accelerator,
+        folder=folder,
+        observer=observer,
+    )
+    if accelerator.is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(config.dump(), encoding="utf-8")
+    if resume:
+        trainer.resume()
+    return trainer
+
+
+def describe(config: Config, photos: PhotoSet) -> dict[str, Any]:
+    """What a release file says of its training photos: counts and a hash, no path of a machine."""
+    names = [Path(root).name for root in config.data.root] or ["bundled with scikit-image"]
+    counts = photos.counts
+    return {
+        "roots": names,
+        "photos": len(photos),
+        "gray_left_out": counts.gray,
+        "duplicates_left_out": counts.duplicates,
+        "broken": len(counts.broken),
+        "digest": photos.digest,
+    }
+
+
+def count_prior(batches: Batches, facts: dict[str, Any]) -> Prior:
+    """The colour prior of the training crops, shrunk towards the packaged one."""
+    counter = PriorCounter()
+    for first in range(0, _PRIOR_CROPS, _PRIOR_BATCH):
+        counter.add(F.avg_pool2d(batches.take(first, _PRIOR_BATCH).lab[:, 1:], 4))
+    source = f"{facts['photos']} training photos"
+    return counter.prior(source).shrunk(Prior.load())
+
+
+def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
+    """A run folder is never written over by another run."""
+    started = (folder / "state").is_dir()
+    if started and not resume:
+        raise TrainingError(
+            f"{folder} holds a run already: go on with --resume, or choose another folder with "
+            "--set output=runs/NAME"
+        )
+    if resume and not started:
+        raise TrainingError(f"{folder} holds no run to resume; start it without --resume")
+
+
+def _silent(line: str) -> None:
+    """Says nothing: only one process speaks."""
+
+

@@ -1,0 +1,407 @@
+"""The loop: batches in, steps under accelerate, the averaged weights out.
+
+Progress is counted in samples over all processes. The loop takes batches by their first sample's
+number, sums the step's named losses by the recipe's weights, and at sample counts of the config
+logs, validates, draws and saves.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from pix2color import weights
+from pix2color.config import Config
+from pix2color.data.loader import Batch, Batches
+from pix2color.errors import TrainingError
+from pix2color.evaluation.protocol import validate
+from pix2color.models.generator import Generator
+from pix2color.recipe import Parts
+from pix2color.training import state, steps
+from pix2color.training.log import Means, RunLog, draw_curves
+from pix2color.training.pictures import sample_grid, save_picture
+
+Figures = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What an observer is told while training goes on."""
+
+    samples: int
+    total: int | None
+    """None where the budget is in minutes alone."""
+    fraction: float
+    """Of the budget, 0..1."""
+    rate: float
+    """Samples a second over the last interval."""
+    figures: Figures
+    """Means of the losses (log) or the validation figures."""
+    kind: Literal["step", "log", "validation"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a training ended."""
+
+    samples: int
+    seconds: float
+    rate: float
+    skipped: int
+    best: float
+    best_samples: int
+    figures: Figures
+    """Of the last validation."""
+    release: Path | None
+    finished: bool
+    """False when it was stopped before its budget was spent."""
+
+
+class Trainer:
+    """Trains the parts of a recipe.
+
+    Args:
+        config: resolved.
+        parts: of `recipe.build(config)`.
+        batches: training crops.
+        validation: H,W,3 uint8 photos of the validation figure; only the main process needs them.
+        data_facts: what the release file says of the training photos.
+        accelerator: made with the config's precision and accumulation.
+        folder: the run folder; made if missing.
+        observer: is told the status by the main process.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        parts: Parts,
+        batches: Batches,
+        validation: Sequence[np.ndarray],
+        *,
+        data_facts: Mapping[str, Any],
+        accelerator: Accelerator,
+        folder: Path,
+        observer: Callable[[Status], object] = lambda status: None,
+    ) -> None:
+        self.config = config
+        self.parts = parts
+        self.batches = batches
+        self.validation = validation[: config.train.validate_photos]
+        self.data_facts = dict(data_facts)
+        self.accelerator = accelerator
+        self.folder = folder
+        self.observer = observer
+        self.progress = state.Progress()
+        self.stop = False
+        """Set by a signal handler: the step under way is finished, the state saved."""
+        self._figures: dict[str, float] = {}
+        self._means = Means()
+        self._release: Path | None = None
+        self._prepare()
+
+    # --- set-up ----------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        config, accelerator, parts = self.config, self.accelerator, self.parts
+        train = config.train
+        per_pass = train.batch * accelerator.num_processes
+        self.samples_per_step = per_pass * train.accumulation
+        self.bare: Generator = parts.generator.to(
+            device=accelerator.device,
+            memory_format=torch.channels_last,  # type: ignore[call-overload]
+        )
+        self.head = self.bare.head
+        self.ema = state.averaged(
+            self.bare, half_life=config.optim.ema_samples, samples_per_step=self.samples_per_step
+        )
+        compiled = torch.compile(self.bare) if train.compile else self.bare
+        self.generator, self.optimiser = accelerator.prepare(compiled, parts.optimiser)
+        self.discriminator: nn.Module | None = None
+        if parts.discriminator is not None:
+            self.discriminator, self.critic_optimiser = accelerator.prepare(
+                parts.discriminator, parts.discriminator_optimiser
+            )
+        if parts.perceptual is not None:
+            parts.perceptual.to(accelerator.device)
+        accelerator.register_for_checkpointing(self.ema, self.progress)
+
+    def resume(self) -> None:
+        """Go on from the newest state in the run folder.
+
+        Raises:
+            TrainingError: there is none, or it is of another recipe.
+        """
+        state.restore(self.accelerator, self.folder / "state")
+        release = self.folder / "release.safetensors"
+        self._release = release if release.is_file() else None
+
+    # --- the loop --------------------------------------------------------------------------------
+
+    def fit(self) -> Summary:
+        """Train until the budget is spent or `stop` is set; saves at the end in either case.
+
+        Raises:
+            TrainingError: too many steps in a row had non-finite gradients.
+        """
+        train, progress, main = self.config.train, self.progress, self.accelerator.is_main_process
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if main:
+            resumed = progress.samples if progress.steps else None
+            self.log = RunLog(self.folder, resumed_at=resumed)
+        self._trackers_start()
+        self._mark = (time.perf_counter(), progress.samples, self.batches.waited)
+        saved_at, in_row = time.perf_counter(), 0
+        finished = self._fraction() >= 1
+        if progress.steps == 0 and not finished:
+            self._validate()
+        while not finished and not self._agree(self.stop):
+            before = progress.samples
+            started = time.perf_counter()
+            taken = self._step()
+            progress.seconds += time.perf_counter() - started
+            progress.samples += self.samples_per_step
+            progress.steps += 1
+            in_row = 0 if taken else in_row + 1
+            progress.skipped += not taken
+            if in_row > train.max_skipped:
+                raise TrainingError(
+                    f"{in_row} steps in a row had non-finite gradients: lower optim.*_rate, set "
+                    "train.precision to no, or a smaller gan.weight; the last state is kept"
+                )
+            self._share_clock()
+            finished = self._fraction() >= 1
+            self._tell("step", {})
+            if self._due(before, train.log_samples) or finished:
+                self._log()
+            if self._due(before, train.validate_samples) or finished:
+                self._validate()
+            late = time.perf_counter() - saved_at > 60 * (train.save_minutes or math.inf)
+            if self._due(before, train.save_samples) or self._agree(late):
+                self._save()
+                saved_at = time.perf_counter()
+        self._save()
+        self.accelerator.end_training()
+        return Summary(
+            samples=progress.samples,
+            seconds=progress.seconds,
+            rate=progress.samples / max(progress.seconds, 1e-9),
+            skipped=progress.skipped,
+            best=progress.best,
+            best_samples=progress.best_samples,
+            figures=self._figures,
+            release=self._release,
+            finished=finished,
+        )
+
+    def _step(self) -> bool:
+        """One optimiser step of each network; False when non-finite gradients left it out."""
+        self._set_rates()
+        self.generator.train()
+        ok = True
+        size = self.config.train.batch
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        for part in range(self.config.train.accumulation):
+            first = self.progress.samples + (part * world + rank) * size
+            batch = self.batches.take(first, size)
+            with self._accumulate():
+                ok = self._pass(batch) and ok
+        if ok and not self._critic_only():
+            self.ema.update_parameters(self.bare)
+        return ok
+
+    def _pass(self, batch: Batch) -> bool:
+        """Forward and backward of one batch, and the step where accumulation is complete."""
+        seen = batch.seen.contiguous(memory_format=torch.channels_last)
+        critic_only = self._critic_only()
+        with torch.set_grad_enabled(not critic_only):
+            raw = self.generator(seen)
+        losses: dict[str, Tensor] = {}
+        ok = True
+        fake = None
+        gan = self.config.gan
+        if self.discriminator is not None:
+            fake = steps.shown_photo(raw, batch, head=self.head, gan=gan)
+            self.discriminator.train()
+            self.discriminator.requires_grad_(True)
+            losses |= steps.critic_losses(self.discriminator, batch.lab, fake, mode=gan.mode)
+            ok = self._descend(losses["discriminator"], self.discriminator, self.critic_optimiser)
+        if not critic_only:
+            losses |= steps.colour_losses(
+                raw,
+                batch,
+                head=self.head,
+                ab_losses=self.parts.ab_losses,
+                perceptual=self.parts.perceptual,
+            )
+            if self.discriminator is not None and fake is not None and gan.weight > 0:
+                # Its weights must not gather gradients that are not its own.
+                self.discriminator.requires_grad_(False)
+                losses |= steps.adversarial_losses(self.discriminator, fake, mode=gan.mode)
+            total = steps.weighted_sum(losses, self.parts.weights)
+            losses["loss"] = total
+            ok = self._descend(total, self.generator, self.optimiser) and ok
+        if ok:
+            self._means.add(losses)
+        return ok
+
+    def _descend(self, loss: Tensor, network: nn.Module, optimiser: Any) -> bool:
+        """Backward, clip, step. Whether gradients were finite is the same in every process."""
+        self.accelerator.backward(loss)
+        ok = True
+        if self.accelerator.sync_gradients:
+            limit = self.config.optim.clip or math.inf
+            norm = self.accelerator.clip_grad_norm_(network.parameters(), limit)
+            ok = bool(torch.isfinite(norm)) if norm is not None else True
+        # fp16's scaler must see overflows itself: it leaves the step out and lowers its scale.
+        if ok or self.accelerator.scaler is not None:
+            optimiser.step()
+        optimiser.zero_grad()
+        return ok
+
+    def _accumulate(self) -> AbstractContextManager[Any]:
+        networks = [self.generator]
+        if self.discriminator is not None:
+            networks.append(self.discriminator)
+        context: AbstractContextManager[Any] = self.accelerator.accumulate(*networks)
+        return context
+
+    # --- schedule --------------------------------------------------------------------------------
+
+    def _critic_only(self) -> bool:
+        return self.discriminator is not None and (
+            self.progress.samples < self.config.gan.critic_samples
+        )
+
+    def _fraction(self) -> float:
+        """Of the budget that is spent: of samples or of minutes, whichever is nearer its end."""
+        budget, progress = self.config.budget, self.progress
+        by_samples = progress.samples / budget.samples if budget.samples else 0.0
+        by_time = progress.seconds / (60 * budget.minutes) if budget.minutes else 0.0
+        return min(1.0, max(by_samples, by_time))
+
+    def _set_rates(self) -> None:
+        """Linear warm-up in samples, then a half cosine over the budget."""
+        optim, progress = self.config.optim, self.progress
+        warm = min(1.0, (progress.samples + self.samples_per_step) / max(optim.warmup_samples, 1))
+        cool = 1.0
+        if optim.schedule == "cosine":
+            wave = 0.5 * (1 + math.cos(math.pi * self._fraction()))
+            cool = optim.final_rate + (1 - optim.final_rate) * wave
+        optimisers = [self.optimiser]
+        if self.discriminator is not None:
+            optimisers.append(self.critic_optimiser)
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["initial_lr"] * warm * cool
+
+    def _due(self, before: int, interval: int) -> bool:
+        return self.progress.samples // interval > before // interval
+
+    def _agree(self, flag: bool) -> bool:
+        """Whether any process says so: loops must end together."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        said = torch.tensor([float(flag)], device=self.accelerator.device)
+        return bool(self.accelerator.reduce(said, reduction="sum") > 0)
+
+    def _share_clock(self) -> None:
+        """The main process's seconds count, where a budget in minutes sets the rates."""
+        if self.accelerator.num_processes > 1 and self.config.budget.minutes:
+            from accelerate.utils import broadcast
+
+            clock = torch.tensor([self.progress.seconds], device=self.accelerator.device)
+            self.progress.seconds = float(broadcast(clock))
+
+    # --- what is written -------------------------------------------------------------------------
+
+    def _log(self) -> None:
+        now, samples, waited = time.perf_counter(), self.progress.samples, self.batches.waited
+        since, from_samples, from_waited = self._mark
+        values = self._means.take()
+        seconds = max(now - since, 1e-9)
+        values["samples_per_second"] = (samples - from_samples) / seconds
+        values["waiting_share"] = (waited - from_waited) / seconds
+        values["skipped"] = self.progress.skipped
+        self._mark = (now, samples, waited)
+        if self.accelerator.is_main_process:
+            self.log.write("train", samples, values)
+        self.accelerator.log(values, step=samples)
+        self._tell("log", values)
+
+    def _validate(self) -> None:
+        """Measure the averaged weights; keep them as the release file where they are the best."""
+        paused = time.perf_counter()
+        if self.accelerator.is_main_process and len(self.validation):
+            self._validate_here()
+        self.accelerator.wait_for_everyone()
+        pause = time.perf_counter() - paused
+        self._mark = (self._mark[0] + pause, *self._mark[1:])
+
+    def _validate_here(self) -> None:
+        config, progress = self.config, self.progress
+        generator = self.ema.module
+        figures = validate(
+            generator, self.validation, config.decode, device=self.accelerator.device
+        )
+        self._figures = figures
+        self.log.write("validation", progress.samples, figures)
+        self.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, progress.samples)
+        self._tell("validation", figures)
+        figure = figures[config.train.figure]
+        if progress.steps and figure > progress.best:
+            progress.best, progress.best_samples = figure, progress.samples
+            self._release = self.folder / "release.safetensors"
+            weights.save(
+                self._release,
+                generator,
+                config=config,
+                data={**self.data_facts, "samples": progress.samples},
+                figures={"protocol": "validation photos of the run, center", **figures},
+            )
+        count = config.train.sample_photos
+        if count:
+            generator.eval()
+            grid = sample_grid(
+                generator,
+                self.validation[:count],
+                config.decode,
+                device=self.accelerator.device,
+            )
+            save_picture(self.folder / "samples" / f"{progress.samples:09d}.png", grid)
+        draw_curves(self.folder)
+
+    def _save(self) -> None:
+        state.save(self.accelerator, self.folder / "state", self.progress.samples)
+
+    def _trackers_start(self) -> None:
+        if self.config.train.trackers:
+            self.accelerator.init_trackers("pix2color", config=_flat(self.config.model_dump()))
+
+    def _tell(self, kind: Literal["step", "log", "validation"], figures: Figures) -> None:
+        if self.accelerator.is_main_process:
+            rate = figures.get("samples_per_second", 0.0)
+            samples, total = self.progress.samples, self.config.budget.samples
+            if self.config.budget.minutes:
+                total = None
+            self.observer(Status(samples, total, self._fraction(), rate, figures, kind))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys with plain values, as trackers want them."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, int | float | str) else str(value)
+    return flat
