@@ -113,7 +113,7 @@ class Data(Section):
     shuffle_buffer: Count = 2000
     """With `cache: none`: photos held for shuffling."""
     workers: Annotated[int, Field(ge=0)] = 2
-    """Threads (cache: ram) or processes (cache: none) that decode photos."""
+    """Threads that decode photos."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

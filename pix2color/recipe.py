@@ -172,7 +172,7 @@ def _encoder_from_file(name: str, path: Path) -> Encoder:
     else:
         if not path.is_file():
             raise WeightsError(
-                f"model.pretrained {str(path)!r} is no file; write default, imagenet, none or a path"
+                f"model.pretrained {str(path)!r} is no file: default, imagenet, none or a path"
             )
         try:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
@@ -235,9 +235,7 @@ def _discriminator_optimiser(
     if discriminator is None:
         return None
     named = list(discriminator.named_parameters())
-    return torch.optim.AdamW(
-        _groups(named, optim.discriminator_rate, optim), betas=optim.gan_betas
-    )
+    return torch.optim.AdamW(_groups(named, optim.discriminator_rate, optim), betas=optim.gan_betas)
 
 
 def _groups(

@@ -8,7 +8,7 @@ neighbouring slices.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +21,7 @@ from pix2color.color import rgb_to_lab
 from pix2color.config import Data
 from pix2color.data.augment import age
 from pix2color.data.crops import CropPlan, cut_crops, generator_for, plan_crops, stack_photos
+from pix2color.data.stream import stream_photos
 
 
 @dataclass(frozen=True)
@@ -44,45 +45,129 @@ class Batches(Protocol):
         ...
 
 
-class CachedBatches:
-    """Crops of photos that lie in RAM.
+class Source(Protocol):
+    """Where photos come from: by sample number, on the host."""
 
-    The next batch is put together in a thread while the device computes; which one that is, is
-    guessed from the last two calls and thrown away if the guess was wrong.
+    def gather(self, first: int, size: int) -> tuple[Tensor, CropPlan]:
+        """Photos stacked (B,H,W,3 uint8) and where their crops lie."""
+        ...
+
+
+class CachedSource:
+    """Photos that lie in RAM.
 
     Args:
         photos: H,W,3 uint8, of any sizes.
-        data: crop, scale, aspect, flip, augment.
+        data: scale, aspect, flip.
         seed: of order and crops.
-        device: where crops are cut.
     """
 
-    def __init__(
-        self, photos: Sequence[np.ndarray], data: Data, *, seed: int, device: torch.device
-    ) -> None:
+    def __init__(self, photos: Sequence[np.ndarray], data: Data, *, seed: int) -> None:
         self.photos = photos
         self.data = data
         self.seed = seed
-        self.device = device
-        self.waited = 0.0
         self._order: tuple[int, np.ndarray] | None = None
+
+    def gather(self, first: int, size: int) -> tuple[Tensor, CropPlan]:
+        """As Source's."""
+        photos, draws = [], []
+        for sample in range(first, first + size):
+            epoch, position = divmod(sample, len(self.photos))
+            index = int(self._epoch_order(epoch)[position])
+            photos.append(self.photos[index])
+            draws.append(generator_for(self.seed, epoch, index))
+        sizes = [(p.shape[0], p.shape[1]) for p in photos]
+        return stack_photos(photos), plan_crops(sizes, draws, self.data)
+
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        if self._order is None or self._order[0] != epoch:
+            # 2**31 is no photo's index, so the order's numbers are no crop's.
+            draw = generator_for(self.seed, epoch, 2**31)
+            self._order = (epoch, draw.permutation(len(self.photos)))
+        return self._order[1]
+
+
+class StreamSource:
+    """Photos that are read while they are used (`data.cache: none`).
+
+    A stream has no sample numbers: consecutive calls go on where the last one ended, epoch after
+    epoch; any other call, such as the first one after resuming, starts an epoch in another order.
+
+    Args:
+        data: as `stream_photos` reads them.
+        seed: of order and crops.
+        rank, world: this process's number and how many there are.
+    """
+
+    def __init__(self, data: Data, *, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.data = data
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self._expected = -1
+        self._epoch = 0
+        self._photos: Iterator[tuple[str, np.ndarray]] = iter(())
+
+    def gather(self, first: int, size: int) -> tuple[Tensor, CropPlan]:
+        """As Source's."""
+        if first != self._expected:
+            # Epochs of a restarted stream are numbered from its first sample: another order.
+            self._open(first)
+        self._expected = first + size * self.world
+        photos: list[np.ndarray] = []
+        draws: list[np.random.Generator] = []
+        while len(photos) < size:
+            found = next(self._photos, None)
+            if found is None:
+                self._open(self._epoch + 1)
+                continue
+            digest, photo = found
+            photos.append(photo)
+            draws.append(generator_for(self.seed, self._epoch, int(digest[:7], 16)))
+        sizes = [(p.shape[0], p.shape[1]) for p in photos]
+        return stack_photos(photos), plan_crops(sizes, draws, self.data)
+
+    def _open(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._photos = stream_photos(
+            self.data,
+            parts=["train"],
+            rank=self.rank,
+            world=self.world,
+            seed=self.seed,
+            epoch=epoch,
+        )
+
+
+class DeviceBatches:
+    """Batches of a source, cut on the device.
+
+    The next batch is put together in a thread while the device computes.
+
+    Args:
+        source: of photos and places.
+        data: crop and augment.
+        device: where crops are cut.
+        world: processes that share the samples: this one's next batch lies so many batches on.
+    """
+
+    def __init__(self, source: Source, data: Data, *, device: torch.device, world: int = 1) -> None:
+        self.source = source
+        self.data = data
+        self.device = device
+        self.world = world
+        self.waited = 0.0
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._next: tuple[tuple[int, int], Future[tuple[Tensor, CropPlan]]] | None = None
-        self._last = 0
 
     def take(self, first: int, size: int) -> Batch:
         """The samples from number `first` on, as a batch on the device."""
         started = time.perf_counter()
-        if self._next and self._next[0] == (first, size):
-            stacked, plan = self._next[1].result()
-        else:
-            if self._next:
-                self._next[1].cancel()
-            stacked, plan = self._pool.submit(self._gather, first, size).result()
-        stride = max(first - self._last, size)
-        self._last = first
-        ahead = (first + stride, size)
-        self._next = (ahead, self._pool.submit(self._gather, *ahead))
+        if self._next is None or self._next[0] != (first, size):
+            self._ask(first, size)
+        assert self._next is not None
+        stacked, plan = self._next[1].result()
+        self._ask(first + size * self.world, size)
         stacked = stacked.to(self.device, non_blocking=True)
         self.waited += time.perf_counter() - started
         rgb = cut_crops(stacked, plan, self.data.crop)
@@ -92,26 +177,14 @@ class CachedBatches:
         """End the thread."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _gather(self, first: int, size: int) -> tuple[Tensor, CropPlan]:
-        count = len(self.photos)
-        photos, draws = [], []
-        for sample in range(first, first + size):
-            epoch, position = divmod(sample, count)
-            index = int(self._epoch_order(epoch)[position])
-            photos.append(self.photos[index])
-            draws.append(generator_for(self.seed, epoch, index))
-        plan = plan_crops([p.shape[:2] for p in photos], draws, self.data)
-        stacked = stack_photos(photos)
-        if self.device.type == "cuda":
-            stacked = stacked.pin_memory()
-        return stacked, plan
+    def _ask(self, first: int, size: int) -> None:
+        if self._next is not None:
+            self._next[1].cancel()
+        self._next = ((first, size), self._pool.submit(self._gather, first, size))
 
-    def _epoch_order(self, epoch: int) -> np.ndarray:
-        if self._order is None or self._order[0] != epoch:
-            # 2**31 is no photo's index, so the order's numbers are no crop's.
-            draw = generator_for(self.seed, epoch, 2**31)
-            self._order = (epoch, draw.permutation(len(self.photos)))
-        return self._order[1]
+    def _gather(self, first: int, size: int) -> tuple[Tensor, CropPlan]:
+        stacked, plan = self.source.gather(first, size)
+        return (stacked.pin_memory() if self.device.type == "cuda" else stacked), plan
 
 
 def make_batch(rgb: Tensor, seeds: Sequence[int], data: Data) -> Batch:

@@ -74,7 +74,8 @@ class Generator(nn.Module):
         Returns:
             ab: B,2,H,W in Lab units, float32; may lie outside sRGB (see color.fit_gamut).
         """
-        return self.decode_raw(self.predict_raw(lightness), lightness.shape[-2:], decode)
+        height, width = lightness.shape[-2:]
+        return self.decode_raw(self.predict_raw(lightness), (height, width), decode)
 
     def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: Decode) -> Tensor:
         """What `predict_raw` returned -> ab B,2,*size, enlarged bilinearly.

@@ -25,6 +25,7 @@ class RegressionHead(nn.Module):
         self.scale = scale
         # Small first colours: training starts from the gray photo, not from noise.
         nn.init.normal_(self.project.weight, std=1e-3)
+        assert self.project.bias is not None
         nn.init.zeros_(self.project.bias)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -56,7 +57,12 @@ class ClassHead(nn.Module):
     class_weight: Tensor
 
     def __init__(
-        self, in_channels: int, prior: Tensor, *, neighbours: int = 5, rebalance: float | None = None
+        self,
+        in_channels: int,
+        prior: Tensor,
+        *,
+        neighbours: int = 5,
+        rebalance: float | None = None,
     ) -> None:
         super().__init__()
         self.project = nn.Conv2d(in_channels, ab_bins.COUNT, 1)

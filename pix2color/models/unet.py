@@ -78,7 +78,9 @@ class UNetDecoder(nn.Module):
             width = widths[min(level, len(widths) - 1)]
             count = depth[min(level, len(depth) - 1)]
             first = ConvBlock(previous + skips.get(at, 0), width)
-            blocks.append(nn.Sequential(first, *(ConvBlock(width, width) for _ in range(count - 1))))
+            blocks.append(
+                nn.Sequential(first, *(ConvBlock(width, width) for _ in range(count - 1)))
+            )
             use = attention and at == 16
             attentions.append(SelfAttention(width) if use else nn.Identity())
             previous = width

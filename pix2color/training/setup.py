@@ -13,7 +13,7 @@ from accelerate.utils import set_seed
 from pix2color import recipe
 from pix2color.ab_bins import Prior, PriorCounter
 from pix2color.config import Config
-from pix2color.data.loader import Batches, CachedBatches
+from pix2color.data.loader import Batches, CachedSource, DeviceBatches, Source, StreamSource
 from pix2color.data.photos import PhotoSet, load_photos
 from pix2color.errors import ConfigError, TrainingError
 from pix2color.training.trainer import Status, Trainer
@@ -93,13 +93,18 @@ def make_trainer(
     set_seed(config.train.seed)
     data, seed = config.data, config.train.seed
     validation = load_photos(data, parts=["val"], announce=_silent)
-    batches: Batches
+    source: Source
     if data.cache == "ram":
         photos = load_photos(data, parts=["train"], announce=announce, progress=progress)
-        batches = CachedBatches(photos.photos, data, seed=seed, device=accelerator.device)
+        source = CachedSource(photos.photos, data, seed=seed)
         facts = describe(config, photos)
     else:
-        raise ConfigError("data.cache: none is not there yet")
+        rank, world = accelerator.process_index, accelerator.num_processes
+        source = StreamSource(data, seed=seed, rank=rank, world=world)
+        facts = {"roots": _names(config), "photos": "streamed"}
+    batches = DeviceBatches(
+        source, data, device=accelerator.device, world=accelerator.num_processes
+    )
     prior = count_prior(batches, facts) if config.model.head.kind == "classes" else None
     # The networks' first weights follow from the seed alone, not from what was drawn before.
     set_seed(seed)
@@ -123,10 +128,9 @@ def make_trainer(
 
 def describe(config: Config, photos: PhotoSet) -> dict[str, Any]:
     """What a release file says of its training photos: counts and a hash, no path of a machine."""
-    names = [Path(root).name for root in config.data.root] or ["bundled with scikit-image"]
     counts = photos.counts
     return {
-        "roots": names,
+        "roots": _names(config),
         "photos": len(photos),
         "gray_left_out": counts.gray,
         "duplicates_left_out": counts.duplicates,
@@ -144,6 +148,10 @@ def count_prior(batches: Batches, facts: dict[str, Any]) -> Prior:
     return counter.prior(source).shrunk(Prior.load())
 
 
+def _names(config: Config) -> list[str]:
+    return [Path(root).name for root in config.data.root] or ["bundled with scikit-image"]
+
+
 def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
     """A run folder is never written over by another run."""
     started = (folder / "state").is_dir()
@@ -158,5 +166,3 @@ def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
 
 def _silent(line: str) -> None:
     """Says nothing: only one process speaks."""
-
-

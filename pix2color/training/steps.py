@@ -39,7 +39,7 @@ def colour_losses(
         ab_losses: taken on the head's ab at temperature 1 and the true ab averaged to h,w.
         perceptual: taken on RGB at full size, unclipped so that its gradient reaches ab.
     """
-    target = F.adaptive_avg_pool2d(batch.lab[:, 1:], raw.shape[-2:])  # B,2,h,w
+    target = F.adaptive_avg_pool2d(batch.lab[:, 1:], (raw.shape[-2], raw.shape[-1]))  # B,2,h,w
     losses = head.loss(raw, target)
     if ab_losses or perceptual is not None:
         ab = head.to_ab(raw)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -349,7 +349,7 @@ class Trainer:
 
     def _validate_here(self) -> None:
         config, progress = self.config, self.progress
-        generator = self.ema.module
+        generator = cast(Generator, self.ema.module)
         figures = validate(
             generator, self.validation, config.decode, device=self.accelerator.device
         )

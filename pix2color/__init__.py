@@ -1,0 +1,23 @@
+"""pix2color: colourise black-and-white photographs; train and compare colourisers.
+
+Importing the package loads nothing heavy: `Colorizer` (and with it torch) comes on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pix2color._version import __version__
+
+if TYPE_CHECKING:
+    from pix2color.inference.colorizer import Colorizer
+
+__all__ = ["Colorizer", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Colorizer":
+        from pix2color.inference.colorizer import Colorizer
+
+        return Colorizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,171 @@
+"""train.py: arguments, signals and the progress bar of a training."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from pix2color import errors
+from pix2color.cli import common
+
+if TYPE_CHECKING:
+    from pix2color.config import Config
+    from pix2color.training.trainer import Status, Summary, Trainer
+
+_EPILOG = """examples:
+  accelerate launch train.py --config pretrain_class.yaml --data my-photos/
+  accelerate launch train.py --config gan.yaml --set budget.minutes=30
+  accelerate launch train.py --config gan.yaml --resume
+"""
+_SHOWN = ("auc_gain", "auc_rebalanced_gain", "psnr_gain", "colourfulness_ratio")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of train.py."""
+    made = argparse.ArgumentParser(
+        prog="train.py",
+        description="Train a recipe of configs/ (or a YAML file of your own).",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--config", required=True, help="a recipe's name or file")
+    made.add_argument(
+        "--data",
+        nargs="+",
+        metavar="PATH",
+        help="folders or .tar shards (data.root); left out: photos bundled with scikit-image",
+    )
+    made.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one value, such as budget.minutes=30; may be repeated",
+    )
+    made.add_argument("--resume", action="store_true", help="go on where the run folder stopped")
+    made.add_argument("--quiet", action="store_true", help="plain lines, no bar")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return common.run(lambda: _train(arguments))
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from pix2color.config import load
+
+    overrides = list(arguments.set)
+    if arguments.data:
+        overrides.append(f"data.root={arguments.data!r}")
+    config = load(arguments.config, overrides)
+
+    from pix2color.training.setup import make_accelerator, make_trainer
+
+    accelerator = make_accelerator(config)
+    reporter = _Reporter(quiet=arguments.quiet, speaks=accelerator.is_main_process)
+    reporter.line(f"# {config.output} (config {config.digest()})\n{config.dump().rstrip()}")
+    trainer = make_trainer(
+        config,
+        accelerator=accelerator,
+        resume=arguments.resume,
+        announce=reporter.line,
+        observer=reporter.status,
+    )
+    _save_on_signals(trainer, reporter)
+    try:
+        summary = trainer.fit()
+    finally:
+        reporter.close()
+        accelerator.wait_for_everyone()
+    reporter.line(_summary(summary, config))
+    return errors.EXIT_OK if summary.finished else errors.EXIT_INTERRUPTED
+
+
+def _save_on_signals(trainer: Trainer, reporter: _Reporter) -> None:
+    """Ctrl-C and SIGTERM end the training after the step under way; a second Ctrl-C at once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if trainer.stop and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        trainer.stop = True
+        reporter.line("stopping: finishing this step and saving the state")
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _summary(summary: Summary, config: Config) -> str:
+    said = (
+        f"{'done' if summary.finished else 'stopped'}: {summary.samples:,} samples in "
+        f"{summary.seconds / 60:.1f} min ({summary.rate:.1f}/s)"
+    )
+    if summary.skipped:
+        said += f", {summary.skipped} steps skipped for non-finite gradients"
+    if summary.release:
+        said += (
+            f"; best {config.train.figure} {summary.best:.2f} at {summary.best_samples:,} samples: "
+            f"{summary.release}"
+        )
+    if not summary.finished:
+        said += "; go on with --resume"
+    return said
+
+
+class _Reporter:
+    """A bar on a terminal, plain lines elsewhere; silent in all but the main process."""
+
+    def __init__(self, *, quiet: bool, speaks: bool) -> None:
+        from tqdm import tqdm
+
+        self.speaks = speaks
+        self.started = time.monotonic()
+        self.bar: tqdm[Any] | None = None
+        if speaks and not quiet and sys.stderr.isatty():
+            form = "{percentage:5.1f}% |{bar}| {elapsed} < {remaining}{postfix}"
+            self.bar = tqdm(total=1.0, bar_format=form, dynamic_ncols=True)
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        if not self.speaks:
+            return
+        if self.bar is not None:
+            self.bar.write(text)
+        else:
+            print(text, flush=True)
+
+    def status(self, status: Status) -> None:
+        """The trainer's news."""
+        if self.bar is not None:
+            self.bar.update(status.fraction - self.bar.n)
+        if status.kind == "step":
+            return
+        if status.kind == "validation":
+            shown = {k: status.figures[k] for k in _SHOWN}
+            self.line(f"{status.samples:>9,} validation  {_figures(shown)}")
+        elif self.bar is not None:
+            loss = status.figures.get("loss", status.figures.get("discriminator", 0.0))
+            self.bar.set_postfix_str(f"{status.samples:,} {status.rate:.1f}/s loss {loss:.3f}")
+        else:
+            self.line(f"{status.samples:>9,} {self._remaining(status)}  {_figures(status.figures)}")
+
+    def close(self) -> None:
+        """End the bar."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def _remaining(self, status: Status) -> str:
+        spent = time.monotonic() - self.started
+        left = spent / max(status.fraction, 1e-9) - spent
+        return f"{status.fraction:6.1%} {left / 60:5.1f} min left"
+
+
+def _figures(figures: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
