@@ -8,6 +8,7 @@ normalises it itself, so that it computes on the photo exactly what it computed 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torchvision.models as tv
@@ -83,7 +84,7 @@ class Encoder(nn.Module):
     forward = features
 
 
-def _resnet(net: nn.Module) -> list[nn.Module]:
+def _resnet(net: tv.ResNet) -> list[nn.Module]:
     return [
         nn.Sequential(net.conv1, net.bn1, net.relu),
         nn.Sequential(net.maxpool, net.layer1),
@@ -93,10 +94,10 @@ def _resnet(net: nn.Module) -> list[nn.Module]:
     ]
 
 
-def _cut(*ends: int) -> Callable[[nn.Module], list[nn.Module]]:
+def _cut(*ends: int) -> Callable[[Any], list[nn.Module]]:
     """Levels are the runs of `net.features` that end before each of these indices."""
 
-    def split(net: nn.Module) -> list[nn.Module]:
+    def split(net: Any) -> list[nn.Module]:
         starts = (0, *ends[:-1])
         return [net.features[a:b] for a, b in zip(starts, ends, strict=True)]
 
@@ -106,7 +107,7 @@ def _cut(*ends: int) -> Callable[[nn.Module], list[nn.Module]]:
 _Builder = tuple[
     Callable[..., nn.Module],
     str,
-    Callable[[nn.Module], list[nn.Module]],
+    Callable[[Any], list[nn.Module]],
     tuple[int, ...],
     tuple[int, ...],
 ]
