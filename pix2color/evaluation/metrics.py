@@ -57,6 +57,11 @@ def distance(ab: Tensor, true_ab: Tensor) -> Tensor:
     return torch.hypot(*(ab.float() - true_ab.float()).unbind(1))
 
 
+def chroma(ab: Tensor) -> Tensor:
+    """B,2,H,W -> B,H,W in Lab units."""
+    return torch.hypot(*ab.float().unbind(1))
+
+
 def auc(error: Tensor) -> Tensor:
     """Area under the cumulative histogram of distances up to 150, in percent of the whole.
 
@@ -66,7 +71,7 @@ def auc(error: Tensor) -> Tensor:
     Args:
         error: B,H,W as `distance` gives it.
     """
-    return 100.0 * (1.0 - error.clamp_max(AUC_LIMIT).flatten(1).double().mean(1) / AUC_LIMIT)
+    return 100.0 * (1.0 - _mean(error.clamp_max(AUC_LIMIT)) / AUC_LIMIT)
 
 
 def nearest_bin(ab: Tensor) -> Tensor:
@@ -131,7 +136,7 @@ def auc_weighted(scores: Tensor, counts: Tensor, weights: Tensor) -> Tensor:
 
 def psnr(rgb: Tensor, true_rgb: Tensor) -> Tensor:
     """PSNR of R, G and B together, peak 1, in dB, at most PSNR_CAP."""
-    return _decibels((rgb.float() - true_rgb.float()).square().flatten(1).double().mean(1))
+    return _decibels(_mean((rgb.float() - true_rgb.float()).square()))
 
 
 def psnr_lab(ab: Tensor, true_ab: Tensor) -> Tensor:
@@ -141,24 +146,40 @@ def psnr_lab(ab: Tensor, true_ab: Tensor) -> Tensor:
     naming its channels (34 dB). It lies about 5 dB above the PSNR of RGB.
     """
     squared = ((ab.float() - true_ab.float()) / 255.0).square().sum(1) / 3.0
-    return _decibels(squared.flatten(1).double().mean(1))
+    return _decibels(_mean(squared))
 
 
-def ssim(rgb: Tensor, true_rgb: Tensor) -> Tensor:
+def ssim_reference(true_rgb: Tensor) -> Tensor | None:
+    """The truth's half of `ssim`, for comparing many pictures with it; None below 11 pixels a side.
+
+    B,6,h,w: local means and variances of R, G and B.
+    """
+    if min(true_rgb.shape[-2:]) <= 2 * _SSIM_RADIUS:
+        return None
+    mean, mean_square = _blur(torch.cat((true_rgb, true_rgb.square()), dim=1)).split(3, dim=1)
+    return torch.cat((mean, mean_square - mean.square()), dim=1)
+
+
+def ssim(rgb: Tensor, true_rgb: Tensor, reference: Tensor | None = None) -> Tensor:
     """Structural similarity (Wang et al. 2004) with SSIM_WINDOW: B in -1..1.
 
     Borders where the window does not fit are left out, as in the original. L is exact here, so
     that even a gray picture scores high: read it beside the others. NaN below 11 pixels a side.
+
+    Args:
+        rgb, true_rgb: B,3,H,W.
+        reference: `ssim_reference(true_rgb)` where it is at hand.
     """
-    if min(rgb.shape[-2:]) <= 2 * _SSIM_RADIUS:
-        return torch.full((len(rgb),), math.nan, dtype=torch.float64, device=rgb.device)
     x, y = rgb.float(), true_rgb.float()
-    maps = _blur(torch.cat((x, y, x * x, y * y, x * y), dim=1))
-    mean_x, mean_y, xx, yy, xy = maps.split(3, dim=1)
+    reference = ssim_reference(y) if reference is None else reference
+    if reference is None:
+        return torch.full((len(x),), math.nan, dtype=torch.float64, device=x.device)
+    mean_y, variance_y = reference.split(3, dim=1)
+    mean_x, xx, xy = _blur(torch.cat((x, x * x, x * y), dim=1)).split(3, dim=1)
     c1, c2 = 0.01**2, 0.03**2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * (xy - mean_x * mean_y) + c2) / (xx - mean_x**2 + yy - mean_y**2 + c2)
-    return (luminance * structure).flatten(1).double().mean(1)
+    structure = (2 * (xy - mean_x * mean_y) + c2) / (xx - mean_x**2 + variance_y + c2)
+    return _mean(luminance * structure)
 
 
 def colourfulness(rgb: Tensor) -> Tensor:
@@ -167,20 +188,27 @@ def colourfulness(rgb: Tensor) -> Tensor:
     rg = R - G and yb = (R + G) / 2 - B with their signs;
     CF = sqrt(var rg + var yb) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2).
     """
-    r, g, b = (255.0 * rgb.float()).flatten(2).double().unbind(1)
+    r, g, b = (255.0 * rgb.float()).flatten(2).unbind(1)
     opponents = torch.stack((r - g, (r + g) / 2 - b), dim=1)
-    return _spread(opponents) + 0.3 * torch.linalg.vector_norm(opponents.mean(-1), dim=1)
+    spread, centre = _spread_and_centre(opponents)
+    return spread + 0.3 * centre
 
 
 def colourfulness_lab(ab: Tensor) -> Tensor:
     """M(1) of Hasler & Suesstrunk 2003 in Lab: sqrt(var a + var b) + 0.37 |mean (a, b)|."""
-    ab = ab.float().flatten(2).double()
-    return _spread(ab) + 0.37 * torch.linalg.vector_norm(ab.mean(-1), dim=1)
+    spread, centre = _spread_and_centre(ab.float().flatten(2))
+    return spread + 0.37 * centre
 
 
-def _spread(planes: Tensor) -> Tensor:
-    """The square root of the summed variances: B,2,N -> B."""
-    return planes.var(-1, correction=0).sum(1).sqrt()
+def _spread_and_centre(planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Of B,2,N: the square root of the summed variances, and how far the mean lies from 0."""
+    variance, mean = torch.var_mean(planes, dim=-1, correction=0)
+    return variance.double().sum(1).sqrt(), mean.double().square().sum(1).sqrt()
+
+
+def _mean(planes: Tensor) -> Tensor:
+    """Over all but the batch, B float64; float32 sums in torch are pairwise and exact enough."""
+    return planes.flatten(1).mean(1).double()
 
 
 def _decibels(mean_squared: Tensor) -> Tensor:
@@ -200,6 +228,7 @@ def _blur(planes: Tensor) -> Tensor:
     kernel = torch.exp(-offsets.square() / (2 * _SSIM_SIGMA**2))
     kernel = kernel / kernel.sum()
     channels = planes.shape[1]
+    planes = planes.contiguous(memory_format=torch.channels_last)  # three times as fast on a CPU
     across = kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
     down = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
     return F.conv2d(F.conv2d(planes, across, groups=channels), down, groups=channels)

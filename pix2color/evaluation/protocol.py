@@ -58,14 +58,18 @@ def prepare(photo: Pixels, protocol: ProtocolName, *, crop: int | None) -> Pixel
     return _resize_photo(photo, crop)
 
 
-def batches(photos: Sequence[Pixels], *, size: int) -> Iterator[list[int]]:
-    """Indices of photos of one shape, at most `size` together, so that they stack."""
+def batches(
+    photos: Sequence[Pixels], *, size: int, pixels: int | None = None
+) -> Iterator[list[int]]:
+    """Indices of photos of one shape, so that they stack: at most `size` photos and `pixels`
+    pixels together, but at least one photo."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, photo in enumerate(photos):
         groups.setdefault(photo.shape, []).append(index)
-    for members in groups.values():
-        for start in range(0, len(members), size):
-            yield members[start : start + size]
+    for shape, members in groups.items():
+        step = size if pixels is None else max(1, min(size, pixels // (shape[0] * shape[1])))
+        for start in range(0, len(members), step):
+            yield members[start : start + step]
 
 
 def stack(

@@ -1,0 +1,148 @@
+"""What is compared: truth, gray, random, a constant colour, and networks.
+
+A row is a name and a function from a batch of photos to their ab. Networks read only the batch's
+lightness; truth and random are there to show what the figures' ends mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pix2color import color
+from pix2color.config import Decode
+from pix2color.data.photos import Pixels
+from pix2color.evaluation.protocol import network_size, resize, stack
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Photos of one shape, on the device."""
+
+    indices: list[int]
+    """Which of the evaluated photos they are."""
+    rgb: Tensor
+    """B,3,H,W in 0..1."""
+    lightness: Tensor
+    """B,1,H,W in 0..100."""
+    ab: Tensor
+    """B,2,H,W: the true colours."""
+
+    @classmethod
+    def of(
+        cls, photos: Sequence[Pixels], indices: Sequence[int], device: torch.device | str
+    ) -> Batch:
+        """The photos with these indices, which share one shape."""
+        rgb = stack(photos, indices, device)
+        lightness, ab = color.rgb_to_lab(rgb).split((1, 2), dim=1)
+        return cls(list(indices), rgb, lightness, ab)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    name: str
+    colour: Callable[[Batch], Tensor]
+    """A batch -> ab B,2,H,W in Lab units; it may lie outside sRGB."""
+    network: bool = False
+    """Whether it is a colouriser: timed, and shown in the picture grid."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values for the report: checkpoint, digest, settings, parameters."""
+
+
+class RawGenerator(Protocol):
+    """What a network row needs of a generator (`pix2color.models.Generator` or a stand-in)."""
+
+    def predict_raw(self, lightness: Tensor) -> Tensor:
+        """L B,1,H,W in 0..100 -> raw output."""
+        ...
+
+    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: Decode) -> Tensor:
+        """Raw output -> ab B,2,*size."""
+        ...
+
+
+class Network:
+    """A generator whose last raw output is kept, so that rows with other settings share the pass.
+
+    Args:
+        generator: in evaluation mode, on the device of the batches.
+        autocast: run it in this precision (torch.bfloat16); None: float32.
+    """
+
+    def __init__(self, generator: RawGenerator, *, autocast: torch.dtype | None = None) -> None:
+        self._generator = generator
+        self._autocast = autocast
+        self._batch: Batch | None = None
+        self._raw: dict[int, tuple[Tensor, tuple[int, int]]] = {}
+
+    def row(self, name: str, decode: Decode, *, about: Mapping[str, Any] | None = None) -> Row:
+        """A row of this network with one setting."""
+        settings = {"decode": decode.model_dump(), **(about or {})}
+        return Row(name, lambda batch: self.colour(batch, decode), True, settings)
+
+    def colour(self, batch: Batch, decode: Decode) -> Tensor:
+        """ab of a batch with one setting, at the photos' size; as `protocol.predict_ab`."""
+        if self._batch is not batch:
+            self._batch, self._raw = batch, {}
+        height, width = batch.lightness.shape[-2:]
+        if decode.size not in self._raw:
+            small = resize(batch.lightness, *network_size(height, width, decode.size))
+            dtype = self._autocast
+            with torch.autocast(
+                small.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None
+            ):
+                raw = self._generator.predict_raw(small)
+            self._raw[decode.size] = (raw, (small.shape[-2], small.shape[-1]))
+        raw, size = self._raw[decode.size]
+        return resize(self._generator.decode_raw(raw, size, decode).float(), height, width)
+
+
+def truth() -> Row:
+    """The photo itself: what a perfect colouriser would reach."""
+    return Row("truth", lambda batch: batch.ab)
+
+
+def gray() -> Row:
+    """No colour at all: what every gain is measured from."""
+    return constant("gray", (0.0, 0.0))
+
+
+def constant(name: str, ab: tuple[float, float]) -> Row:
+    """One colour everywhere, such as the mean ab of the training photos."""
+
+    def colour(batch: Batch) -> Tensor:
+        return batch.ab.new_tensor(ab).view(1, 2, 1, 1).expand_as(batch.ab)
+
+    return Row(name, colour, about={"ab": list(ab)})
+
+
+def random(photos: Sequence[Pixels], *, seed: int = 0, own: bool = True) -> Row:
+    """The ab of another photo, drawn at random and resized to this one.
+
+    Args:
+        photos: to draw from: the evaluated photos themselves, or training photos.
+        seed: of the draw.
+        own: they are the evaluated photos, so that no photo may draw itself.
+    """
+    order = np.random.default_rng(seed).permutation(len(photos))
+    partner = np.empty(len(photos), dtype=np.intp)
+    # A cycle through a permutation: everyone gets another one, and each is drawn once.
+    partner[order] = np.roll(order, 1)
+
+    def colour(batch: Batch) -> Tensor:
+        height, width = batch.ab.shape[-2:]
+        drawn = [int(partner[i] if own else order[i % len(order)]) for i in batch.indices]
+        return torch.cat([resize(_ab_of(photos[i], batch.ab.device), height, width) for i in drawn])
+
+    return Row("random", colour, about={"seed": seed})
+
+
+def _ab_of(photo: Pixels, device: torch.device) -> Tensor:
+    return color.rgb_to_lab(stack([photo], [0], device))[:, 1:]

@@ -1,0 +1,208 @@
+"""What is kept of every photo, the figures that follow from it, and their intervals.
+
+A figure is a function of how often each photo counts: once for its value, as often as a resample
+drew it for its interval. Because all rows share the resamples, intervals of gains are paired, and
+figures that pool pixels over photos (rebalanced AuC) or divide means (ratios) need no special case.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pix2color.evaluation import metrics
+
+Array = npt.NDArray[np.float64]
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How a figure is shown."""
+
+    title: str
+    unit: str = ""
+    digits: int = 2
+    better: str = ""
+    """higher | lower | empty where neither is."""
+
+
+FIGURES: dict[str, Figure] = {
+    "auc": Figure("AuC", "%", 2, "higher"),
+    "auc_rebalanced": Figure("AuC rebalanced", "%", 2, "higher"),
+    "auc_half": Figure("AuC, lambda 0.5", "%", 2, "higher"),
+    "psnr": Figure("PSNR", "dB", 2, "higher"),
+    "psnr_lab": Figure("PSNR of Lab", "dB", 2, "higher"),
+    "ssim": Figure("SSIM", "", 4, "higher"),
+    "lpips": Figure("LPIPS", "", 4, "lower"),
+    "lpips_change": Figure("LPIPS against gray", "%", 1, "lower"),
+    "colourfulness": Figure("colourfulness CF", "", 2),
+    "colourfulness_lab": Figure("colourfulness in Lab", "", 2),
+    "colourfulness_ratio": Figure("CF / truth", "", 3),
+    "colourfulness_lab_ratio": Figure("Lab form / truth", "", 3),
+    "top1": Figure("top-1", "%", 1, "higher"),
+    "top5": Figure("top-5", "%", 1, "higher"),
+    "top1_won_back": Figure("top-1 gap won back", "%", 1, "higher"),
+    "top5_won_back": Figure("top-5 gap won back", "%", 1, "higher"),
+    "rare_recall": Figure("rare colours found", "%", 2, "higher"),
+    "divergence": Figure("JS divergence of colours", "nats", 4, "lower"),
+    "chroma_ratio": Figure("chroma / truth", "", 3),
+    "spread_ratio": Figure("spread / truth", "", 3),
+    "patchiness": Figure("patchiness in segments", "ab", 2, "lower"),
+    "border": Figure("error at the border - inside", "ab", 2, "lower"),
+    "contour": Figure("error at contours - elsewhere", "ab", 2, "lower"),
+    "bleeding": Figure("contrast leaked at edges", "%", 1, "lower"),
+    "edge_f1": Figure("F1 of colour edges", "%", 1, "higher"),
+}
+"""Every figure that can occur, in the order of the tables; those of the failures come last."""
+
+_PERCENT = {"top1", "top5"}
+_RATIOS = {
+    "colourfulness_ratio": "colourfulness",
+    "colourfulness_lab_ratio": "colourfulness_lab",
+}
+_POOLED = {"chroma_ratio": ("chroma", "chroma_true")}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One row's figures of every photo; N photos."""
+
+    values: dict[str, Array]
+    """name -> N; NaN where a photo has none (no class, too small a picture)."""
+    sums: dict[str, Array] = field(default_factory=dict)
+    """name -> N,313: sums over each photo's pixels by bin."""
+
+    def select(self, photos: npt.NDArray[np.intp]) -> Samples:
+        """The same of some photos, by index."""
+        return Samples(
+            {name: v[photos] for name, v in self.values.items()},
+            {name: v[photos] for name, v in self.sums.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its bootstrap interval, which contains it; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """Plain values; what is not a number becomes null."""
+        names = ("value", "low", "high")
+        return {n: _finite(getattr(self, n)) for n in names}
+
+
+def draws(photos: int, *, resamples: int, seed: int) -> Array:
+    """How often each photo counts: 1 + resamples, photos; the first row is all ones."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(photos, np.full(photos, 1 / photos), size=resamples)
+    return np.concatenate((np.ones((1, photos)), drawn)).astype(np.float64)
+
+
+def figures(
+    row: Samples, weights: Array, *, gray: Samples, truth: Samples, prior: Array | None = None
+) -> dict[str, Array]:
+    """Every figure of a row for every drawing.
+
+    Args:
+        row: of what is measured.
+        weights: D,N as `draws` gives them.
+        gray, truth: of the same photos; ratios and shares refer to them.
+        prior: 313 probabilities for `auc_half`; None leaves it out.
+
+    Returns:
+        name -> D, in the order of FIGURES.
+    """
+    means = {name: _mean(v, weights) for name, v in row.values.items()}
+    out = {name: 100 * v if name in _PERCENT else v for name, v in means.items()}
+    out |= _auc_figures(row, truth, weights, prior)
+    for name, of in _RATIOS.items():
+        out[name] = _divide(means[of], _mean(truth.values[of], weights))
+    if "lpips" in means:
+        of_gray = _mean(gray.values["lpips"], weights)
+        out["lpips_change"] = 100 * (_divide(means["lpips"], of_gray) - 1)
+    for name in _PERCENT & means.keys():
+        floor, ceiling = (_mean(other.values[name], weights) for other in (gray, truth))
+        out[f"{name}_won_back"] = 100 * _divide(means[name] - floor, ceiling - floor)
+    for name, (part, whole) in _POOLED.items():
+        if part in means:
+            out[name] = _divide(means[part], means[whole])
+    if "near" in row.sums:
+        out |= _failure_figures(row, truth, weights)
+    return {name: out[name] for name in FIGURES if name in out}
+
+
+def intervals(values: Mapping[str, Array]) -> dict[str, Interval]:
+    """Value and interval of each figure: `figures` -> name -> Interval.
+
+    Bias-corrected percentiles (Efron 1981): a resample holds fewer different photos than the set,
+    so that the rebalanced AuC averages fewer bins in it; plain percentiles would lie to one side.
+    """
+    return {name: _interval(drawn) for name, drawn in values.items()}
+
+
+def bins(truth: Samples) -> int:
+    """How many bins the rebalanced AuC of these photos averages."""
+    counts = torch.from_numpy(truth.sums["counts"].sum(0))
+    return int(metrics.auc_rebalanced(counts, counts)[1])
+
+
+def _auc_figures(
+    row: Samples, truth: Samples, weights: Array, prior: Array | None
+) -> dict[str, Array]:
+    scores = torch.from_numpy(weights @ row.sums["scores"])
+    counts = torch.from_numpy(weights @ truth.sums["counts"])
+    out = {"auc_rebalanced": metrics.auc_rebalanced(scores, counts)[0].numpy()}
+    if prior is not None:
+        mixed = torch.from_numpy(1 / (0.5 * prior + 0.5 / len(prior)))
+        out["auc_half"] = metrics.auc_weighted(scores, counts, mixed).numpy()
+    return out
+
+
+def _failure_figures(row: Samples, truth: Samples, weights: Array) -> dict[str, Array]:
+    from pix2color.evaluation import failures
+
+    counts = weights @ truth.sums["counts"]
+    return {
+        "rare_recall": failures.rare_recall(weights @ row.sums["near"], counts),
+        "divergence": failures.divergence(weights @ row.sums["predicted"], counts),
+    }
+
+
+def _mean(values: Array, weights: Array) -> Array:
+    """Mean over the photos that have the figure, for every drawing: N and D,N -> D."""
+    has = np.isfinite(values)
+    return _divide(weights[:, has] @ values[has], weights[:, has].sum(1))
+
+
+def _divide(above: Array, below: Array) -> Array:
+    """above / below, NaN where there is nothing to divide by."""
+    out = np.full(np.broadcast(above, below).shape, np.nan)
+    return np.divide(above, below, out=out, where=np.abs(below) > 1e-12)
+
+
+def _interval(drawn: Array) -> Interval:
+    value, resampled = float(drawn[0]), drawn[1:][np.isfinite(drawn[1:])]
+    if not resampled.size or not math.isfinite(value):
+        return Interval(value, math.nan, math.nan)
+    normal = NormalDist()
+    below = (np.sum(resampled < value) + np.sum(resampled == value) / 2) / resampled.size
+    least = 0.5 / resampled.size
+    bias = normal.inv_cdf(min(max(float(below), least), 1 - least))
+    tail = normal.inv_cdf((1 - CONFIDENCE) / 2)
+    shares = [normal.cdf(2 * bias + z) for z in (tail, -tail)]
+    low, high = (float(x) for x in np.quantile(resampled, shares))
+    return Interval(value, min(low, value), max(high, value))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
