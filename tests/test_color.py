@@ -1,0 +1,201 @@
+"""Colour: scikit-image is the reference; gradients, precision and the gamut mapping are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import skimage.color
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pix2color.color import (
+    fit_gamut,
+    gray_to_lightness,
+    lab_to_rgb,
+    lightness_to_gray,
+    rgb_to_lab,
+    rgb_to_lightness,
+)
+
+BLACK_GRAY_WHITE = (0.0, 1e-6, 0.04045, 0.0031308, 0.5, 1.0)
+
+
+def grid(step: int) -> np.ndarray:
+    """Every step-th 8-bit colour, 0 and 255 included: 1,N,3 uint8."""
+    side = np.unique(np.append(np.arange(0, 256, step), 255)).astype(np.uint8)
+    return np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(1, -1, 3)
+
+
+def planes(pixels: np.ndarray) -> Tensor:
+    """H,W,3 -> 3,H,W."""
+    return torch.from_numpy(pixels).movedim(-1, 0)
+
+
+def one(*values: float) -> Tensor:
+    """A single colour: 3,1,1."""
+    return torch.tensor(values).view(3, 1, 1)
+
+
+def test_rgb_to_lab_agrees_with_scikit_image_on_a_dense_grid() -> None:
+    colours = grid(5)
+    expected = skimage.color.rgb2lab(colours)
+    found = rgb_to_lab(planes(colours)).movedim(0, -1).numpy()
+    assert np.abs(found - expected).max() < 0.02
+
+
+def test_lab_to_rgb_agrees_with_scikit_image_on_a_dense_grid() -> None:
+    lab = skimage.color.rgb2lab(grid(5)).astype(np.float32)
+    found = lab_to_rgb(planes(lab)).movedim(0, -1).numpy()
+    assert np.abs(found - skimage.color.lab2rgb(lab)).max() < 1e-3
+
+
+def test_eight_bit_colours_come_back_exactly(photos: dict[str, np.ndarray]) -> None:
+    for colours in (grid(3), *photos.values()):
+        there = planes(colours)
+        back = (lab_to_rgb(rgb_to_lab(there)) * 255).round().to(torch.uint8)
+        assert torch.equal(back, there)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "lab"),
+    [
+        ((1, 0, 0), (53.24, 80.09, 67.20)),
+        ((0, 1, 0), (87.74, -86.18, 83.18)),
+        ((0, 0, 1), (32.30, 79.19, -107.86)),
+        ((1, 1, 1), (100.0, 0.0, 0.0)),
+        ((0, 0, 0), (0.0, 0.0, 0.0)),
+    ],
+)
+def test_known_colours(rgb: tuple[float, ...], lab: tuple[float, ...]) -> None:
+    found = rgb_to_lab(one(*map(float, rgb))).flatten()
+    np.testing.assert_allclose(found, lab, atol=0.01)
+
+
+def test_lightness_alone_is_the_first_plane(photos: dict[str, np.ndarray]) -> None:
+    photo = planes(photos["astronaut"])
+    torch.testing.assert_close(rgb_to_lightness(photo), rgb_to_lab(photo)[:1], rtol=0, atol=1e-4)
+
+
+def test_every_8_bit_gray_comes_back_from_its_lightness() -> None:
+    gray = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
+    lightness = gray_to_lightness(gray)
+    assert torch.equal((lightness_to_gray(lightness) * 255).round().to(torch.uint8), gray)
+    as_photo = rgb_to_lightness(gray.expand(3, -1, -1))
+    torch.testing.assert_close(lightness, as_photo, rtol=0, atol=1e-3)
+
+
+def test_the_gray_of_a_lightness_has_that_lightness() -> None:
+    lightness = torch.linspace(0, 100, 1001).view(1, 1, -1)
+    gray = lightness_to_gray(lightness)
+    assert float(gray.min()) >= 0 and float(gray.max()) <= 1
+    torch.testing.assert_close(
+        rgb_to_lightness(gray.expand(3, -1, -1)), lightness, rtol=0, atol=1e-2
+    )
+    # L / 100 is something else: mid gray would be off by 9 levels of 255.
+    assert float((gray * 255)[0, 0, 500]) == pytest.approx(118.91, abs=0.02)
+
+
+def test_batches_single_photos_and_integers_are_the_same(photos: dict[str, np.ndarray]) -> None:
+    whole = planes(photos["chelsea"])
+    batch = torch.stack((whole, whole.flip(-1)))
+    found = rgb_to_lab(batch)
+    for same in (
+        torch.stack((rgb_to_lab(whole), rgb_to_lab(whole.flip(-1)))),
+        rgb_to_lab(batch / 255),
+    ):
+        torch.testing.assert_close(found, same, rtol=0, atol=1e-3)
+
+
+CONVERSIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+    "rgb_to_lab": (rgb_to_lab, 1.0),
+    "rgb_to_lightness": (rgb_to_lightness, 1.0),
+    "gray_to_lightness": (gray_to_lightness, 1.0),
+    "lab_to_rgb": (lab_to_rgb, 100.0),
+    "lightness_to_gray": (lightness_to_gray, 100.0),
+    "fit_gamut": (fit_gamut, 100.0),
+}
+
+
+@pytest.mark.parametrize("name", CONVERSIONS)
+def test_gradients_are_finite_from_black_to_white(name: str) -> None:
+    convert, full = CONVERSIONS[name]
+    values = full * torch.tensor(BLACK_GRAY_WHITE).view(1, 1, -1).repeat(3, 1, 1)
+    if name in ("lab_to_rgb", "fit_gamut"):
+        values[1:] = 0.0
+    values.requires_grad_()
+    convert(values).sum().backward()
+    assert values.grad is not None
+    assert bool(values.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("name", CONVERSIONS)
+def test_float32_even_inside_autocast(name: str, photos: dict[str, np.ndarray]) -> None:
+    convert, full = CONVERSIONS[name]
+    values = full * planes(photos["coffee"][:32, :32]).float() / 255
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = convert(values)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, convert(values))
+
+
+def test_without_clipping_foreign_colours_keep_a_gradient() -> None:
+    for clip in (True, False):
+        lab = one(20.0, -80.0, 90.0).requires_grad_()
+        rgb = lab_to_rgb(lab, clip=clip)
+        rgb[0].sum().backward()  # red is far below 0 here
+        assert lab.grad is not None
+        assert bool((lab.grad != 0).any()) is not clip
+
+
+# The gamut mapping
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    lightness=st.floats(0, 100, width=32),
+    a=st.floats(-150, 150, width=32),
+    b=st.floats(-150, 150, width=32),
+)
+def test_gamut_mapping_keeps_lightness_and_hue(lightness: float, a: float, b: float) -> None:
+    lab = one(lightness, a, b)
+    fitted = fit_gamut(lab)
+    chroma, kept = lab[1:].norm(), fitted[1:].norm()
+    assert float(fitted[0]) == float(lab[0])
+    assert float(kept) <= float(chroma)
+    # Same direction in the ab plane: the factor is one number, and not negative.
+    across = fitted[1] * lab[2] - fitted[2] * lab[1]
+    assert abs(float(across)) <= 1e-5 * float(chroma * kept) + 1e-6
+    assert float((fitted[1:] * lab[1:]).sum()) >= 0
+    shown = lab_to_rgb(fitted, clip=False)
+    assert float(shown.min()) > -2e-3 and float(shown.max()) < 1 + 2e-3
+    assert float(rgb_to_lightness(shown.clamp(0, 1))) == pytest.approx(lightness, abs=0.15)
+
+
+def test_gamut_mapping_leaves_true_colours_alone(photos: dict[str, np.ndarray]) -> None:
+    for colours in (grid(15), *photos.values()):
+        lab = rgb_to_lab(planes(colours))
+        assert torch.equal(fit_gamut(lab), lab)
+
+
+def test_gamut_mapping_lowers_chroma_no_further_than_needed() -> None:
+    generator = torch.Generator().manual_seed(0)
+    lab = torch.rand(3, 40, 40, generator=generator) * torch.tensor((90, 240, 240)).view(3, 1, 1)
+    lab = lab + torch.tensor((5, -120, -120)).view(3, 1, 1)
+    fitted = fit_gamut(lab)
+    lowered = (fitted[1:] - lab[1:]).norm(dim=0) > 0
+    assert 0.3 < float(lowered.float().mean()) < 1
+    more = torch.cat((fitted[:1], fitted[1:] * 1.02))
+    rgb = lab_to_rgb(more, clip=False)
+    outside = ((rgb < -1e-6) | (rgb > 1 + 1e-6)).any(dim=0)
+    assert bool(outside[lowered].all())
+
+
+def test_there_is_no_colour_beyond_black_and_white() -> None:
+    for lightness in (-5.0, 0.0, 100.0, 105.0):
+        fitted = fit_gamut(one(lightness, 60.0, -40.0))
+        assert float(fitted[0]) == min(100.0, max(0.0, lightness))
+        assert float(fitted[1:].abs().max()) < 0.5

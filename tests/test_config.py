@@ -1,0 +1,183 @@
+"""The config: numbers arrive as numbers, mistakes are named, what is written reads back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pix2color.config import Config, find, from_dict, load
+from pix2color.errors import ConfigError
+
+RECIPES = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+def recipe(folder: Path, text: str, name: str = "mine.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# Values
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "0.0001", "+1e-4", ".0001"])
+def test_numbers_in_any_spelling_arrive_as_numbers(tmp_path: Path, text: str) -> None:
+    from_file = load(recipe(tmp_path, f"optim: {{decoder_rate: {text}}}"))
+    from_line = load(None, [f"optim.decoder_rate={text}"])
+    for config in (from_file, from_line):
+        assert config.optim.decoder_rate == pytest.approx(1e-4)
+        assert isinstance(config.optim.decoder_rate, float)
+
+
+def test_words_that_yaml_takes_for_truth_stay_words() -> None:
+    config = load(None, ["train.precision=no", "model.pretrained=none", "data.cache=none"])
+    assert (config.train.precision, config.model.pretrained) == ("no", "none")
+    assert config.data.cache == "none"
+
+
+def test_a_whole_number_in_scientific_spelling() -> None:
+    assert load(None, ["budget.samples=1e5"]).budget.samples == 100_000
+
+
+@pytest.mark.parametrize("value", ["photos", "[photos, more.tar]"])
+def test_one_root_or_several(value: str) -> None:
+    root = load(None, [f"data.root={value}"]).data.root
+    assert root == (("photos",) if value == "photos" else ("photos", "more.tar"))
+
+
+# Precedence
+
+
+def test_overrides_beat_the_recipe_and_the_recipe_beats_its_parent(tmp_path: Path) -> None:
+    recipe(tmp_path, "train: {batch: 8, seed: 1}\noptim: {clip: 2}\noutput: x", "base.yaml")
+    mine = recipe(tmp_path, "extends: base.yaml\ntrain: {batch: 16}")
+    config = load(mine, ["train.seed=3", "model.head.kind=regression", "loss.l2=1"])
+    assert (config.train.batch, config.train.seed, config.optim.clip) == (16, 3, 2)
+    assert config.model.head.kind == "regression"
+    assert config.output == "runs/mine"  # a parent's run folder is not inherited
+
+
+def test_a_recipe_extends_once(tmp_path: Path) -> None:
+    recipe(tmp_path, "extends: c.yaml", "b.yaml")
+    recipe(tmp_path, "", "c.yaml")
+    with pytest.raises(ConfigError, match="one step only"):
+        load(recipe(tmp_path, "extends: b.yaml"))
+
+
+def test_defaults_need_no_file() -> None:
+    assert load() == Config() == from_dict({})
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("modle.encoder=resnet18", "unknown key modle; did you mean model?"),
+        ("model.enkoder=resnet18", "unknown key model.enkoder; did you mean encoder?"),
+        ("data.augment.blurr=1", "unknown key data.augment.blurr; did you mean blur?"),
+        ("train.batch=many", "train.batch = 'many'"),
+        ("train.batch=0", "train.batch = 0"),
+        ("train.batch=1.5", "train.batch = 1.5"),
+        ("train.precision=half", "train.precision = 'half'"),
+        ("data.split={train: 0.5, val: 0.1, test: 0.1}", "data.split"),
+        ("data.scale=[0.9, 0.5]", "least <= most"),
+        ("model.head.kind=regression", "needs one of loss.l1"),
+        ("loss.cross_entropy=0", "needs loss.cross_entropy"),
+        ("budget.samples=null", "set budget.samples or budget.minutes"),
+        ("train.batch", "write it as section.key=value"),
+        ("=3", "write it as section.key=value"),
+        ("output.name=3", "output"),
+        ("data.root=[a", "not YAML"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, [override])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- a\n- b", "expected keys and values"),
+        ("model: {encoder: [", "not YAML"),
+        ("model: 3", "model"),
+        ("trian: {batch: 3}", "did you mean train?"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = recipe(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert said in str(caught.value)
+    assert path.name in str(caught.value)
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(path)
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        load().train.batch = 3  # type: ignore[misc]
+
+
+# Recipes by name
+
+
+def test_a_recipe_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("pretrain_class.yaml", "pretrain_class", "configs/pretrain_class.yaml"):
+        assert find(name).name == "pretrain_class.yaml"
+    with pytest.raises(ConfigError, match=r"did you mean pretrain_class\.yaml"):
+        find("pretrain_clas.yaml")
+
+
+def test_ones_own_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe(tmp_path, "train: {seed: 7}", "pretrain_class.yaml")
+    assert load("pretrain_class.yaml").train.seed == 7
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_that_comes_along_loads(path: Path) -> None:
+    config = load(path.name)
+    assert config.output == f"runs/{path.stem}"
+
+
+# Writing and reading
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [[], ["data.root=[a b, c]", "optim.clip=null", "optim.encoder_rate=3e-7", "budget.minutes=5"]],
+)
+def test_what_is_dumped_loads_equal(tmp_path: Path, overrides: list[str]) -> None:
+    config = load(None, overrides)
+    back = load(recipe(tmp_path, config.dump()))
+    assert back == config
+    assert back.digest() == config.digest()
+
+
+def test_the_digest_follows_results_and_nothing_else() -> None:
+    digest = load().digest()
+    assert len(digest) == 12
+    for same in ("output=elsewhere", "train.log_samples=7", "data.workers=5"):
+        assert load(None, [same]).digest() == digest
+    for other in ("train.seed=1", "optim.decoder_rate=1e-4", "data.root=x", "decode.size=128"):
+        assert load(None, [other]).digest() != digest
+
+
+def test_reading_a_config_imports_no_torch() -> None:
+    code = "import sys, pix2color.config as c; c.load(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
