@@ -54,8 +54,9 @@ def plan_crops(
         scale = draw.uniform(*data.scale)
         stretch = np.exp(draw.uniform(-1, 1) * np.log(data.aspect) / 2)
         side = scale * min(height, width)
-        # A stretched crop of the full side is cut down to what the photo has.
-        h, w = min(side * stretch, height), min(side / stretch, width)
+        # At least two pixels, or a crop could lie between the middles of two and hold none; and
+        # a stretched crop of the full side is cut down to what the photo has.
+        h, w = min(max(2.0, side * stretch), height), min(max(2.0, side / stretch), width)
         top, left = draw.uniform(0, height - h), draw.uniform(0, width - w)
         flip = data.flip and draw.random() < 0.5
         rows.append((top, left, h, w, float(flip)))
