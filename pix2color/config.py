@@ -429,7 +429,9 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = _keys_beside(first["loc"])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0.0)
-        text = f"unknown key {where}; did you mean {near[0]}?" if near else f"unknown key {where}"
+        section = where.rpartition(".")[0]
+        meant = f"{section}.{near[0]}" if near and section else "".join(near)
+        text = f"unknown key {where}" + (f"; did you mean {meant}?" if meant else "")
     elif first["type"] == "value_error":
         message = str(first["ctx"]["error"])
         text = f"{where}: {message}" if where else message
