@@ -1,6 +1,9 @@
-"""pix2color: colourise black-and-white photographs; train and compare colourisers.
+"""pix2color colourises black-and-white photographs.
 
-Importing the package loads nothing heavy: `Colorizer` (and with it torch) comes on first use.
+>>> from pix2color import Colorizer  # doctest: +SKIP
+>>> Colorizer.from_pretrained()("old.jpg")  # doctest: +SKIP
+
+Nothing heavy is imported here: torch comes with the first use of `Colorizer`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """python -m pix2color COMMAND"""
 
+from __future__ import annotations
+
 import sys
 
 from pix2color.cli import main

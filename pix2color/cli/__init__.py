@@ -1,51 +1,53 @@
-"""Commands: arguments, progress and exit codes; the work is done by the library."""
+"""The commands. Each lies in a file of its own and is imported when it is asked for."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 
-from pix2color import errors
-from pix2color._version import __version__
-
-COMMANDS = {
-    "infer": ("pix2color.cli.infer", "colour photos (the same as infer.py)"),
-    "train": ("pix2color.cli.train", "train a recipe (the same as train.py)"),
-    "evaluate": ("pix2color.cli.evaluate", "measure weights on photos"),
+_COMMANDS = {
+    "infer": ("pix2color.cli.infer", "colour photos and folders (also: python infer.py)"),
+    "train": ("pix2color.cli.train", "train a network (also: accelerate launch train.py)"),
+    "evaluate": ("pix2color.cli.evaluate", "measure networks on photos"),
     "release": ("pix2color.cli.release", "a run's averaged weights as one file"),
+    "speed": ("pix2color.cli.speed", "time every stage of colouring"),
+    "uncolor": ("pix2color.cli.uncolor", "give back the scan of a reversibly coloured JPEG"),
 }
-"""A command's module, imported when it is called, and what it does."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `COMMAND [ARGUMENT ...]`; returns its exit code."""
+    """Run `python -m pix2color COMMAND ...`; returns the exit code."""
+    from pix2color._version import __version__
+    from pix2color.errors import EXIT_OK, EXIT_USAGE
+
     arguments = sys.argv[1:] if argv is None else argv
-    if not arguments or arguments[0] in {"-h", "--help"}:
+    if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
-        return errors.EXIT_OK
-    name, *rest = arguments
-    if name == "--version":
+        return EXIT_OK
+    command = arguments[0]
+    if command in ("-V", "--version"):
         print(f"pix2color {__version__}")
-        return errors.EXIT_OK
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
-        print(f"error: no command {name!r}: {hint}", file=sys.stderr)
-        return errors.EXIT_USAGE
-    code: int = importlib.import_module(COMMANDS[name][0]).main(rest)
-    return code
+        return EXIT_OK
+    if command not in _COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(command, _COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
+        print(f"error: no command {command!r}: {hint}", file=sys.stderr)
+        return EXIT_USAGE
+    module = importlib.import_module(_COMMANDS[command][0])
+    result: int = module.main(arguments[1:])
+    return result
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS))
-    rows = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    lines = [f"  {name:10} {text}" for name, (_, text) in _COMMANDS.items()]
     return "\n".join(
-        [
-            "usage: python -m pix2color COMMAND [ARGUMENT ...]",
+        (
+            "usage: python -m pix2color COMMAND [options]",
             "",
-            *rows,
+            *lines,
             "",
-            "python -m pix2color COMMAND --help tells what a command takes.",
-        ]
+            "COMMAND --help says more.",
+        )
     )

@@ -1,29 +1,103 @@
-"""What all commands share: errors become one line and an exit code."""
+"""What the commands share: errors as one line and an exit code, and progress."""
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
+import time
 from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
 
-from pix2color import errors
+from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, Pix2ColorError
 
 
-def run(command: Callable[[], int]) -> int:
-    """Run a command's work and return its exit code.
-
-    A Pix2ColorError is one line on standard error; Ctrl-C is one word; a closed pipe is the end of
-    the reader's interest. Anything else is a fault of ours and keeps its traceback.
-    """
+def run(function: Callable[[], int]) -> int:
+    """Call a command's body; its errors become one line on standard error and an exit code."""
     try:
-        return command()
-    except errors.Pix2ColorError as error:
+        return function()
+    except Pix2ColorError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return errors.EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Python would complain once more when it flushes standard output at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return errors.EXIT_FAILED
+        print("stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.stderr.close()
+        return EXIT_OK
+
+
+def stop_on_sigterm() -> None:
+    """Let SIGTERM end a command as Ctrl-C does, cleaning up on the way."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, handler)
+
+
+class Progress:
+    """A bar with rate and remaining time on a terminal, a line now and then elsewhere.
+
+    Args:
+        total: how many units there will be; None where that is not known.
+        unit: the name of one.
+        quiet: show nothing.
+    """
+
+    _SECONDS = 10.0  # between lines where there is no terminal
+
+    def __init__(
+        self, total: int | None, *, unit: str, description: str = "", quiet: bool = False
+    ) -> None:
+        self._total, self._unit, self._description = total, unit, description
+        self._quiet = quiet
+        self._done = 0
+        self._start = self._last = time.monotonic()
+        self._bar: Any = None
+        if not quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total, unit=unit, desc=description or None, dynamic_ncols=True, leave=False
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def step(self, count: int = 1, **figures: Any) -> None:
+        """Count units done; `figures` are shown beside them."""
+        self._done += count
+        if self._bar is not None:
+            if figures:
+                self._bar.set_postfix(figures, refresh=False)
+            self._bar.update(count)
+            return
+        now = time.monotonic()
+        if self._quiet or now - self._last < self._SECONDS:
+            return
+        self._last = now
+        rate = self._done / (now - self._start)
+        line = f"{self._description} {self._done}".strip()
+        if self._total:
+            line += f"/{self._total}, {(self._total - self._done) / rate:.0f} s left"
+        shown = "".join(f", {name} {value}" for name, value in figures.items())
+        self.say(f"{line} {self._unit} ({rate:.1f}/s{shown})")
+
+    def say(self, line: str) -> None:
+        """A line that does not break the bar."""
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr)

@@ -1,0 +1,40 @@
+"""Full-size work in bands of rows, so that memory stays bounded and both cores are used."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+PIXELS = 2**17
+"""Pixels of a band: its arrays of float32 fit a core's cache."""
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(cores(), thread_name_prefix="bands")
+
+
+def each(function: Callable[[slice], None], height: int, width: int) -> None:
+    """Call `function` with the rows of every band of a picture; bands are independent.
+
+    Python threads, not OpenMP: numpy and Pillow work outside the interpreter's lock, and threads
+    without barriers do not stall when another process holds a core.
+    """
+    rows = max(1, PIXELS // max(1, width))
+    slices = [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+    if len(slices) == 1 or cores() == 1:
+        for part in slices:
+            function(part)
+        return
+    for _ in _pool().map(function, slices):
+        pass

@@ -1,0 +1,155 @@
+"""Colorizer: the network and the full-size work behind one call, for Python users."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from pix2color import weights
+from pix2color.config import Decode
+from pix2color.errors import Pix2ColorError
+from pix2color.inference import full_size, images, lightness
+from pix2color.photo import Photo, profiles, read
+
+Picture = Photo | Image.Image | NDArray[Any] | str | Path
+
+
+class Colorizer:
+    """Colours photos; their lightness, size, depth, alpha and metadata stay.
+
+    Safe to call from several threads. On the CPU a photo's result does not depend on what else is
+    coloured, in which order or by how many threads.
+    """
+
+    def __init__(self, released: weights.Released, *, device: str | torch.device = "cpu") -> None:
+        """Args:
+        released: a network and its default decoding, from `weights.load`.
+        device: where the network runs; the full-size work is always the CPU's.
+        """
+        self.device = torch.device(device)
+        self.decode: Decode = released.decode
+        self.name = released.name
+        self.digest = released.digest
+        self._generator = released.generator.to(self.device).eval()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path | None = None, device: str | None = None
+    ) -> Colorizer:
+        """Load weights: the packaged default, or a release file.
+
+        Args:
+            name_or_path: a name known to `pix2color.weights` or a .safetensors file.
+            device: cpu, cuda, cuda:1, mps; None takes a GPU where there is one.
+
+        Raises:
+            WeightsError: missing, not a release file, of another architecture.
+            Pix2ColorError: a device that is not there.
+        """
+        where = find_device(device)
+        source = None if name_or_path is None else str(name_or_path)
+        return cls(weights.load(source, device="cpu"), device=where)
+
+    @overload
+    def __call__(self, picture: Photo | str | Path, **options: Any) -> Photo: ...
+    @overload
+    def __call__(self, picture: Image.Image, **options: Any) -> Image.Image: ...
+    @overload
+    def __call__(self, picture: NDArray[Any], **options: Any) -> NDArray[Any]: ...
+    @overload
+    def __call__(self, picture: Sequence[Picture], **options: Any) -> list[Any]: ...
+    def __call__(self, picture: Picture | Sequence[Picture], **options: Any) -> Any:
+        """Colour one picture or a list of them; each comes back as the kind it came in.
+
+        Args:
+            picture: a path (a Photo comes back), a Photo, a Pillow image, or an array H,W,
+                H,W,1..4: uint8, uint16, or float in 0..1; sRGB; 2 and 4 channels have alpha last.
+            options: size, temperature, vividness, saturation: as in config.Decode, each in place
+                of the weights' default.
+
+        Returns:
+            RGB (with alpha where there was some) of the same size, depth and lightness.
+
+        Raises:
+            PhotoError: a file that cannot be read, a picture of a kind that is not supported.
+        """
+        decode = self.decoding(**options)
+        if isinstance(picture, list | tuple):
+            return [self._one(item, decode) for item in picture]
+        return self._one(picture, decode)  # type: ignore[arg-type]
+
+    def decoding(self, **options: Any) -> Decode:
+        """The weights' default decoding with some options in place of it; None keeps a default.
+
+        Raises Pix2ColorError for an unknown option or a value out of range.
+        """
+        given = {k: v for k, v in options.items() if v is not None}
+        try:
+            return Decode.model_validate(self.decode.model_dump() | given)
+        except ValueError as error:
+            first = error.errors()[0]  # type: ignore[attr-defined]
+            name = ".".join(str(part) for part in first["loc"])
+            raise Pix2ColorError(f"{name} = {first['input']}: {first['msg'].lower()}") from None
+
+    def colour(self, photo: Photo, decode: Decode | None = None) -> Photo:
+        """A Photo in colour, all pages; everything else in it is kept.
+
+        A gray profile, which cannot describe colour, gives way to sRGB; an RGB profile stays.
+        """
+        codes = lightness.gray_codes(photo)
+        height, width = codes.shape
+        size = lightness.network_size(height, width, (decode or self.decode).size)
+        small = lightness.reduced(codes, size)
+        ab = self.predict(torch.from_numpy(small)[None, None], decode)
+        own = lightness.space_of(photo)
+        icc = photo.icc
+        if own.gray:
+            own, icc = lightness.space.SRGB, profiles.srgb_profile()
+        pixels = full_size.compose(codes, ab[0].numpy(), own)
+        pages = tuple(self.colour(page, decode) for page in photo.pages)
+        return replace(photo, pixels=pixels, icc=icc, pages=pages)
+
+    def predict(self, small: Tensor, decode: Decode | None = None) -> Tensor:
+        """L of photos at the network's size, B,1,h,w -> ab, B,2,h,w, both on the CPU."""
+        with self._lock, torch.inference_mode():
+            ab = self._generator.predict(small.to(self.device), decode or self.decode)
+            return ab.float().cpu()
+
+    def _one(self, picture: Picture, decode: Decode) -> Any:
+        if isinstance(picture, Photo):
+            return self.colour(picture, decode)
+        if isinstance(picture, str | Path):
+            return self.colour(read(picture), decode)
+        if isinstance(picture, Image.Image):
+            return images.to_image(self.colour(images.from_image(picture), decode), picture)
+        if isinstance(picture, np.ndarray):
+            return images.to_array(self.colour(images.from_array(picture), decode), picture)
+        raise Pix2ColorError(
+            f"{type(picture).__name__} is not a picture: give a path, a Photo, a Pillow image or "
+            "an array"
+        )
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device of that name, or the best there is.
+
+    Raises Pix2ColorError for one that torch does not know or does not have here.
+    """
+    if name in (None, "auto"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(str(name))
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise Pix2ColorError(f"no device {name!r} here; leave --device out, or say cpu") from None
+    return device

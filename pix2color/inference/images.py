@@ -1,0 +1,73 @@
+"""Pillow images and arrays <-> Photo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pix2color.errors import PhotoError
+from pix2color.photo import Photo, profiles, reading
+
+
+def from_image(image: Image.Image) -> Photo:
+    """A Pillow image of any mode as a Photo; it is taken as it stands, not turned upright."""
+    pixels, alpha = reading.pixels_of(image, image.format or "")
+    icc = image.info.get("icc_profile")
+    if image.mode in ("CMYK", "LAB", "YCbCr"):
+        pixels, icc = profiles.to_srgb(pixels, image.mode, icc)
+    elif icc:
+        pixels, icc, _ = profiles.usable(pixels, icc)
+    return Photo(pixels=pixels, alpha=alpha, icc=icc)
+
+
+def to_image(photo: Photo, source: Image.Image) -> Image.Image:
+    """The Photo as a Pillow image (RGB, RGBA) with the source's info.
+
+    Raises PhotoError for 16 bits a channel, which Pillow does not have in colour.
+    """
+    if photo.bits == 16:
+        raise PhotoError("Pillow has no 16-bit colour; give an array or a path instead of an image")
+    parts = [photo.pixels]
+    if photo.alpha is not None:
+        parts.append(photo.alpha[..., None])
+    image = Image.fromarray(np.concatenate(parts, axis=2))
+    image.info = {k: v for k, v in source.info.items() if k != "transparency"}
+    image.info.pop("icc_profile", None)
+    if photo.icc:
+        image.info["icc_profile"] = photo.icc
+    return image
+
+
+def from_array(array: NDArray[Any]) -> Photo:
+    """H,W | H,W,1..4 uint8, uint16, bool or float 0..1 as a Photo in sRGB."""
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or not 1 <= array.shape[2] <= 4 or 0 in array.shape:
+        raise PhotoError(f"an array H,W or H,W,1..4 is expected, not {array.shape}")
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    elif np.issubdtype(array.dtype, np.floating):
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise PhotoError("float pixels must lie within 0..1")
+        array = np.rint(array * 65535).astype(np.uint16)
+    elif array.dtype not in (np.uint8, np.uint16):
+        raise PhotoError(f"pixels must be uint8, uint16 or float, not {array.dtype}")
+    array = np.array(array)
+    channels = array.shape[2]
+    alpha = array[..., -1].copy() if channels in (2, 4) else None
+    colour = array[..., :3].copy() if channels >= 3 else array[..., 0].copy()
+    return Photo(pixels=colour, alpha=alpha)
+
+
+def to_array(photo: Photo, source: NDArray[Any]) -> NDArray[Any]:
+    """H,W,3 (H,W,4 with alpha) of the source's type."""
+    parts = [photo.pixels]
+    if photo.alpha is not None:
+        parts.append(photo.alpha[..., None])
+    array = np.concatenate(parts, axis=2)
+    if np.issubdtype(source.dtype, np.floating):
+        return (array / 65535.0).astype(source.dtype)
+    return array

@@ -1,0 +1,146 @@
+"""The lightness of a photo, as the sRGB gray that has it.
+
+Everything downstream works on these codes: of a gray photo without a profile they are the pixels
+themselves, so its lightness is kept exactly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pix2color.inference import bands
+from pix2color.photo import Photo, space
+from pix2color.photo.photo import Pixels
+
+_FINE = 65_536  # steps of the table from luminance to 8-bit codes
+_CHROMA = 5.0
+"""95th percentile of chroma (ab units) from which a photo counts as coloured."""
+
+
+def space_of(photo: Photo) -> space.Space:
+    """The space of the photo's pixels; sRGB where it has no usable profile."""
+    return (space.parse(photo.icc) if photo.icc else None) or space.SRGB
+
+
+def gray_codes(photo: Photo) -> Pixels:
+    """The photo's lightness as gray codes of sRGB: H,W of the photo's own type.
+
+    Luminance is measured in the photo's own space; L follows from it.
+    """
+    own = space_of(photo)
+    pixels = photo.pixels
+    if pixels.ndim == 3 and _neutral(pixels):
+        pixels = pixels[..., 0]
+    if pixels.ndim == 2:
+        if own.curves is None:
+            return pixels
+        top = np.iinfo(pixels.dtype).max
+        linear = own.linear(1, np.arange(top + 1) / top)
+        table = np.rint(space.srgb_codes(linear) * top).astype(pixels.dtype)
+        return np.take(table, pixels)
+    return _from_colour(pixels, own)
+
+
+def _neutral(pixels: Pixels) -> bool:
+    """R = G = B everywhere; looks at a few rows first, which tell most photos."""
+    for part in (pixels[:: max(1, len(pixels) // 16)], pixels):
+        if not np.array_equal(part[..., 0], part[..., 1]):
+            return False
+        if not np.array_equal(part[..., 1], part[..., 2]):
+            return False
+    return True
+
+
+def _from_colour(pixels: Pixels, own: space.Space) -> Pixels:
+    """Luminance of each pixel by one table a channel, then its gray code."""
+    top = np.iinfo(pixels.dtype).max
+    steps = np.arange(top + 1) / top
+    tables = [
+        (own.linear(c, steps) * weight).astype(np.float32) for c, weight in enumerate(own.luminance)
+    ]
+    codes = np.empty(pixels.shape[:2], pixels.dtype)
+    coarse = space.srgb_codes(np.arange(_FINE) / (_FINE - 1)) * 255.0
+    to_code = np.rint(coarse).astype(np.uint8)
+
+    def band(rows: slice) -> None:
+        luminance = np.take(tables[0], pixels[rows, :, 0])
+        luminance += np.take(tables[1], pixels[rows, :, 1])
+        luminance += np.take(tables[2], pixels[rows, :, 2])
+        if codes.dtype == np.uint8:
+            luminance *= _FINE - 1
+            luminance += 0.5
+            index = luminance.astype(np.int64)
+            np.take(to_code, index, out=codes[rows], mode="clip")
+        else:
+            exact = space.srgb_codes(np.clip(luminance, 0.0, 1.0))
+            codes[rows] = np.rint(exact * top).astype(codes.dtype)
+
+    bands.each(band, pixels.shape[0], pixels.shape[1])
+    return codes
+
+
+def lightness_table(bits: int) -> NDArray[np.float32]:
+    """L in 0..100 of every gray code of 8 or 16 bits."""
+    top = 2**bits - 1
+    return (116.0 * lab_f(space.srgb_linear(np.arange(top + 1) / top)) - 16.0).astype(np.float32)
+
+
+def lab_f(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """CIE's f: the cube root, and a line near black."""
+    return np.where(t > 0.008856, np.cbrt(np.maximum(t, 0.008856)), 7.787 * t + 16.0 / 116.0)
+
+
+def network_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width at which the network sees a photo: the shorter side is `size`.
+
+    Very long photos (panoramas, strips of film) are made smaller, so that the network never sees
+    more than eight squares of `size`.
+    """
+    scale = size / min(height, width)
+    area = height * width * scale * scale
+    scale *= min(1.0, (8 * size * size / area) ** 0.5)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def reduced(codes: Pixels, size: tuple[int, int]) -> NDArray[np.float32]:
+    """L in 0..100 of a photo at another size: height,width float32.
+
+    Resampled on gray codes, as the training photos were, with a filter as wide as the reduction
+    asks (Lanczos), so that grain does not turn into patterns.
+    """
+    height, width = size
+    if codes.dtype == np.uint8:
+        # 8-bit codes, like the network's training photos; Pillow's fast path.
+        image = Image.fromarray(codes)
+        small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        return np.take(lightness_table(8), np.asarray(small))
+    scaled = Image.fromarray(codes.astype(np.float32))
+    small = scaled.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    exact = np.clip(np.asarray(small), 0, 65535)
+    return np.take(lightness_table(16), np.rint(exact).astype(np.int64))
+
+
+def coloured(photo: Photo) -> bool:
+    """Whether a photo already has colour: a sepia tone is not colour, differing hues are.
+
+    Judged on a reduction: the spread of ab around its mean, so that one tone over the whole print
+    does not count.
+    """
+    if photo.gray or _neutral(photo.pixels):
+        return False
+    pixels = photo.pixels
+    eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+    small = Image.fromarray(eight).resize((128, 128), Image.Resampling.BOX, reducing_gap=2.0)
+    ab = _ab(np.asarray(small), space_of(photo))
+    spread = np.linalg.norm(ab - np.median(ab, axis=(0, 1)), axis=-1)
+    return bool(np.percentile(spread, 95) > _CHROMA)
+
+
+def _ab(pixels: NDArray[np.uint8], own: space.Space) -> NDArray[np.float64]:
+    """H,W,2 ab of RGB pixels of a space."""
+    linear = np.stack([own.linear(c, pixels[..., c] / 255.0) for c in range(3)], axis=-1)
+    xyz = linear @ (space.RGB_TO_XYZ @ own.matrix).T / space.WHITE
+    f = lab_f(np.clip(xyz, 0.0, None))
+    return np.stack((500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])), axis=-1)

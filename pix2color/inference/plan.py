@@ -1,0 +1,120 @@
+"""Which photo goes where: settled, and refused where it is dangerous, before anything is done."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pix2color.errors import Pix2ColorError
+from pix2color.photo.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES, output_suffix
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to be coloured."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do."""
+
+    jobs: tuple[Job, ...]
+    """In the order of their targets' names."""
+    unsupported: tuple[Path, ...]
+    """Photos of formats that cannot be read."""
+
+
+def plan(inputs: Sequence[str | Path], out: str | Path) -> Plan:
+    """Find the photos and where each goes: the same tree and names below `out`.
+
+    Folders are walked without following links to folders; hidden files and `out` itself are left
+    out. A file given by name is taken whatever its ending.
+
+    Raises:
+        Pix2ColorError: an input that is not there, no photo at all, two photos that would become
+            one file (also on disks that ignore case or Unicode composition), or a target that is
+            one of the sources.
+    """
+    out = Path(out)
+    jobs: list[Job] = []
+    unsupported: list[Path] = []
+    for given in inputs:
+        root = Path(given)
+        if root.is_dir():
+            for path in _walk(root, out):
+                suffix = path.suffix.lower()
+                if suffix in PHOTO_SUFFIXES:
+                    jobs.append(Job(path, _target(out, path.relative_to(root))))
+                elif suffix in UNSUPPORTED_SUFFIXES:
+                    unsupported.append(path)
+        elif root.exists():
+            jobs.append(Job(root, _target(out, Path(root.name))))
+        else:
+            raise Pix2ColorError(f"{root}: no such file or folder")
+    if not jobs and not unsupported:
+        where = ", ".join(str(i) for i in inputs)
+        raise Pix2ColorError(f"no photo in {where}; looked for {' '.join(sorted(PHOTO_SUFFIXES))}")
+    jobs = sorted(dict.fromkeys(jobs), key=lambda job: str(job.target))
+    _refuse_collisions(jobs)
+    _refuse_sources(jobs)
+    return Plan(tuple(jobs), tuple(sorted(unsupported)))
+
+
+def _walk(root: Path, out: Path) -> Iterator[Path]:
+    own = out.resolve()
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and (here / name).resolve() != own
+        )
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield here / name
+
+
+def _target(out: Path, relative: Path) -> Path:
+    return out / relative.with_suffix(output_suffix(relative.suffix))
+
+
+def _key(path: Path) -> str:
+    """One for all spellings that some file system takes for the same name."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
+
+
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
+    seen: dict[str, Job] = {}
+    for job in jobs:
+        other = seen.setdefault(_key(job.target), job)
+        if other is not job:
+            raise Pix2ColorError(
+                f"{other.source} and {job.source} would both become {job.target}; colour them "
+                "in two runs with different --out"
+            )
+
+
+def _refuse_sources(jobs: Sequence[Job]) -> None:
+    names = {_key(job.source.resolve()): job.source for job in jobs}
+    files = {_identity(job.source): job.source for job in jobs}
+    for job in jobs:
+        source = names.get(_key(job.target.resolve()))
+        if source is None and job.target.exists():
+            source = files.get(_identity(job.target))
+        if source is not None:
+            raise Pix2ColorError(
+                f"{job.target} is the source {source}; choose another --out: sources are never "
+                "written over"
+            )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (-1, -1)
+    return (status.st_dev, status.st_ino)

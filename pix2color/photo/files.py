@@ -1,0 +1,37 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from pix2color.errors import PhotoError
+
+PART_SUFFIX = ".pix2color-part"
+"""Ending of files still being written; one left by a killed run may be deleted."""
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes its name only when all of it is on the disk.
+
+    Written beside its place, flushed, renamed over what was there. After an error nothing is left.
+
+    Raises:
+        PhotoError: the folder or the disk does not take it.
+    """
+    part = path.with_name(f".{path.name[:200]}.{os.getpid()}{PART_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb+") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise PhotoError(f"cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,60 @@
+"""Which files are photos, told by their first bytes, and which container takes a coloured one."""
+
+from __future__ import annotations
+
+PHOTO_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".gif",
+     ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".jpx", ".avif")
+)  # fmt: skip
+"""Endings by which a folder's photos are found; the content decides how a file is read."""
+
+UNSUPPORTED_SUFFIXES = frozenset(
+    (".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".raf", ".rw2", ".pef",
+     ".psd", ".psb", ".xcf", ".jxl", ".pdf", ".svg")
+)  # fmt: skip
+"""Endings of photos that are named as skipped, rather than passed over like any other file."""
+
+_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
+    (8, b"WEBP", "WEBP"),
+    (0, b"BM", "BMP"),
+    (0, b"GIF87a", "GIF"),
+    (0, b"GIF89a", "GIF"),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG2000"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftypavis", "AVIF"),
+)
+_NETPBM = b"123456"
+
+_CONTAINERS = {
+    # A palette of 256 colours cannot hold a coloured photo; a gray map cannot hold any.
+    ".gif": ".png",
+    ".pgm": ".ppm",
+    ".pbm": ".ppm",
+}
+
+
+def sniff(head: bytes, suffix: str = "") -> str | None:
+    """The format of a file by its first 16 bytes, None if it is none that can be read.
+
+    The suffix helps only with TGA, which has no signature.
+    """
+    for offset, magic, name in _MAGIC:
+        if head[offset : offset + len(magic)] == magic:
+            return name
+    if head[:1] == b"P" and head[1:2] in {bytes([c]) for c in _NETPBM} and head[2:3].isspace():
+        return "PPM"
+    if suffix.lower() == ".tga" and len(head) >= 16:
+        return "TGA"
+    return None
+
+
+def output_suffix(suffix: str) -> str:
+    """The ending of the coloured file: the source's, unless that container cannot hold RGB."""
+    return _CONTAINERS.get(suffix.lower(), suffix)

@@ -1,0 +1,82 @@
+"""ICC profiles: which can be worked in directly, and Pillow's colour management for the rest."""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from pix2color.errors import PhotoError
+from pix2color.photo import space
+from pix2color.photo.photo import Pixels
+
+
+def usable(pixels: Pixels, icc: bytes) -> tuple[Pixels, bytes | None, tuple[str, ...]]:
+    """Pixels in a space of matrix and curves, its profile, and notes.
+
+    A profile made of tables is converted to sRGB here, in 8 bits (Pillow's colour management has no
+    more); one that cannot be read, or is not of these pixels' channels, is set aside and said.
+    """
+    kind = icc[16:20]
+    own = space.parse(icc)
+    if own is not None and own.gray == (pixels.ndim == 2):
+        return pixels, icc, ()
+    if kind == b"RGB " and pixels.ndim == 2 and own is not None:
+        return pixels, icc, ()  # a gray photo in an RGB space: R = G = B
+    if kind in (b"RGB ", b"GRAY") and (kind == b"GRAY") == (pixels.ndim == 2):
+        eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+        try:
+            converted, profile = to_srgb(eight, "L" if pixels.ndim == 2 else "RGB", icc)
+        except PhotoError:
+            pass
+        else:
+            if pixels.dtype == np.uint8:
+                return converted, profile, ()
+            note = "its table-based ICC profile was applied in 8 bits"
+            return converted.astype(np.uint16) * 257, profile, (note,)
+    return pixels, None, ("its ICC profile cannot be used: taken as sRGB",)
+
+
+def to_srgb(pixels: Pixels, mode: str, icc: bytes | None) -> tuple[Pixels, bytes | None]:
+    """8-bit pixels of any mode -> RGB in sRGB, through the profile where there is one.
+
+    Returns the profile to write beside them: sRGB's where one was applied, else none.
+    """
+    image = Image.fromarray(pixels, mode) if mode == "LAB" else _image(pixels, mode)
+    if icc is None and mode != "LAB":
+        return np.array(image.convert("RGB")), None
+    try:
+        source = (
+            ImageCms.createProfile("LAB")
+            if icc is None
+            else ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        )
+        converted = ImageCms.profileToProfile(
+            image,
+            source,
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode="RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        if mode == "CMYK":  # a broken profile must not cost the photo
+            return np.array(image.convert("RGB")), None
+        raise PhotoError(f"its ICC profile cannot be used: {error}") from None
+    assert converted is not None
+    return np.array(converted), srgb_profile()
+
+
+@functools.cache
+def srgb_profile() -> bytes:
+    """sRGB as an ICC profile, the same bytes whenever it is asked for."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    data[24:36] = bytes((7, 208, 0, 1, 0, 1)) + bytes(6)  # the date of making: 1 January 2000
+    data[84:100] = bytes(16)  # the identifier that would depend on it
+    return bytes(data)
+
+
+def _image(pixels: Pixels, mode: str) -> Image.Image:
+    return Image.frombytes(mode, (pixels.shape[1], pixels.shape[0]), pixels.tobytes())

@@ -1,0 +1,154 @@
+"""infer.py as a user meets it: folders, errors, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from standin import released
+
+from pix2color import weights
+from pix2color.cli import infer
+from pix2color.cli import main as dispatch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "load", lambda *args, **options: released())
+
+
+@pytest.fixture
+def folder(tmp_path: Path, small_photos: list[np.ndarray]) -> Path:
+    root = tmp_path / "in"
+    (root / "deep/er").mkdir(parents=True)
+    Image.fromarray(small_photos[0]).convert("L").save(root / "a.jpg")
+    Image.fromarray(small_photos[1]).convert("L").save(root / "deep/b.png")
+    Image.fromarray(small_photos[2]).save(root / "deep/er/c.tif")
+    (root / "notes.txt").write_text("not a photo")
+    return root
+
+
+def test_a_folder_is_coloured_into_the_same_tree(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert "3 of 3 photos coloured" in capsys.readouterr().out
+    found = sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.*"))
+    assert [str(p) for p in found] == ["a.jpg", "deep/b.png", "deep/er/c.tif"]
+    for path in found:
+        before_image, image = Image.open(folder / path), Image.open(tmp_path / "out" / path)
+        assert image.mode == "RGB" and image.size == before_image.size
+        assert image.format == before_image.format
+        assert np.ptp(np.asarray(image).astype(int), axis=2).max() > 10
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_default_place_is_colorized(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert infer.main(["in/a.jpg", "--quiet"]) == 0
+    assert (tmp_path / "colorized/a.jpg").exists()
+
+
+def test_bad_photos_are_named_and_the_good_ones_done(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (folder / "a.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "words.jpg").write_text("these are words")
+    Image.fromarray(np.full((1, 1), 90, np.uint8)).save(folder / "one.png")
+    assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 1
+    output = capsys.readouterr()
+    assert "4 of 7 photos coloured" in output.out and "3 failed" in output.err
+    for name in ("cut.jpg", "empty.png", "words.jpg"):
+        assert name in output.err and not (tmp_path / "out" / name).exists()
+    assert "Traceback" not in output.err
+    assert Image.open(tmp_path / "out/one.png").size == (1, 1)
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nowhere"], 2, "no such file or folder"),
+        (["{empty}"], 2, "no photo in"),
+        (["{in}", "--out", "{in}"], 2, "never"),
+        (["{in}", "--device", "warp9"], 2, "no device"),
+        (["{in}", "--temperature", "0"], 2, "temperature"),
+        (["{in}", "--size", "5"], 2, "size"),
+    ],
+)
+def test_mistakes_are_one_line_and_an_exit_code(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    words: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"in": folder, "empty": tmp_path / "empty"}
+    filled = [a.format(**places) for a in arguments]
+    if "--out" not in filled:
+        filled += ["--out", str(tmp_path / "out")]
+    assert infer.main(filled) == code
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and words in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_arguments_it_shows_help_and_the_example(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert infer.main([]) == 0
+    output = capsys.readouterr().out
+    assert "usage" in output and "python infer.py photos/" in output
+
+
+def test_commands_are_dispatched_and_misspellings_met(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["infr"]) == 2
+    assert "did you mean infer?" in capsys.readouterr().err
+    assert dispatch(["infer"]) == 0
+    assert dispatch([]) == 0 and dispatch(["--version"]) == 0
+
+
+def _seconds(*command: str) -> float:
+    """The least of five runs: other work on the machine only adds."""
+    best = 1e9
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def test_help_and_import_are_instant() -> None:
+    bare = _seconds("-c", "pass")
+    assert _seconds("infer.py", "--help") < 0.3
+    assert _seconds("-c", "import pix2color") - bare < 0.2
+
+
+def test_planning_and_help_import_nothing_heavy() -> None:
+    code = (
+        "import sys, pix2color, pix2color.inference.plan, pix2color.cli.infer;"
+        "heavy = {'torch', 'skimage', 'scipy', 'torchvision', 'tifffile'};"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_photos_of_the_repository_are_small_and_gray() -> None:
+    files = sorted((ROOT / "photos").glob("*.jpg"))
+    assert len(files) == 6
+    assert sum(f.stat().st_size for f in files) < 400_000
+    assert all(Image.open(f).mode == "L" for f in files)
