@@ -125,7 +125,12 @@ class Data(Section):
 class Head(Section):
     """What the network's last layer means."""
 
-    kind: Literal["classes", "regression"] = "classes"
+    kind: Literal["classes", "regression", "classes64"] = "classes"
+    """classes: 313 colours; regression: ab; classes64: 64 steps of a and 64 of b."""
+    kernel: Literal[1, 3] = 1
+    """Side of the last convolution."""
+    bias: bool = True
+    """Of the last convolution."""
     activation: Literal["tanh", "linear"] = "tanh"
     """Of a regression head."""
     ab_scale: Positive = 110.0
@@ -134,6 +139,56 @@ class Head(Section):
     """Bins a pixel's colour is spread over (classes)."""
     rebalance: Fraction | None = None
     """lambda of the class weights, 0..1; null: no rebalancing in the loss (classes)."""
+    compat: Literal["none", "aml"] = "none"
+    """aml: the summed loss at full size with misplaced class weights that a published table rests
+    on (classes); to study that table, not to train with."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.compat != "none" and self.kind != "classes":
+            raise ValueError("compat needs kind: classes")
+        return self
+
+
+class Plain(Section):
+    """Of the encoders that are plain stacks of convolutions, trained from nothing."""
+
+    width: Count = 64
+    """Channels of the first convolution; the others are multiples of it."""
+    dropout: Fraction = 0.0
+    """Share of values dropped after each group of the encoder `groups` (and of `upsample` with
+    norm: stage) while training."""
+
+
+class Fusion(Section):
+    """Of the encoder `fusion`: whose 1000 probabilities are repeated over the grid."""
+
+    classifier: str = "mobilenet_v2"
+    """One of torchvision's that encoders are made of, or timm/<name>; its weights are
+    `model.pretrained`: imagenet or a file."""
+    scale: Literal["correct", "published"] = "correct"
+    """published: gray in 0..1 is taken for 0..255, so that the classifier sees black."""
+
+
+class Hypercolumn(Section):
+    """Of the decoder `hypercolumn`: all levels at one size, side by side."""
+
+    width: Count = 128
+    blocks: Annotated[int, Field(ge=0)] = 3
+    """Residual blocks."""
+    reduction: Literal[1, 2, 4, 8] = 2
+    """At which the levels meet; a finer model.stride is reached by a pixel shuffle."""
+
+
+class Upsample(Section):
+    """Of the decoder `upsample`: no skips; the deepest level is doubled and convolved."""
+
+    stages: tuple[tuple[Count, ...], ...] = ((), (128, 128, 128))
+    """Channels of the 3x3 convolutions at the encoder's deepest level, at twice its size, ..."""
+    by: Literal["nearest", "bilinear", "transposed"] = "nearest"
+    """How a stage doubles; transposed: a 4x4 transposed convolution is its first."""
+    norm: Literal["none", "each", "stage"] = "none"
+    """Batch norm before each ReLU (each) or after each stage's last one (stage)."""
 
 
 class Model(Section):
@@ -141,7 +196,8 @@ class Model(Section):
 
     encoder: str = "mobilenet_v2"
     """resnet18 | resnet34 | resnet50 | vgg16 | vgg16_bn | mobilenet_v2 | mobilenet_v3_large |
-    efficientnet_b0 | convnext_tiny | timm/<name>"""
+    efficientnet_b0 | convnext_tiny | timm/<name>, or trained from nothing: groups | strided |
+    fusion"""
     pretrained: str = "default"
     """default (the packaged weights' own encoder) | imagenet | none | a weights file"""
     frozen: Literal["none", "early", "all"] = "none"
@@ -149,16 +205,25 @@ class Model(Section):
     where features are general and most of the time goes."""
     frozen_statistics: bool = False
     """Keep the statistics of every batch norm, also of trained layers."""
+    levels: Count | None = None
+    """Use only so many of the encoder's levels, the finest; null: all."""
+    gray_stem: bool = False
+    """A first convolution of one channel, its three kernels summed: nearly the same function."""
+    plain: Plain = Plain()
+    fusion: Fusion = Fusion()
+    decoder: Literal["unet", "hypercolumn", "upsample"] = "unet"
+    hypercolumn: Hypercolumn = Hypercolumn()
+    upsample: Upsample = Upsample()
     widths: tuple[Count, ...] = (192, 160, 128, 128)
-    """Decoder channels at the encoder's deepest level, the next one, ...; the last repeats."""
+    """U-Net channels at the encoder's deepest level, the next one, ...; the last repeats."""
     depth: tuple[Count, ...] = (1, 1, 1, 2)
     """3x3 convolutions at each of these levels; the last repeats."""
-    stride: Literal[2, 4, 8] = 4
+    stride: Literal[1, 2, 4, 8] = 4
     """Pixels of L per pixel of predicted ab."""
     dropout: Fraction = 0.0
-    """Share of the last decoder features dropped while training."""
+    """Share of the U-Net's last features dropped while training."""
     attention: bool = False
-    """Self-attention over the decoder's features at stride 16."""
+    """Self-attention over the U-Net's features at stride 16."""
     head: Head = Head()
 
 
@@ -178,15 +243,17 @@ class Loss(Section):
 
 
 class Optim(Section):
-    """AdamW with a linear warm-up and a cosine to `final_rate` of the rate."""
+    """The optimiser, with a linear warm-up and a cosine to `final_rate` of the rate."""
 
+    name: Literal["adamw", "adam", "rmsprop"] = "adamw"
+    """rmsprop takes the second of the betas as its rho."""
     encoder_rate: NotNegative = 3e-4
     decoder_rate: Positive = 1e-3
     discriminator_rate: Positive = 2e-4
     betas: tuple[Fraction, Fraction] = (0.9, 0.99)
     gan_betas: tuple[Fraction, Fraction] = (0.5, 0.99)
     weight_decay: NotNegative = 0.01
-    """Decoupled; not applied to biases and norms."""
+    """Decoupled in adamw, added to the gradient in the others; not for biases and norms."""
     warmup_samples: Annotated[int, Field(ge=0)] = 2000
     schedule: Literal["cosine", "constant"] = "cosine"
     final_rate: Fraction = 0.01
@@ -291,6 +358,10 @@ class Config(Section):
             raise ValueError("a regression head needs one of loss.l1, l2, smooth_l1, perceptual")
         if not regression and self.loss.cross_entropy + ab_losses == 0:
             raise ValueError("a class head needs loss.cross_entropy")
+        if self.model.head.kind == "classes64" and (ab_losses or self.gan.enabled):
+            raise ValueError(
+                "a classes64 head is decoded by argmax, which has no gradient: cross_entropy only"
+            )
         if self.model.frozen != "none" and self.model.pretrained == "none" and not self.init_from:
             raise ValueError("model.frozen with model.pretrained: none would train on noise")
         return self

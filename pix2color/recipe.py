@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +13,21 @@ from torch import Tensor, nn
 from pix2color import release_file
 from pix2color.ab_bins import Prior
 from pix2color.config import Config, Model, Optim
+from pix2color.config import Head as HeadConfig
 from pix2color.errors import ConfigError, WeightsError
 from pix2color.losses import ab as ab_losses
 from pix2color.losses.perceptual import PerceptualLoss
-from pix2color.models.encoders import NAMES, Encoder, build_encoder, imagenet_weights
+from pix2color.models.compat import AmlClassHead
+from pix2color.models.encoders import Encoder, build_encoder
+from pix2color.models.fusion import Classifier, FusionEncoder, build_classifier
 from pix2color.models.generator import Generator
-from pix2color.models.heads import ClassHead, Head, RegressionHead
+from pix2color.models.heads import ClassHead, Head, RegressionHead, StepHead
+from pix2color.models.hypercolumn import HypercolumnDecoder
 from pix2color.models.patchgan import PatchDiscriminator
+from pix2color.models.plain import GROUPS, STRIDED, STRIDED_DEEP, PlainEncoder
 from pix2color.models.unet import UNetDecoder
+from pix2color.models.upsample import UpsampleDecoder
+from pix2color.pretrained import pretrained_classifier, pretrained_encoder
 from pix2color.release_file import DEFAULT_FILE
 
 AbLoss = Callable[[Tensor, Tensor], Tensor]
@@ -96,8 +104,19 @@ def build_generator(
             are loaded afterwards.
         prior: of a class head; None: the packaged one.
     """
-    encoder = build_pretrained_encoder(model) if pretrained else build_encoder(model.encoder)
-    decoder = UNetDecoder(
+    encoder = build_pretrained_encoder(model) if pretrained else _bare_encoder(model)
+    if model.levels is not None:
+        encoder.cut(model.levels)
+    if model.gray_stem:
+        encoder.sum_stem()
+    decoder = _DECODERS[model.decoder](model, encoder)
+    head = _HEADS[model.head.kind](model.head, decoder.out_channels, prior)
+    enlarged = head.ENLARGE if isinstance(head, AmlClassHead) else 1
+    return Generator(encoder, decoder, head, stride=model.stride // enlarged)
+
+
+def _unet(model: Model, encoder: Encoder) -> UNetDecoder:
+    return UNetDecoder(
         encoder.channels,
         encoder.reduction,
         widths=model.widths,
@@ -106,19 +125,106 @@ def build_generator(
         attention=model.attention,
         dropout=model.dropout,
     )
-    head: Head
-    if model.head.kind == "regression":
-        head = RegressionHead(
-            decoder.out_channels, activation=model.head.activation, scale=model.head.ab_scale
-        )
-    else:
-        head = ClassHead(
-            decoder.out_channels,
-            (prior or Prior.load()).probability,
-            neighbours=model.head.neighbours,
-            rebalance=model.head.rebalance,
-        )
-    return Generator(encoder, decoder, head, stride=model.stride)
+
+
+def _hypercolumn(model: Model, encoder: Encoder) -> HypercolumnDecoder:
+    column = model.hypercolumn
+    return HypercolumnDecoder(
+        encoder.channels,
+        encoder.reduction,
+        width=column.width,
+        blocks=column.blocks,
+        at=column.reduction,
+        stride=model.stride,
+    )
+
+
+def _upsample(model: Model, encoder: Encoder) -> UpsampleDecoder:
+    up = model.upsample
+    return UpsampleDecoder(
+        encoder.channels,
+        encoder.reduction,
+        stages=up.stages,
+        stride=model.stride,
+        by=up.by,
+        norm=up.norm,
+        dropout=model.plain.dropout,
+    )
+
+
+_Decoder = UNetDecoder | HypercolumnDecoder | UpsampleDecoder
+_DECODERS: dict[str, Callable[[Model, Encoder], _Decoder]] = {
+    "unet": _unet,
+    "hypercolumn": _hypercolumn,
+    "upsample": _upsample,
+}
+
+
+def _class_head(head: HeadConfig, channels: int, prior: Prior | None) -> ClassHead:
+    kind = AmlClassHead if head.compat == "aml" else ClassHead
+    return kind(
+        channels,
+        (prior or Prior.load()).probability,
+        neighbours=head.neighbours,
+        rebalance=head.rebalance,
+        kernel=head.kernel,
+        bias=head.bias,
+    )
+
+
+def _regression_head(head: HeadConfig, channels: int, prior: Prior | None) -> RegressionHead:
+    return RegressionHead(
+        channels,
+        activation=head.activation,
+        scale=head.ab_scale,
+        kernel=head.kernel,
+        bias=head.bias,
+    )
+
+
+def _step_head(head: HeadConfig, channels: int, prior: Prior | None) -> StepHead:
+    return StepHead(channels, kernel=head.kernel, bias=head.bias)
+
+
+_HEADS: dict[str, Callable[[HeadConfig, int, Prior | None], Head]] = {
+    "classes": _class_head,
+    "regression": _regression_head,
+    "classes64": _step_head,
+}
+
+
+def _groups_encoder(model: Model) -> PlainEncoder:
+    return PlainEncoder(GROUPS, width=model.plain.width, norm=True, dropout=model.plain.dropout)
+
+
+def _strided_encoder(model: Model) -> PlainEncoder:
+    return PlainEncoder(STRIDED, width=model.plain.width)
+
+
+def _fusion_encoder(model: Model) -> FusionEncoder:
+    return _fusion(model, build_classifier(model.fusion.classifier))
+
+
+def _fusion(model: Model, classifier: Classifier) -> FusionEncoder:
+    return FusionEncoder(
+        STRIDED_DEEP,
+        width=model.plain.width,
+        classifier=classifier,
+        published=model.fusion.scale == "published",
+    )
+
+
+_PLAIN_ENCODERS: dict[str, Callable[[Model], PlainEncoder]] = {
+    "groups": _groups_encoder,
+    "strided": _strided_encoder,
+    "fusion": _fusion_encoder,
+}
+
+
+def _bare_encoder(model: Model) -> Encoder:
+    """The encoder without weights."""
+    plain = _PLAIN_ENCODERS.get(model.encoder)
+    return plain(model) if plain else build_encoder(model.encoder)
 
 
 def build_pretrained_encoder(model: Model) -> Encoder:
@@ -127,23 +233,14 @@ def build_pretrained_encoder(model: Model) -> Encoder:
     Raises:
         WeightsError: they cannot be had or are of another network; the message says what to do.
     """
-    name, source = model.encoder, model.pretrained
-    if source == "none":
-        return build_encoder(name)
-    if source == "default":
-        return _packaged_encoder(name)
-    if source == "imagenet":
-        try:
-            state = {} if name.startswith("timm/") else imagenet_weights(name)
-            return build_encoder(name, state=state)
-        except (OSError, RuntimeError) as error:
-            raise WeightsError(
-                f"ImageNet weights of {name} cannot be downloaded ({error!s:.100}); give a file "
-                "with --set model.pretrained=FILE, or use default (mobilenet_v2) or none"
-            ) from None
-        except KeyError:
-            raise ConfigError(f"no encoder {name!r}: choose one of {', '.join(NAMES)}") from None
-    return _encoder_from_file(name, Path(source))
+    if model.encoder == "fusion":
+        known = pretrained_classifier(model.fusion.classifier, model.pretrained)
+        return _fusion(model, known)
+    if model.pretrained == "none":
+        return _bare_encoder(model)
+    if model.encoder in _PLAIN_ENCODERS:
+        raise ConfigError(f"model.pretrained must be none: no weights of {model.encoder} are known")
+    return pretrained_encoder(model.encoder, model.pretrained)
 
 
 def start_from(generator: Generator, config: Config) -> None:
@@ -164,50 +261,6 @@ def start_from(generator: Generator, config: Config) -> None:
     release_file.load_strictly(generator, file.tensors, what=f"init_from {name}")
 
 
-def _encoder_from_file(name: str, path: Path) -> Encoder:
-    if path.suffix == ".safetensors":
-        tensors, meta = release_file.read_safetensors(path)
-        if meta.get("format") == release_file.FORMAT:
-            return _encoder_of_release(name, path)
-    else:
-        if not path.is_file():
-            raise WeightsError(
-                f"model.pretrained {str(path)!r} is no file: default, imagenet, none or a path"
-            )
-        try:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for one thing: an unreadable file
-            raise WeightsError(f"{path} is not a plain state dict: {error!s:.100}") from None
-    try:
-        return build_encoder(name, state=tensors)
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{path} does not hold the weights of {name}: {error!s:.150}") from None
-
-
-def _packaged_encoder(name: str) -> Encoder:
-    if not DEFAULT_FILE.is_file():
-        raise WeightsError(
-            "model.pretrained: default needs the packaged weights, which are missing from this "
-            "installation; use imagenet, none or a file"
-        )
-    return _encoder_of_release(name, DEFAULT_FILE)
-
-
-def _encoder_of_release(name: str, path: Path) -> Encoder:
-    file = release_file.read(path)
-    found = file.meta.get("model", {}).get("encoder")
-    if found != name:
-        raise WeightsError(
-            f"{path.name} holds a {found} encoder, the recipe wants {name}: set "
-            "model.pretrained to imagenet, none or a weights file"
-        )
-    prefix = "encoder."
-    tensors = {k[len(prefix) :]: v for k, v in file.tensors.items() if k.startswith(prefix)}
-    encoder = build_encoder(name)
-    release_file.load_strictly(encoder, tensors, what=str(path))
-    return encoder
-
-
 def _perceptual_encoder(config: Config) -> Encoder:
     network = config.loss.perceptual_network
     if network == "encoder":
@@ -226,7 +279,7 @@ def _generator_optimiser(generator: Generator, config: Config) -> torch.optim.Op
         *_groups(rest, optim.decoder_rate, optim),
     ]
     betas = optim.gan_betas if config.gan.enabled else optim.betas
-    return torch.optim.AdamW(groups, betas=betas)
+    return _OPTIMISERS[optim.name](groups, betas)
 
 
 def _discriminator_optimiser(
@@ -235,12 +288,25 @@ def _discriminator_optimiser(
     if discriminator is None:
         return None
     named = list(discriminator.named_parameters())
-    return torch.optim.AdamW(_groups(named, optim.discriminator_rate, optim), betas=optim.gan_betas)
+    groups = _groups(named, optim.discriminator_rate, optim)
+    return _OPTIMISERS[optim.name](groups, optim.gan_betas)
 
 
-def _groups(
-    named: list[tuple[str, nn.Parameter]], rate: float, optim: Optim
-) -> list[dict[str, object]]:
+_Groups = list[dict[str, Any]]
+
+
+def _rmsprop(groups: _Groups, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(groups, alpha=betas[1], eps=1e-7)  # Keras's epsilon
+
+
+_OPTIMISERS: dict[str, Callable[[_Groups, tuple[float, float]], torch.optim.Optimizer]] = {
+    "adamw": lambda groups, betas: torch.optim.AdamW(groups, betas=betas),
+    "adam": lambda groups, betas: torch.optim.Adam(groups, betas=betas),
+    "rmsprop": _rmsprop,
+}
+
+
+def _groups(named: list[tuple[str, nn.Parameter]], rate: float, optim: Optim) -> _Groups:
     """Weights with decay, biases and norms without; frozen parameters are left out."""
     trained = [p for _, p in named if p.requires_grad]
     parts = (

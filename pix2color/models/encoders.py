@@ -8,6 +8,7 @@ normalises it itself, so that it computes on the photo exactly what it computed 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ class Encoder(nn.Module):
         levels: modules in order.
         channels: channels of each level's output.
         reduction: pixels of the input per pixel of each level's output.
-        mean, std: of the RGB that the network was pretrained on; buffers that are not saved.
+        mean, std: of the RGB that the network was pretrained on, or of the one gray channel it
+            takes; buffers that are not saved.
     """
 
     mean: Tensor
@@ -49,8 +51,8 @@ class Encoder(nn.Module):
         self.channels = tuple(channels)
         self.reduction = tuple(reduction)
         self._frozen = 0
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def freeze(self, which: str) -> None:
         """Keep `none`, `early` or `all` levels as they are: weights and batch statistics."""
@@ -67,13 +69,56 @@ class Encoder(nn.Module):
             level.eval()
         return self
 
+    def cut(self, levels: int) -> None:
+        """Keep the finest so many levels.
+
+        Raises:
+            ConfigError: there are fewer.
+        """
+        if levels > len(self.levels):
+            raise ConfigError(f"model.levels: {levels}, but the encoder has {len(self.levels)}")
+        self.levels = self.levels[:levels]
+        self.channels, self.reduction = self.channels[:levels], self.reduction[:levels]
+
+    def sum_stem(self) -> None:
+        """Make the first convolution one of a single channel: its kernels over RGB, summed.
+
+        The usual way to give a network for colour photos gray ones. It is exact but for the
+        normalisation, whose three constants become their means.
+
+        Raises:
+            ConfigError: the network does not begin with a convolution of RGB.
+        """
+        found = [(n, m) for n, m in self.levels[0].named_modules() if isinstance(m, nn.Conv2d)]
+        name, conv = found[0] if found else ("", None)
+        if conv is None or conv.in_channels != 3 or conv.groups != 1:
+            raise ConfigError(
+                "model.gray_stem needs an encoder that begins with an RGB convolution"
+            )
+        stem = nn.Conv2d(
+            1,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            stride=conv.stride,  # type: ignore[arg-type]
+            padding=conv.padding,  # type: ignore[arg-type]
+            bias=conv.bias is not None,
+        )
+        state = {**conv.state_dict(), "weight": conv.weight.detach().sum(1, keepdim=True)}
+        stem.load_state_dict(state)
+        self.levels[0].set_submodule(name, stem)
+        self.mean, self.std = self.mean.mean(1, keepdim=True), self.std.mean(1, keepdim=True)
+
+    def normalise(self, gray_rgb: Tensor) -> Tensor:
+        """B,3,H,W in 0..1 -> what the first level takes."""
+        return (gray_rgb[:, : self.mean.shape[1]] - self.mean) / self.std
+
     def features(self, gray_rgb: Tensor) -> list[Tensor]:
         """B,3,H,W in 0..1 -> a feature map a level: B,channels[i],H/reduction[i],W/reduction[i].
 
         H and W are multiples of the largest reduction; other sizes are rounded as the network's
         convolutions round them.
         """
-        x = (gray_rgb - self.mean) / self.std
+        x = self.normalise(gray_rgb)
         features = []
         for number, level in enumerate(self.levels):
             with torch.set_grad_enabled(torch.is_grad_enabled() and number >= self._frozen):
@@ -173,7 +218,7 @@ def build_encoder(name: str, *, state: dict[str, Tensor] | None = None) -> Encod
         RuntimeError: the weights are of another network (torch's message names the keys).
     """
     if name.startswith("timm/"):
-        return _build_timm(name.removeprefix("timm/"), pretrained=state is not None)
+        return _build_timm(name, pretrained=state is not None)
     if name not in _TORCHVISION:
         raise ConfigError(f"no encoder {name!r}: choose one of {', '.join(NAMES)} or timm/<name>")
     net = classifier(name)
@@ -200,10 +245,14 @@ class TimmEncoder(Encoder):
     def features(self, gray_rgb: Tensor) -> list[Tensor]:
         """As Encoder's."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._frozen == 0):
-            features: list[Tensor] = self.levels[0]((gray_rgb - self.mean) / self.std)
+            features: list[Tensor] = self.levels[0](self.normalise(gray_rgb))
             return features
 
     forward = features
+
+    def cut(self, levels: int) -> None:
+        """As Encoder's; not offered."""
+        raise ConfigError("model.levels is not offered for timm encoders")
 
     def freeze(self, which: str) -> None:
         """As Encoder's; `early` is not offered."""
@@ -212,16 +261,26 @@ class TimmEncoder(Encoder):
         super().freeze(which)
 
 
-def _build_timm(name: str, *, pretrained: bool) -> Encoder:
+def import_timm(name: str) -> tuple[ModuleType, str]:
+    """timm, and a model's name without `timm/`.
+
+    Raises:
+        ConfigError: timm is not installed, or has no such model.
+    """
     try:
         import timm
     except ImportError:
-        raise ConfigError(
-            f'encoder timm/{name} needs timm: pip install "pix2color[timm]"'
-        ) from None
-    if name not in timm.list_models():
-        raise ConfigError(f"timm has no model {name!r}")
-    net = timm.create_model(name, features_only=True, pretrained=pretrained)
+        raise ConfigError(f'{name} needs timm: pip install "pix2color[timm]"') from None
+    known = name.removeprefix("timm/")
+    if known not in timm.list_models():
+        raise ConfigError(f"timm has no model {known!r}")
+    module: ModuleType = timm
+    return module, known
+
+
+def _build_timm(name: str, *, pretrained: bool) -> Encoder:
+    timm, known = import_timm(name)
+    net = timm.create_model(known, features_only=True, pretrained=pretrained)
     info, data = net.feature_info, net.default_cfg
     return TimmEncoder(
         [_TimmLevels(net)], info.channels(), info.reduction(), mean=data["mean"], std=data["std"]

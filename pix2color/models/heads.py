@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2color import ab_bins
@@ -16,17 +17,26 @@ class RegressionHead(nn.Module):
         in_channels: of the decoder's output.
         activation: tanh | linear. tanh bounds the colours; scale 110 is about sRGB's reach.
         scale: ab at activation 1, in Lab units.
+        kernel, bias: of the convolution that makes the two channels.
     """
 
-    def __init__(self, in_channels: int, *, activation: str = "tanh", scale: float = 110.0) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        activation: str = "tanh",
+        scale: float = 110.0,
+        kernel: int = 1,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.project = nn.Conv2d(in_channels, 2, 1)
+        self.project = nn.Conv2d(in_channels, 2, kernel, padding=kernel // 2, bias=bias)
         self.activation = activation
         self.scale = scale
         # Small first colours: training starts from the gray photo, not from noise.
         nn.init.normal_(self.project.weight, std=1e-3)
-        assert self.project.bias is not None
-        nn.init.zeros_(self.project.bias)
+        if self.project.bias is not None:
+            nn.init.zeros_(self.project.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """B,C,h,w -> raw: B,2,h,w, before the activation."""
@@ -51,6 +61,7 @@ class ClassHead(nn.Module):
         prior: 313, of the training photos; a float32 buffer, saved with the weights.
         neighbours: K of the soft encoding.
         rebalance: lambda of the class weights, None for none.
+        kernel, bias: of the convolution that makes the logits.
     """
 
     log_prior: Tensor
@@ -63,19 +74,22 @@ class ClassHead(nn.Module):
         *,
         neighbours: int = 5,
         rebalance: float | None = None,
+        kernel: int = 1,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        self.project = nn.Conv2d(in_channels, ab_bins.COUNT, 1)
+        count = ab_bins.COUNT
+        self.project = nn.Conv2d(in_channels, count, kernel, padding=kernel // 2, bias=bias)
         self.neighbours = neighbours
         self.rebalance = rebalance
         self.register_buffer("log_prior", torch.zeros(ab_bins.COUNT))
         self.register_buffer("class_weight", torch.ones(ab_bins.COUNT), persistent=False)
         self.set_prior(prior)
-        # A fresh network predicts the prior everywhere.
+        # A fresh network predicts the prior everywhere (without a bias: all colours alike).
         nn.init.normal_(self.project.weight, std=1e-2)
-        assert self.project.bias is not None
-        with torch.no_grad():
-            self.project.bias.copy_(self.log_prior.clamp_min(-12.0))
+        if self.project.bias is not None:
+            with torch.no_grad():
+                self.project.bias.copy_(self.log_prior.clamp_min(-12.0))
 
     def set_prior(self, prior: Tensor) -> None:
         """Take another prior (313, sum 1) for the class weights and the vividness."""
@@ -101,4 +115,38 @@ class ClassHead(nn.Module):
         return {"cross_entropy": soft_cross_entropy(raw, code, class_weight=weight)}
 
 
-Head = RegressionHead | ClassHead
+class StepHead(nn.Module):
+    """64 classes for a and 64 for b: steps of 4 Lab units over -128..128, decoded by argmax.
+
+    Args:
+        in_channels: of the decoder's output.
+        kernel, bias: of the convolution that makes the logits.
+    """
+
+    STEPS = 64
+    STEP = 4.0
+    LEAST = -128.0
+
+    def __init__(self, in_channels: int, *, kernel: int = 1, bias: bool = True) -> None:
+        super().__init__()
+        count = 2 * self.STEPS
+        self.project = nn.Conv2d(in_channels, count, kernel, padding=kernel // 2, bias=bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B,C,h,w -> raw: B,128,h,w logits, those of a first."""
+        raw: Tensor = self.project(features)
+        return raw
+
+    def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
+        """raw -> ab: B,2,h,w, the middle of the likeliest step; the settings change nothing."""
+        step = raw.unflatten(1, (2, self.STEPS)).argmax(2)
+        return (step + 0.5) * self.STEP + self.LEAST
+
+    def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
+        """Mean cross-entropy of both channels against the steps that ab (B,2,h,w) lie in."""
+        step = ((ab.float() - self.LEAST) / self.STEP).long().clamp(0, self.STEPS - 1)
+        logits = raw.float().unflatten(1, (2, self.STEPS)).transpose(1, 2)  # B,64,2,h,w
+        return {"cross_entropy": F.cross_entropy(logits, step)}
+
+
+Head = RegressionHead | ClassHead | StepHead
