@@ -14,7 +14,7 @@ at a time: L H,W and ab H,W,2 in Lab units. What depends on the truth alone is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,17 +165,16 @@ def patchiness(segments: Indices, ab: Array, true_ab: Array) -> float:
     return float(np.maximum(excess, 0).mean())
 
 
-def flip_difference(predict: Callable[[Tensor], Tensor], lightness: Tensor) -> Tensor:
+def flip_difference(ab: Tensor, mirrored: Tensor) -> Tensor:
     """Mean distance between the colours of a photo and those of its mirror image: B, ab units.
 
     Needs no truth: things do not change their colour when they are mirrored.
 
     Args:
-        predict: L B,1,H,W -> ab B,2,H,W.
-        lightness: B,1,H,W.
+        ab: B,2,H,W, of the photos.
+        mirrored: B,2,H,W, of the same photos flipped left to right.
     """
-    mirrored = predict(lightness.flip(-1)).flip(-1)
-    return metrics.distance(predict(lightness), mirrored).flatten(1).mean(1)
+    return metrics.distance(ab, mirrored.flip(-1)).flatten(1).mean(1)
 
 
 # --- 4: pollution --------------------------------------------------------------------------------

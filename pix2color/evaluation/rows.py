@@ -17,7 +17,7 @@ from torch import Tensor
 from pix2color import color
 from pix2color.config import Decode
 from pix2color.data.photos import Pixels
-from pix2color.evaluation.protocol import network_size, resize, stack
+from pix2color.evaluation.protocol import network_input, resize, stack
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,11 @@ class Batch:
         lightness, ab = color.rgb_to_lab(rgb).split((1, 2), dim=1)
         return cls(list(indices), rgb, lightness, ab)
 
+    def mirrored(self) -> Batch:
+        """The same photos flipped left to right."""
+        planes = (plane.flip(-1) for plane in (self.rgb, self.lightness, self.ab))
+        return Batch(self.indices, *planes)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -50,8 +55,8 @@ class Row:
     name: str
     colour: Callable[[Batch], Tensor]
     """A batch -> ab B,2,H,W in Lab units; it may lie outside sRGB."""
-    network: bool = False
-    """Whether it is a colouriser: timed, and shown in the picture grid."""
+    featured: bool = False
+    """Timed, and shown in the picture grid."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """Plain values for the report: checkpoint, digest, settings, parameters."""
 
@@ -82,18 +87,24 @@ class Network:
         self._batch: Batch | None = None
         self._raw: dict[int, tuple[Tensor, tuple[int, int]]] = {}
 
-    def row(self, name: str, decode: Decode, *, about: Mapping[str, Any] | None = None) -> Row:
+    def row(
+        self,
+        name: str,
+        decode: Decode,
+        *,
+        featured: bool = True,
+        about: Mapping[str, Any] | None = None,
+    ) -> Row:
         """A row of this network with one setting."""
-        settings = {"decode": decode.model_dump(), **(about or {})}
-        return Row(name, lambda batch: self.colour(batch, decode), True, settings)
+        settings = {**(about or {}), "decode": decode.model_dump()}
+        return Row(name, lambda batch: self.colour(batch, decode), featured, settings)
 
     def colour(self, batch: Batch, decode: Decode) -> Tensor:
         """ab of a batch with one setting, at the photos' size; as `protocol.predict_ab`."""
         if self._batch is not batch:
             self._batch, self._raw = batch, {}
-        height, width = batch.lightness.shape[-2:]
         if decode.size not in self._raw:
-            small = resize(batch.lightness, *network_size(height, width, decode.size))
+            small = network_input(batch.lightness, decode.size)
             dtype = self._autocast
             with torch.autocast(
                 small.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None
@@ -101,7 +112,8 @@ class Network:
                 raw = self._generator.predict_raw(small)
             self._raw[decode.size] = (raw, (small.shape[-2], small.shape[-1]))
         raw, size = self._raw[decode.size]
-        return resize(self._generator.decode_raw(raw, size, decode).float(), height, width)
+        ab = self._generator.decode_raw(raw, size, decode)
+        return resize(ab.float(), *batch.lightness.shape[-2:])
 
 
 def truth() -> Row:

@@ -34,7 +34,7 @@ class Result:
     samples: Samples
     milliseconds: float | None = None
     """A photo, one at a time: L -> network -> colours at the photo's size in sRGB; the median of
-    some photos. None for the rows that are no network."""
+    some photos. None for rows that are not featured."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Evaluation:
         ]
         out = []
         for one in drawn:
-            gains = {name: one[name] - drawn[1][name] for name in one}
+            gains = {name: one[name] - drawn[1][name] for name in one if name in drawn[1]}
             out.append((samples.intervals(one), samples.intervals(gains)))
         return out
 
@@ -122,7 +122,7 @@ def evaluate_rows(
         Result(
             row,
             meter.samples(row.name),
-            time_row(row, photos, device=device) if row.network else None,
+            time_row(row, photos, device=device) if row.featured else None,
         )
         for row in everything
     ]
@@ -181,7 +181,8 @@ class _Meter:
         features = self._lpips.features(one.rgb) if self._lpips else None
         guides = failures.guides(one.lightness, one.ab) if self._failures else None
         for row in compared:
-            rgb, ab = metrics.show(one.lightness, row.colour(one))
+            raw_ab = row.colour(one)
+            rgb, ab = metrics.show(one.lightness, raw_ab)
             found, counts = _colour_figures(one, bins, local, rgb, ab)
             if row is compared[0]:  # the pixels a bin holds are the truth's, for every row
                 found["counts"] = counts
@@ -193,6 +194,9 @@ class _Meter:
                 found["top1"], found["top5"] = self._classifier.hits(rgb, labels)
             if guides is not None:
                 found |= failures.measure(guides, ab, one.ab, bins)
+                if row.featured:
+                    flipped = row.colour(one.mirrored())
+                    found["flip_difference"] = failures.flip_difference(raw_ab, flipped)
             self._store(row.name, indices, found)
             self._keep(row.name, indices, rgb)
 

@@ -55,6 +55,7 @@ FIGURES: dict[str, Figure] = {
     "chroma_ratio": Figure("chroma / truth", "", 3),
     "spread_ratio": Figure("spread / truth", "", 3),
     "patchiness": Figure("patchiness in segments", "ab", 2, "lower"),
+    "flip_difference": Figure("change when mirrored", "ab", 2, "lower"),
     "border": Figure("error at the border - inside", "ab", 2, "lower"),
     "contour": Figure("error at contours - elsewhere", "ab", 2, "lower"),
     "bleeding": Figure("contrast leaked at edges", "%", 1, "lower"),

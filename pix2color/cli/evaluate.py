@@ -1,0 +1,352 @@
+"""python -m pix2color evaluate: arguments, what they name, and the table on the screen."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pix2color.cli import common
+from pix2color.errors import EXIT_OK, ConfigError, DataError, WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+    from pix2color.config import Decode
+    from pix2color.data.photos import PhotoSet
+    from pix2color.evaluation.report import Context
+    from pix2color.evaluation.rows import Row
+
+_EPILOG = """examples:
+  python -m pix2color evaluate --data my-photos/ --checkpoint runs/gan/release.safetensors
+  python -m pix2color evaluate --data val/ --also faithful:temperature=1,vividness=0,saturation=1
+  python -m pix2color evaluate --data val/ --limit 200 --sweep temperature=0.4,0.6,1 vividness=0,0.5
+"""
+_SHORT = {"temperature": "T ", "vividness": "tau ", "saturation": "saturation ", "size": "px "}
+_WHOLE_SIDE = 1 << 20  # pixels; no photo is reduced
+_PICTURES = 8
+_LEAST_IN_FOLDER = 10
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    made = argparse.ArgumentParser(
+        prog="python -m pix2color evaluate",
+        description="Measure networks on photos, beside truth, gray and random colours.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add("--data", nargs="+", metavar="PATH", default=[], help="folders or .tar shards of colour"
+        " photos; left out: photos bundled with scikit-image")  # fmt: skip
+    add("--checkpoint", action="append", metavar="FILE", default=[],
+        help="a release file; may be repeated, a row each")  # fmt: skip
+    add("--no-default", action="store_true", help="leave out the packaged weights' row")
+    add("--out", type=Path, default=Path("report"), help="folder of the report (report)")
+    add("--protocol", choices=("center", "resize", "full"), default="center",
+        help="center: the centre square, at most --crop a side; resize: the whole photo stretched"
+        " to --crop; full: as it is")  # fmt: skip
+    add("--crop", type=int, default=256, metavar="PX", help="side of the measured picture (256)")
+    add("--limit", type=int, metavar="N", help="a fixed sample: the first N by content hash")
+    for key, text in (
+        ("temperature", "of the annealed mean"),
+        ("vividness", "tau: logits less tau times the log prior"),
+        ("saturation", "factor on ab"),
+        ("size", "shorter side of the network's picture, in pixels"),
+    ):
+        add(f"--{key}", type=int if key == "size" else float, metavar="X",
+            help=f"{text}; for all rows, in place of what each file ships")  # fmt: skip
+    add("--also", action="append", default=[], metavar="NAME:KEY=X,...",
+        help="a further row of each network with these settings; may be repeated")  # fmt: skip
+    add("--sweep", nargs="+", default=[], metavar="KEY=X,Y,...",
+        help="rows of each network for every combination")  # fmt: skip
+    add("--lpips-net", choices=("alex", "vgg", "squeeze"), default="alex", help="(alex)")
+    add("--lpips-backbone", type=Path, metavar="FILE",
+        help="torchvision's weights of that net, where they cannot be downloaded")  # fmt: skip
+    add("--no-lpips", action="store_true", help="do not measure LPIPS")
+    add("--classifier", metavar="NAME|FILE", help="torchvision's name or a weights file; classes"
+        " come from folders or from a WordNet id at the start of a file's name")  # fmt: skip
+    add("--failures", action="store_true", help="also measure the five failures (slower)")
+    add("--by-folder", action="store_true", help="also the gains of each folder's photos")
+    add("--device", default=None, help="cpu, cuda, ... (a GPU where there is one)")
+    add("--batch", type=int, default=32, metavar="N", help="photos at a time (32)")
+    add("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (1000)")
+    add("--seed", type=int, default=0, help="of the random row and the bootstrap (0)")
+    add("--quiet", action="store_true", help="no progress; only the table")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Evaluate; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return common.run(lambda: _evaluate(arguments))
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    import torch
+
+    from pix2color.evaluation import report, rows, runner
+    from pix2color.evaluation.classifier import labels_of
+    from pix2color.evaluation.protocol import prepare
+
+    common.stop_on_sigterm()
+    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    notes: list[str] = []
+    networks = _networks(arguments, device, notes)
+    lpips, classifier, measured, unmeasured = _instruments(arguments, device)
+    photos = _load(arguments)
+    labels = labels_of(photos.names) if classifier else None
+    squares = [prepare(p, arguments.protocol, crop=arguments.crop) for p in photos.photos]
+    with common.Progress(len(squares), unit="photos", quiet=arguments.quiet) as progress:
+        evaluation = runner.evaluate_rows(
+            squares,
+            [rows.random(squares, seed=arguments.seed), *networks],
+            device=device,
+            batch=arguments.batch,
+            lpips=lpips,
+            classifier=classifier,
+            labels=None if labels is None else labels.tolist(),
+            measure_failures=arguments.failures,
+            pictures=_PICTURES,
+            prior=_packaged_prior(),
+            resamples=arguments.resamples,
+            seed=arguments.seed,
+            progress=_stepper(progress),
+        )
+    if labels is not None:
+        measured["classifier"] += f"; {(labels >= 0).sum()} photos have a class"
+    context = _context(arguments, photos, measured, unmeasured, notes)
+    tree = report.write(arguments.out, evaluation, context)
+    print(report.table(tree))
+    for line in notes:
+        print(line)
+    print(f"{len(squares)} photos; report in {arguments.out / report.MARKDOWN_NAME}")
+    return EXIT_OK
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot be before anything heavy is done."""
+    for name, least in (("crop", 1), ("limit", 1), ("batch", 1), ("resamples", 0)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise ConfigError(f"--{name} {value}: at least {least}")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise ConfigError(f"--out {arguments.out} is a file; name a folder")
+    _sweep(arguments.sweep)
+    for text in arguments.also:
+        _also(text)
+
+
+def _networks(arguments: argparse.Namespace, device: torch.device, notes: list[str]) -> list[Row]:
+    """A row for the packaged weights and each checkpoint, and their further settings."""
+    from pix2color import weights
+    from pix2color.evaluation.rows import Network
+
+    sources = list(arguments.checkpoint)
+    if not arguments.no_default and "default" not in sources:
+        if weights.DEFAULT_FILE.is_file():
+            sources.insert(0, "default")
+        else:
+            notes.append("default: no weights are packaged with this installation, so no row.")
+    given = {key: getattr(arguments, key) for key in _SHORT}
+    given = {key: value for key, value in given.items() if value is not None}
+    rows: list[Row] = []
+    taken: set[str] = {"truth", "gray", "random"}
+    for source in sources:
+        released = weights.load(source, device=device)
+        network = Network(released.generator)
+        name = _row_name(source, taken)
+        about = {"checkpoint": source, "digest": released.digest}
+        usual = _with(released.decode, given)
+        rows.append(network.row(name, usual, about=about))
+        for further, settings in map(_also, arguments.also):
+            rows.append(network.row(f"{name} ({further})", _with(usual, settings), about=about))
+        for settings in _sweep(arguments.sweep):
+            label = ", ".join(f"{_SHORT[key]}{value:g}" for key, value in settings.items())
+            decode = _with(usual, settings)
+            rows.append(network.row(f"{name} {label}", decode, featured=False, about=about))
+    return rows
+
+
+def _row_name(source: str, taken: set[str]) -> str:
+    """A short name for a checkpoint: its run's, or its file's."""
+    path = Path(source)
+    name = path.resolve().parent.name if path.stem in ("release", "default") else path.stem
+    name = "default" if source == "default" else name
+    unique, count = name, 1
+    while unique in taken:
+        count += 1
+        unique = f"{name} #{count}"
+    taken.add(unique)
+    return unique
+
+
+def _with(decode: Decode, settings: dict[str, float]) -> Decode:
+    """A setting with some values changed; ConfigError names a value out of range."""
+    from pydantic import ValidationError
+
+    try:
+        return type(decode).model_validate({**decode.model_dump(), **settings})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{key} {first['input']}: {first['msg'].lower()}") from None
+
+
+def _also(text: str) -> tuple[str, dict[str, float]]:
+    name, sign, settings = text.partition(":")
+    if not sign or not name:
+        raise ConfigError(f"--also {text!r}: write it as NAME:temperature=1,vividness=0")
+    pairs = (_pair(part, f"--also {text!r}") for part in settings.split(","))
+    return name, {key: _value(key, value, "--also") for key, value in pairs}
+
+
+def _sweep(texts: list[str]) -> list[dict[str, float]]:
+    """Every combination of the values that --sweep names."""
+    if not texts:
+        return []
+    axes = []
+    for text in texts:
+        key, values = _pair(text, f"--sweep {text!r}")
+        axes.append([(key, _value(key, value, "--sweep")) for value in values.split(",")])
+    return [dict(combination) for combination in itertools.product(*axes)]
+
+
+def _pair(text: str, where: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or key.strip() not in _SHORT:
+        raise ConfigError(f"{where}: {text!r} should be KEY=VALUE with KEY of {', '.join(_SHORT)}")
+    return key.strip(), value
+
+
+def _value(key: str, text: str, where: str) -> float:
+    try:
+        return int(text) if key == "size" else float(text)
+    except ValueError:
+        raise ConfigError(f"{where} {key}={text}: not a number") from None
+
+
+def _instruments(
+    arguments: argparse.Namespace, device: torch.device
+) -> tuple[Any, Any, dict[str, str], dict[str, tuple[str, str]]]:
+    """LPIPS and the classifier, how they are described, and why one is missing."""
+    from pix2color.evaluation import classifier as classifiers
+    from pix2color.evaluation.lpips_distance import Lpips
+
+    measured: dict[str, str] = {}
+    unmeasured: dict[str, tuple[str, str]] = {}
+    lpips, classifier = None, None
+    if not arguments.no_lpips:
+        try:
+            lpips = Lpips(arguments.lpips_net, backbone=arguments.lpips_backbone, device=device)
+            measured["LPIPS"] = lpips.description
+        except WeightsError as error:
+            if arguments.lpips_backbone is not None:
+                raise
+            unmeasured["lpips"] = ("no backbone: give --lpips-backbone FILE", f"{error}")
+    if arguments.classifier:
+        classifier = classifiers.Classifier(arguments.classifier, device=device)
+        measured["classifier"] = f"{classifier.name}, {classifiers.PREPARATION}"
+    return lpips, classifier, measured, unmeasured
+
+
+def _load(arguments: argparse.Namespace) -> PhotoSet:
+    """All photos named, near-gray ones included; broken files are left out and named."""
+    from pix2color.config import Data
+    from pix2color.data.photos import ALL_PARTS, load_photos
+
+    side = _WHOLE_SIDE if arguments.protocol == "full" else max(8, arguments.crop)
+    data = Data(root=tuple(arguments.data), side=side, limit=arguments.limit, max_broken=1.0)
+    with common.Progress(None, unit="photos decoded", quiet=arguments.quiet) as progress:
+        photos = load_photos(
+            data,
+            parts=ALL_PARTS,
+            keep_gray=True,
+            announce=progress.say,
+            progress=_stepper(progress),
+        )
+        for name, reason in photos.counts.broken:
+            progress.say(f"left out: {name} ({reason})")
+    if not photos.photos:
+        raise DataError("no photo can be decoded")
+    return photos
+
+
+def _stepper(progress: common.Progress) -> Callable[[int, int], None]:
+    """(done, total) -> steps of the bar."""
+    before = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal before
+        progress.step(done - before)
+        before = done
+
+    return show
+
+
+def _packaged_prior() -> Any:
+    """The prior of the AuC at lambda 0.5; None where none is packaged."""
+    from pix2color import ab_bins
+
+    return ab_bins.Prior.load().probability.numpy() if ab_bins.PRIOR_FILE.is_file() else None
+
+
+def _context(
+    arguments: argparse.Namespace,
+    photos: PhotoSet,
+    measured: dict[str, str],
+    unmeasured: dict[str, tuple[str, str]],
+    notes: list[str],
+) -> Context:
+    from pix2color.config import Data
+    from pix2color.data.photos import is_gray
+    from pix2color.evaluation.report import Context
+
+    counts = photos.counts
+    gray = sum(is_gray(photo, Data().gray_chroma) for photo in photos.photos)
+    roots = list(arguments.data) or ["scikit-image"]
+    text = (
+        f"{counts.used} of {counts.found} files in {', '.join(roots)}; {gray} of them nearly gray"
+        f" (kept), {len(counts.broken)} broken and {counts.duplicates} duplicates (left out)"
+    )
+    crop = arguments.crop
+    words = {
+        "center": f"centre squares, reduced to {crop} px where they are larger",
+        "resize": f"whole photos stretched to {crop} x {crop} px",
+        "full": "whole photos at their own size",
+    }
+    return Context(
+        protocol={
+            "name": arguments.protocol,
+            "crop": None if arguments.protocol == "full" else crop,
+            "text": words[arguments.protocol],
+            "enlargement": "bilinear",
+        },
+        data={
+            "text": text,
+            "roots": roots,
+            "digest": photos.digest[:12],
+            "found": counts.found,
+            "used": counts.used,
+            "nearly_gray": gray,
+            "duplicates": counts.duplicates,
+            "broken": [list(one) for one in counts.broken],
+            "toy": photos.toy,
+        },
+        names=photos.names,
+        measured_with=measured,
+        unmeasured=unmeasured,
+        notes=notes,
+        groups=_folders(photos.names) if arguments.by_folder else {},
+    )
+
+
+def _folders(names: list[str]) -> dict[str, list[int]]:
+    """Indices of the photos in each folder, of those that hold enough for a figure."""
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(name.rpartition("/")[0], []).append(index)
+    return {name: groups[name] for name in sorted(groups) if len(groups[name]) >= _LEAST_IN_FOLDER}
