@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from pix2color.errors import EXIT_OK, ConfigError, DataError, WeightsError
 if TYPE_CHECKING:
     import torch
 
-    from pix2color.config import Decode
     from pix2color.data.photos import PhotoSet
     from pix2color.evaluation.report import Context
     from pix2color.evaluation.rows import Row
@@ -24,7 +22,6 @@ _EPILOG = """examples:
   python -m pix2color evaluate --data val/ --also faithful:temperature=1,vividness=0,saturation=1
   python -m pix2color evaluate --data val/ --limit 200 --sweep temperature=0.4,0.6,1 vividness=0,0.5
 """
-_SHORT = {"temperature": "T ", "vividness": "tau ", "saturation": "saturation ", "size": "px "}
 _WHOLE_SIDE = 1 << 20  # pixels; no photo is reduced
 _PICTURES = 8
 _LEAST_IN_FOLDER = 10
@@ -38,44 +35,61 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_photo_arguments(made.add_argument_group("photos"))
+    _add_row_arguments(made.add_argument_group("rows of the table"))
+    _add_figure_arguments(made.add_argument_group("figures"))
     add = made.add_argument
-    add("--data", nargs="+", metavar="PATH", default=[], help="folders or .tar shards of colour"
-        " photos; left out: photos bundled with scikit-image")  # fmt: skip
-    add("--checkpoint", action="append", metavar="FILE", default=[],
-        help="a release file; may be repeated, a row each")  # fmt: skip
-    add("--no-default", action="store_true", help="leave out the packaged weights' row")
     add("--out", type=Path, default=Path("report"), help="folder of the report (report)")
-    add("--protocol", choices=("center", "resize", "full"), default="center",
-        help="center: the centre square, at most --crop a side; resize: the whole photo stretched"
-        " to --crop; full: as it is")  # fmt: skip
-    add("--crop", type=int, default=256, metavar="PX", help="side of the measured picture (256)")
-    add("--limit", type=int, metavar="N", help="a fixed sample: the first N by content hash")
-    for key, text in (
-        ("temperature", "of the annealed mean"),
-        ("vividness", "tau: logits less tau times the log prior"),
-        ("saturation", "factor on ab"),
-        ("size", "shorter side of the network's picture, in pixels"),
-    ):
-        add(f"--{key}", type=int if key == "size" else float, metavar="X",
-            help=f"{text}; for all rows, in place of what each file ships")  # fmt: skip
-    add("--also", action="append", default=[], metavar="NAME:KEY=X,...",
-        help="a further row of each network with these settings; may be repeated")  # fmt: skip
-    add("--sweep", nargs="+", default=[], metavar="KEY=X,Y,...",
-        help="rows of each network for every combination")  # fmt: skip
-    add("--lpips-net", choices=("alex", "vgg", "squeeze"), default="alex", help="(alex)")
-    add("--lpips-backbone", type=Path, metavar="FILE",
-        help="torchvision's weights of that net, where they cannot be downloaded")  # fmt: skip
-    add("--no-lpips", action="store_true", help="do not measure LPIPS")
-    add("--classifier", metavar="NAME|FILE", help="torchvision's name or a weights file; classes"
-        " come from folders or from a WordNet id at the start of a file's name")  # fmt: skip
-    add("--failures", action="store_true", help="also measure the five failures (slower)")
-    add("--by-folder", action="store_true", help="also the gains of each folder's photos")
     add("--device", default=None, help="cpu, cuda, ... (a GPU where there is one)")
     add("--batch", type=int, default=32, metavar="N", help="photos at a time (32)")
-    add("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (1000)")
-    add("--seed", type=int, default=0, help="of the random row and the bootstrap (0)")
     add("--quiet", action="store_true", help="no progress; only the table")
     return made
+
+
+# fmt: off
+def _add_photo_arguments(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--data", nargs="+", metavar="PATH", default=[],
+        help="folders or .tar shards of colour photos; left out: those bundled with scikit-image")
+    add("--protocol", choices=("center", "resize", "full"), default="center",
+        help="center: the centre square, at most --crop a side; resize: the whole photo stretched"
+        " to --crop; full: as it is")
+    add("--crop", type=int, default=256, metavar="PX", help="side of the measured picture (256)")
+    add("--limit", type=int, metavar="N", help="a fixed sample: the first N by content hash")
+    add("--by-folder", action="store_true", help="also the gains of each folder's photos")
+
+
+def _add_row_arguments(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--checkpoint", action="append", metavar="FILE", default=[],
+        help="a release file; may be repeated, a row each")
+    add("--no-default", action="store_true", help="leave out the packaged weights' row")
+    for key, kind, text in (
+        ("temperature", float, "of the annealed mean"),
+        ("vividness", float, "tau: logits less tau times the log prior"),
+        ("saturation", float, "factor on ab"),
+        ("size", int, "shorter side of the network's picture, in pixels"),
+    ):
+        add(f"--{key}", type=kind, metavar="X", help=f"{text}; in place of what each file ships")
+    add("--also", action="append", default=[], metavar="NAME:KEY=X,...",
+        help="a further row of each network with these settings; may be repeated")
+    add("--sweep", nargs="+", default=[], metavar="KEY=X,Y,...",
+        help="rows of each network for every combination; passes of the network are shared")
+    add("--seed", type=int, default=0, help="of the random row and the bootstrap (0)")
+
+
+def _add_figure_arguments(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--lpips-net", choices=("alex", "vgg", "squeeze"), default="alex", help="(alex)")
+    add("--lpips-backbone", type=Path, metavar="FILE",
+        help="torchvision's weights of that net, where they cannot be downloaded")
+    add("--no-lpips", action="store_true", help="do not measure LPIPS")
+    add("--classifier", metavar="NAME|FILE",
+        help="torchvision's name or a weights file; classes come from folders or from a WordNet id"
+        " at the start of a file's name")
+    add("--failures", action="store_true", help="also measure the five failures (slower)")
+    add("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (1000)")
+# fmt: on
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,14 +100,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    import torch
-
     from pix2color.evaluation import report, rows, runner
     from pix2color.evaluation.classifier import labels_of
     from pix2color.evaluation.protocol import prepare
+    from pix2color.inference.colorizer import find_device
 
     common.stop_on_sigterm()
-    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = find_device(arguments.device)
     notes: list[str] = []
     networks = _networks(arguments, device, notes)
     lpips, classifier, measured, unmeasured = _instruments(arguments, device)
@@ -135,98 +148,27 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} {value}: at least {least}")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ConfigError(f"--out {arguments.out} is a file; name a folder")
-    _sweep(arguments.sweep)
-    for text in arguments.also:
-        _also(text)
 
 
 def _networks(arguments: argparse.Namespace, device: torch.device, notes: list[str]) -> list[Row]:
     """A row for the packaged weights and each checkpoint, and their further settings."""
-    from pix2color import weights
-    from pix2color.evaluation.rows import Network
+    from pix2color.evaluation import checkpoints
+    from pix2color.release_file import DEFAULT_FILE
 
     sources = list(arguments.checkpoint)
-    if not arguments.no_default and "default" not in sources:
-        if weights.DEFAULT_FILE.is_file():
-            sources.insert(0, "default")
+    if not arguments.no_default and checkpoints.DEFAULT not in sources:
+        if DEFAULT_FILE.is_file():
+            sources.insert(0, checkpoints.DEFAULT)
         else:
             notes.append("default: no weights are packaged with this installation, so no row.")
-    given = {key: getattr(arguments, key) for key in _SHORT}
-    given = {key: value for key, value in given.items() if value is not None}
-    rows: list[Row] = []
-    taken: set[str] = {"truth", "gray", "random"}
-    for source in sources:
-        released = weights.load(source, device=device)
-        network = Network(released.generator)
-        name = _row_name(source, taken)
-        about = {"checkpoint": source, "digest": released.digest}
-        usual = _with(released.decode, given)
-        rows.append(network.row(name, usual, about=about))
-        for further, settings in map(_also, arguments.also):
-            rows.append(network.row(f"{name} ({further})", _with(usual, settings), about=about))
-        for settings in _sweep(arguments.sweep):
-            label = ", ".join(f"{_SHORT[key]}{value:g}" for key, value in settings.items())
-            decode = _with(usual, settings)
-            rows.append(network.row(f"{name} {label}", decode, featured=False, about=about))
-    return rows
-
-
-def _row_name(source: str, taken: set[str]) -> str:
-    """A short name for a checkpoint: its run's, or its file's."""
-    path = Path(source)
-    name = path.resolve().parent.name if path.stem in ("release", "default") else path.stem
-    name = "default" if source == "default" else name
-    unique, count = name, 1
-    while unique in taken:
-        count += 1
-        unique = f"{name} #{count}"
-    taken.add(unique)
-    return unique
-
-
-def _with(decode: Decode, settings: dict[str, float]) -> Decode:
-    """A setting with some values changed; ConfigError names a value out of range."""
-    from pydantic import ValidationError
-
-    try:
-        return type(decode).model_validate({**decode.model_dump(), **settings})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{key} {first['input']}: {first['msg'].lower()}") from None
-
-
-def _also(text: str) -> tuple[str, dict[str, float]]:
-    name, sign, settings = text.partition(":")
-    if not sign or not name:
-        raise ConfigError(f"--also {text!r}: write it as NAME:temperature=1,vividness=0")
-    pairs = (_pair(part, f"--also {text!r}") for part in settings.split(","))
-    return name, {key: _value(key, value, "--also") for key, value in pairs}
-
-
-def _sweep(texts: list[str]) -> list[dict[str, float]]:
-    """Every combination of the values that --sweep names."""
-    if not texts:
-        return []
-    axes = []
-    for text in texts:
-        key, values = _pair(text, f"--sweep {text!r}")
-        axes.append([(key, _value(key, value, "--sweep")) for value in values.split(",")])
-    return [dict(combination) for combination in itertools.product(*axes)]
-
-
-def _pair(text: str, where: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not sign or key.strip() not in _SHORT:
-        raise ConfigError(f"{where}: {text!r} should be KEY=VALUE with KEY of {', '.join(_SHORT)}")
-    return key.strip(), value
-
-
-def _value(key: str, text: str, where: str) -> float:
-    try:
-        return int(text) if key == "size" else float(text)
-    except ValueError:
-        raise ConfigError(f"{where} {key}={text}: not a number") from None
+    given = {key: getattr(arguments, key) for key in checkpoints.KEYS}
+    return checkpoints.checkpoint_rows(
+        sources,
+        device=device,
+        settings={key: value for key, value in given.items() if value is not None},
+        further=checkpoints.parse_further(arguments.also),
+        sweep=checkpoints.parse_sweep(arguments.sweep),
+    )
 
 
 def _instruments(

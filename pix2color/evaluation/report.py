@@ -19,7 +19,7 @@ from pix2color._version import __version__
 from pix2color.data.photos import Pixels
 from pix2color.evaluation import metrics
 from pix2color.evaluation.runner import Evaluation
-from pix2color.evaluation.samples import CONFIDENCE, FIGURES
+from pix2color.evaluation.samples import CONFIDENCE, FAILURES, FIGURES
 
 JSON_NAME, MARKDOWN_NAME, CSV_NAME, GRID_NAME = (
     "metrics.json",
@@ -31,6 +31,15 @@ _TILE = 192  # pixels a side in the grid
 _HEADER = 20
 _GAINS = ("auc", "auc_rebalanced", "psnr", "ssim", "lpips_change", "top1", "top5")
 _MISSING = "-"
+
+
+_FAILURES_TEXT = (
+    "Failures: rare colours found: pixels of the rarest true bins (10 % of all pixels) that got a"
+    " colour within 20 ab; patchiness: how much more ab spreads inside SLIC segments of the true"
+    " photo than it should; border: the outer 5 %; contours: within 3 px of Canny edges of L;"
+    " contrast leaked: across true edges of ab, read 3 to 6 px on both sides; F1: edges where ab"
+    " steps by more than 15, within 2 px."
+)
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,7 @@ def markdown(tree: Mapping[str, Any]) -> str:
         f"{tree['photos']} photos; {tree['protocol']['text']}.",
         "## Figures",
         table(tree),
+        *_failure_section(tree),
         f"## Gains over gray, with {intervals}",
         _interval_table(tree, "gains", [n for n in _GAINS if n in _columns(tree)]),
         f"## Figures with {intervals}",
@@ -128,14 +138,14 @@ def markdown(tree: Mapping[str, Any]) -> str:
 
 
 def table(tree: Mapping[str, Any]) -> str:
-    """One line a row, one column a figure, as Markdown."""
+    """One line a row, one column a figure, as Markdown; the failures have a table of their own."""
     names = _columns(tree)
     lines = []
     for row in tree["rows"]:
         cells = [_cell(tree, row["figures"], name) for name in names]
         milliseconds = row["milliseconds"]
         lines.append([row["name"], *cells, f"{milliseconds:.0f}" if milliseconds else _MISSING])
-    return _markdown_table(["", *(_title(name) for name in names), "ms a photo"], lines)
+    return _markdown_table(["", *map(_title, names), "ms a photo"], lines)
 
 
 def featured_pictures(evaluation: Evaluation) -> dict[str, list[Pixels]]:
@@ -189,10 +199,25 @@ def _group_sections(tree: Mapping[str, Any]) -> list[str]:
     return parts
 
 
+def _failure_section(tree: Mapping[str, Any]) -> list[str]:
+    names = [name for name in FAILURES if name in _present(tree)]
+    if not names:
+        return []
+    lines = [
+        [row["name"], *(_cell(tree, row["figures"], name) for name in names)]
+        for row in tree["rows"]
+    ]
+    return ["## The five failures", _markdown_table(["", *map(_title, names)], lines)]
+
+
 def _columns(tree: Mapping[str, Any]) -> list[str]:
-    """Figures that some row has, or that are missing for a stated reason."""
-    present = {name for row in tree["rows"] for name in row["figures"]}
-    return [name for name in FIGURES if name in present or name in tree["unmeasured"]]
+    """Figures that some row has, or that are missing for a stated reason; no failures."""
+    known = _present(tree) | set(tree["unmeasured"])
+    return [name for name in FIGURES if name in known and name not in FAILURES]
+
+
+def _present(tree: Mapping[str, Any]) -> set[str]:
+    return {name for row in tree["rows"] for name in row["figures"]}
 
 
 def _measured(tree: Mapping[str, Any], name: str) -> bool:
@@ -224,7 +249,7 @@ def _interval_table(tree: Mapping[str, Any], kind: str, names: Sequence[str]) ->
             value = _number(one.get("value"), name, signed=kind == "gains")
             cells.append(value if _MISSING in (value, low) else f"{value} ({low} .. {high})")
         lines.append([row["name"], *cells])
-    return _markdown_table(["", *(_title(name) for name in names)], lines)
+    return _markdown_table(["", *map(_title, names)], lines)
 
 
 def _number(value: float | None, name: str, *, signed: bool = False) -> str:
@@ -258,6 +283,8 @@ def _explanations(tree: Mapping[str, Any]) -> list[str]:
     ]
     if "auc_half" in columns:
         lines.append("AuC, lambda 0.5: pixels weighted by 1 / (p / 2 + 1 / 626), packaged prior p.")
+    if any(name in FAILURES for name in _present(tree)):
+        lines.append(_FAILURES_TEXT)
     lines += [f"{name}: {text}." for name, text in tree["measured_with"].items()]
     lines += [f"{_title(name)}: {why}" for name, (_, why) in tree["unmeasured"].items()]
     lines += tree["notes"]

@@ -1,0 +1,130 @@
+"""Release files as rows: with the setting they ship, with others, and with whole grids of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from pix2color import weights
+from pix2color.config import Decode
+from pix2color.errors import ConfigError
+from pix2color.evaluation.rows import Network, Row
+
+Settings = Mapping[str, float]
+DEFAULT = "default"
+"""The name of the packaged weights."""
+KEYS = {"temperature": "T ", "vividness": "tau ", "saturation": "saturation ", "size": "px "}
+"""What can be set, and how it is written in the name of a sweep's row."""
+_RESERVED = ("truth", "gray", "random")
+
+
+def checkpoint_rows(
+    sources: Sequence[str],
+    *,
+    device: torch.device | str = "cpu",
+    settings: Settings | None = None,
+    further: Mapping[str, Settings] | None = None,
+    sweep: Sequence[Settings] = (),
+) -> list[Row]:
+    """Rows of release files; all rows of one file share the passes of its network.
+
+    Args:
+        sources: files, or DEFAULT for the packaged weights.
+        device: where the networks go.
+        settings: in place of what each file ships.
+        further: name -> settings of one more row a file, on top of `settings`.
+        sweep: settings of more rows, which are neither timed nor in the picture grid.
+
+    Raises:
+        WeightsError: a file that cannot be loaded.
+        ConfigError: a value out of range.
+    """
+    rows: list[Row] = []
+    taken = set(_RESERVED)
+    for source in sources:
+        released = weights.load(source, device=device)
+        network = Network(released.generator)
+        name = _row_name(source, taken)
+        about = {"checkpoint": source, "digest": released.digest}
+        usual = changed(released.decode, settings or {})
+        rows.append(network.row(name, usual, about=about))
+        for extra, values in (further or {}).items():
+            rows.append(network.row(f"{name} ({extra})", changed(usual, values), about=about))
+        for values in sweep:
+            label = ", ".join(f"{KEYS[key]}{value:g}" for key, value in values.items())
+            decode = changed(usual, values)
+            rows.append(network.row(f"{name} {label}", decode, featured=False, about=about))
+    return rows
+
+
+def changed(decode: Decode, settings: Settings) -> Decode:
+    """A setting with some values changed; ConfigError names a value that is out of range."""
+    try:
+        return Decode.model_validate({**decode.model_dump(), **settings})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{key} {first['input']}: {first['msg'].lower()}") from None
+
+
+def parse_further(texts: Sequence[str]) -> dict[str, Settings]:
+    """`NAME:temperature=1,vividness=0` -> settings by name; ConfigError says what is wrong."""
+    out: dict[str, Settings] = {}
+    for text in texts:
+        name, sign, values = text.partition(":")
+        if not sign or not name or name in out:
+            raise ConfigError(
+                f"--also {text!r}: write it as NAME:temperature=1,vividness=0, each name once"
+            )
+        pairs = [_pair(part, f"--also {text!r}") for part in values.split(",")]
+        out[name] = {key: _number(key, value) for key, value in pairs}
+    return out
+
+
+def parse_sweep(texts: Sequence[str]) -> list[Settings]:
+    """`temperature=0.4,1 vividness=0,0.5` -> every combination; ConfigError says what is wrong."""
+    if not texts:
+        return []
+    axes: dict[str, list[float]] = {}
+    for text in texts:
+        key, values = _pair(text, f"--sweep {text!r}")
+        axes[key] = [_number(key, value) for value in values.split(",")]
+    return [
+        dict(zip(axes, combination, strict=True))
+        for combination in itertools.product(*axes.values())
+    ]
+
+
+def _row_name(source: str, taken: set[str]) -> str:
+    """A short name for a checkpoint: its run's, or its file's; it is taken afterwards."""
+    path = Path(source)
+    if source == DEFAULT:
+        name = DEFAULT
+    else:
+        name = path.resolve().parent.name if path.stem == "release" else path.stem
+    unique, count = name, 1
+    while unique in taken:
+        count += 1
+        unique = f"{name} #{count}"
+    taken.add(unique)
+    return unique
+
+
+def _pair(text: str, where: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or key.strip() not in KEYS:
+        raise ConfigError(f"{where}: {text!r} should be KEY=VALUE with KEY of {', '.join(KEYS)}")
+    return key.strip(), value
+
+
+def _number(key: str, text: str) -> float:
+    try:
+        return int(text) if key == "size" else float(text)
+    except ValueError:
+        raise ConfigError(
+            f"{key}={text}: not a {'whole ' if key == 'size' else ''}number"
+        ) from None
