@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,8 +147,9 @@ def _check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise ConfigError(f"--{name} {value}: at least {least}")
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise ConfigError(f"--out {arguments.out} is a file; name a folder")
+    there = next(p for p in (arguments.out, *arguments.out.absolute().parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ConfigError(f"--out {arguments.out}: {there} is no folder that can be written to")
 
 
 def _networks(arguments: argparse.Namespace, device: torch.device, notes: list[str]) -> list[Row]:

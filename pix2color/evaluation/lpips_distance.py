@@ -45,6 +45,7 @@ class Lpips:
 
         self.net = net
         self.source = Path(backbone).name if backbone else "torchvision's download"
+        tensors = read_tensors(backbone) if backbone else {}
         with warnings.catch_warnings():
             # lpips 0.1.4 names torchvision's weights the old way.
             warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
@@ -52,7 +53,7 @@ class Lpips:
                 model = _downloaded(net)
             else:
                 model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-                _fill(model.net, read_tensors(backbone), net, backbone)
+                _fill(model.net, tensors, net, backbone)
         # Channels last: 1.6 times as fast on a CPU.
         self._model = (
             model.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)

@@ -1,0 +1,222 @@
+"""python -m pix2color evaluate, run in this process on small photos with a stand-in network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lpips
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from pix2color import release_file, weights
+from pix2color.cli import evaluate
+from pix2color.config import Decode
+from pix2color.errors import EXIT_OK, EXIT_USAGE
+
+
+class _Sepia:
+    """Brown where it is bright."""
+
+    def predict_raw(self, lightness: Tensor) -> Tensor:
+        return F.avg_pool2d(lightness, 2, ceil_mode=True)
+
+    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: Decode) -> Tensor:
+        ab = torch.cat((raw, 2 * raw), dim=1) * decode.saturation / 10
+        return F.interpolate(ab, size=size)
+
+
+@pytest.fixture(autouse=True)
+def _stand_ins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No packaged weights, no download."""
+
+    def load(source: str, device: Any) -> Any:
+        if not source.startswith("runs/"):
+            return release_file.read(source)
+        return SimpleNamespace(generator=_Sepia(), decode=Decode(size=48), digest="d1")
+
+    def offline(*args: Any, **options: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(weights, "load", load)
+    monkeypatch.setattr(release_file, "DEFAULT_FILE", tmp_path / "none.safetensors")
+    monkeypatch.setattr(lpips, "LPIPS", offline)
+
+
+def _run(*arguments: str | Path) -> int:
+    return evaluate.main([*map(str, arguments), "--quiet", "--resamples", "20"])
+
+
+def _tree(folder: Path) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return tree
+
+
+def test_a_folder_becomes_a_report(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report"
+    code = _run(
+        "--data", photo_folder, "--checkpoint", "runs/sepia/release.safetensors", "--limit", "3",
+        "--crop", "48", "--out", out, "--also", "gray:saturation=0", "--sweep", "saturation=0.5,2",
+    )  # fmt: skip
+    assert code == EXIT_OK
+    tree = _tree(out)
+    assert [row["name"] for row in tree["rows"]] == [
+        "truth", "gray", "random", "sepia", "sepia (gray)", "sepia saturation 0.5",
+        "sepia saturation 2",
+    ]  # fmt: skip
+    figures = {row["name"]: row["figures"] for row in tree["rows"]}
+    assert figures["sepia (gray)"]["auc"] == figures["gray"]["auc"]
+    ratios = [figures[n]["colourfulness_ratio"]["value"] for n in list(figures)[-2:]]
+    assert 0 < ratios[0] < ratios[1]
+    assert tree["photos"] == 3 and tree["data"]["found"] == 4
+    assert tree["protocol"]["name"] == "center"
+    printed = capsys.readouterr().out
+    assert "no backbone: give --lpips-backbone FILE" in printed
+    assert "no weights are packaged" in printed
+    with Image.open(out / "grid.png") as grid:
+        assert grid.width == 4 * 192  # gray, sepia, sepia (gray), truth
+
+
+def test_without_data_the_bundled_photos_serve(tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    assert _run("--limit", "1", "--crop", "32", "--no-lpips", "--out", out) == EXIT_OK
+    tree = _tree(out)
+    assert tree["data"]["toy"] and tree["photos"] == 1
+    assert "lpips" not in tree["unmeasured"]
+
+
+def test_the_sample_is_fixed(photo_folder: Path, tmp_path: Path) -> None:
+    outs = [tmp_path / "one", tmp_path / "two"]
+    for out in outs:
+        _run("--data", photo_folder, "--limit", "2", "--crop", "24", "--no-lpips", "--out", out)
+    one, two = ((out / "photos.csv").read_text() for out in outs)
+    assert one == two
+
+
+@pytest.mark.parametrize("protocol", ["resize", "full"])
+def test_other_protocols(photo_folder: Path, tmp_path: Path, protocol: str) -> None:
+    code = _run(
+        "--data", photo_folder, "--limit", "2", "--crop", "40", "--protocol", protocol,
+        "--no-lpips", "--failures", "--out", tmp_path / "report",
+    )  # fmt: skip
+    assert code == EXIT_OK
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "The five failures" in page
+    assert ("stretched to 40 x 40" in page) == (protocol == "resize")
+
+
+def test_broken_files_are_left_out_and_named(
+    small_photos: list[np.ndarray], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    Image.fromarray(small_photos[0]).save(data / "good.png")
+    (data / "text.jpg").write_text("not a photo")
+    (data / "empty.jpg").touch()
+    assert _run("--data", data, "--no-lpips", "--out", tmp_path / "report") == EXIT_OK
+    tree = _tree(tmp_path / "report")
+    assert tree["photos"] == 1
+    assert sorted(name for name, _ in tree["data"]["broken"]) == ["data/empty.jpg", "data/text.jpg"]
+
+
+def test_figures_by_folder(small_photos: list[np.ndarray], tmp_path: Path) -> None:
+    for folder in ("cats", "dogs"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for number in range(12):
+        photo = np.roll(small_photos[number % 4][:20, :20], number, axis=0)
+        Image.fromarray(photo).save(
+            tmp_path / "data" / ("dogs", "cats")[number < 10] / f"{number}.png"
+        )
+    out = tmp_path / "report"
+    assert _run("--data", tmp_path / "data", "--no-lpips", "--by-folder", "--out", out) == EXIT_OK
+    groups = _tree(out)["groups"]
+    assert [(group["name"], group["photos"]) for group in groups] == [("data/cats", 10)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "{tmp}/missing"), "no such file or folder"),
+        (("--data", "{tmp}/empty"), "no photos in"),
+        (("--crop", "0"), "--crop 0: at least 1"),
+        (("--limit", "0"), "--limit 0: at least 1"),
+        (("--sweep", "heat=1"), "KEY of temperature"),
+        (("--also", "faithful"), "NAME:"),
+        (("--checkpoint", "{tmp}/no.safetensors"), "no weights file"),
+        (("--checkpoint", "{tmp}/pickle.safetensors"), "is a pickle"),
+        (("--checkpoint", "runs/a/release.safetensors", "--temperature", "-1"), "temperature -1"),
+        (("--lpips-net", "squeeze", "--lpips-backbone", "{tmp}/no.pth"), "no weights file"),
+        (("--classifier", "{tmp}/no.safetensors"), "no weights file"),
+        (("--device", "nowhere"), "no device"),
+        (("--out", "{tmp}/pickle.safetensors"), "is no folder"),
+        (("--out", "{tmp}/pickle.safetensors/deep"), "is no folder"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    torch.save({"a": torch.zeros(1)}, tmp_path / "pickle.safetensors")
+    filled = [text.format(tmp=tmp_path) for text in arguments]
+    if "--out" not in filled:
+        filled += ["--out", str(tmp_path / "report")]
+    if "--lpips-net" not in filled:
+        filled.append("--no-lpips")
+    assert _run(*filled) == EXIT_USAGE
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and message in error
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_classifier_needs_classes(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torchvision
+    from safetensors.torch import save_file
+
+    save_file(torchvision.models.mobilenet_v2().state_dict(), tmp_path / "net.safetensors")
+    code = _run(
+        "--data", photo_folder, "--classifier", tmp_path / "net.safetensors", "--no-lpips",
+        "--out", tmp_path / "report",
+    )  # fmt: skip
+    assert code == EXIT_USAGE
+    assert "none of the 4 photos has a class" in capsys.readouterr().err
+
+
+def test_classes_of_folders_are_read(
+    small_photos: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pix2color.evaluation import classifier
+
+    class Fixed:
+        name = "fixed"
+
+        def __init__(self, name_or_file: str, *, device: Any) -> None:
+            pass
+
+        def hits(self, rgb: Tensor, labels: list[int]) -> tuple[Tensor, Tensor]:
+            right = torch.tensor([float(label == 1) for label in labels], dtype=torch.float64)
+            return right, torch.ones_like(right)
+
+    monkeypatch.setattr(classifier, "Classifier", Fixed)
+    for folder, photo in zip(("goldfish", "tench"), small_photos, strict=False):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        Image.fromarray(photo).save(tmp_path / "data" / folder / "1.png")
+    out = tmp_path / "report"
+    code = _run("--data", tmp_path / "data", "--classifier", "fixed", "--no-lpips", "--out", out)
+    assert code == EXIT_OK
+    tree = _tree(out)
+    assert tree["rows"][0]["figures"]["top1"]["value"] == 50
+    assert tree["rows"][0]["figures"]["top1_won_back"]["value"] is None  # gray is as good
+    assert "2 photos have a class" in tree["measured_with"]["classifier"]

@@ -1,0 +1,74 @@
+"""A stand-in for networks, photos as tensors, and the files that only some machines have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pix2color import color
+from pix2color.config import Decode
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+
+
+class Warm:
+    """Colours every pixel by its lightness, at half the size; counts its passes."""
+
+    training = True
+
+    def __init__(self) -> None:
+        self.passes = 0
+        self.sizes: list[tuple[int, int]] = []
+
+    def train(self, mode: bool = True) -> Warm:
+        """As nn.Module's."""
+        self.training = mode
+        return self
+
+    def predict_raw(self, lightness: Tensor) -> Tensor:
+        """As Generator's."""
+        self.passes += 1
+        self.sizes.append((lightness.shape[-2], lightness.shape[-1]))
+        return F.avg_pool2d(lightness - 50, 2, ceil_mode=True)
+
+    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: Decode) -> Tensor:
+        """As Generator's; the temperature turns the hue."""
+        ab = torch.cat((raw, raw * decode.temperature), dim=1) * decode.saturation / 2
+        return F.interpolate(ab, size=size, mode="bilinear")
+
+    def predict(self, lightness: Tensor, decode: Decode) -> Tensor:
+        """As Generator's."""
+        return self.decode_raw(self.predict_raw(lightness), lightness.shape[-2:], decode)
+
+
+@pytest.fixture
+def warm() -> Warm:
+    """The stand-in generator, in training mode."""
+    return Warm()
+
+
+@pytest.fixture(scope="session")
+def rgb(small_photos: list[np.ndarray]) -> Tensor:
+    """Four real photos, 4,3,64,64 in 0..1."""
+    squares = [torch.from_numpy(photo[:64, :64].copy()) for photo in small_photos]
+    return torch.stack(squares).permute(0, 3, 1, 2) / 255
+
+
+@pytest.fixture(scope="session")
+def lab(rgb: Tensor) -> Tensor:
+    """The same in Lab."""
+    return color.rgb_to_lab(rgb)
+
+
+@pytest.fixture(scope="session")
+def shared_weights() -> Path:
+    """The folder of weights that cannot be downloaded; skips where it is missing."""
+    folder = SHARED / "weights"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/weights")
+    return folder

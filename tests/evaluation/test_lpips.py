@@ -1,0 +1,99 @@
+"""LPIPS from backbone files, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import lpips
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pix2color.errors import WeightsError
+from pix2color.evaluation.lpips_distance import Lpips
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained squeezenet in a file, as torchvision would save it."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "squeeze.pth"
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
+    return path
+
+
+def test_the_known_value(shared_weights: Path) -> None:
+    """torchmetrics' documentation prints 0.1008 for these pictures."""
+    meter = Lpips("squeeze", backbone=shared_weights / "squeezenet1_1_features.safetensors")
+    torch.manual_seed(123)
+    one, other = (torch.rand(10, 3, 100, 100) for _ in range(2))
+    distance = meter.distance(meter.features(one), meter.features(other))
+    assert distance is not None
+    assert float(distance.mean()) == pytest.approx(0.1008, abs=5e-5)
+
+
+def test_it_is_what_the_package_computes(backbone: Path, rgb: Tensor) -> None:
+    meter = Lpips("squeeze", backbone=backbone)
+    whole = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).eval()
+    whole.net.load_state_dict(meter._model.net.state_dict())
+    other = rgb.flip(-1)
+    with torch.no_grad():
+        expected = whole(other, rgb, normalize=True).flatten()
+    found = meter.distance(meter.features(other), meter.features(rgb))
+    assert found is not None
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+
+
+def test_the_truth_is_at_distance_nought(backbone: Path, rgb: Tensor) -> None:
+    meter = Lpips("squeeze", backbone=backbone)
+    found = meter.distance(meter.features(rgb), meter.features(rgb))
+    assert found is not None
+    assert found.tolist() == [0.0] * 4
+
+
+def test_pictures_too_small_for_it_have_none(backbone: Path, rgb: Tensor) -> None:
+    meter = Lpips("squeeze", backbone=backbone)
+    assert meter.features(rgb[..., :16, :16]) is None
+    assert meter.features(rgb[..., :17, :17]) is not None
+    assert meter.distance(None, None) is None
+
+
+def test_features_alone_are_enough(backbone: Path, tmp_path: Path, rgb: Tensor) -> None:
+    state = torch.load(backbone, weights_only=True)
+    only = {key: value for key, value in state.items() if key.startswith("features.")}
+    save_file(only, tmp_path / "features.safetensors")
+    one, other = (
+        Lpips("squeeze", backbone=path).features(rgb)
+        for path in (backbone, tmp_path / "features.safetensors")
+    )
+    assert one is not None and other is not None
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_backbone_of_another_net_is_named(backbone: Path) -> None:
+    with pytest.raises(WeightsError, match="alexnet, the backbone of --lpips-net alex"):
+        Lpips("alex", backbone=backbone)
+
+
+def test_files_that_are_no_weights(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no weights file"):
+        Lpips("squeeze", backbone=tmp_path / "missing.safetensors")
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(WeightsError, match="not a plain state dict"):
+        Lpips("squeeze", backbone=tmp_path / "text.pth")
+    torch.save({"features": [1, 2]}, tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match="more than tensors"):
+        Lpips("squeeze", backbone=tmp_path / "list.pth")
+
+
+def test_without_a_network_it_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*args: Any, **options: Any) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(lpips, "LPIPS", offline)
+    with pytest.raises(WeightsError, match="--lpips-backbone FILE --lpips-net alex"):
+        Lpips("alex")

@@ -1,0 +1,89 @@
+"""Reports: what stands in the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pix2color.evaluation import protocol, report
+from pix2color.evaluation.report import Context
+from pix2color.evaluation.rows import Row
+from pix2color.evaluation.runner import Evaluation, evaluate_rows
+
+
+@pytest.fixture(scope="module")
+def evaluation(small_photos: list[np.ndarray]) -> Evaluation:
+    squares = [protocol.prepare(photo, "center", crop=40) for photo in small_photos]
+    half = Row("half", lambda batch: batch.ab / 2, featured=True, about={"decode": {"size": 192}})
+    dull = Row("dull", lambda batch: batch.ab / 4)
+    return evaluate_rows(squares, [half, dull], pictures=2, resamples=20)
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    return Context(
+        protocol={"name": "center", "crop": 40, "text": "centre squares"},
+        data={"text": "4 of 4 files", "digest": "abc"},
+        names=[f"photos/{i}.png" for i in range(4)],
+        measured_with={"classifier": "none"},
+        unmeasured={"lpips": ("no backbone: mend", "it is missing because")},
+        notes=["A note."],
+        groups={"photos/some": [0, 2]},
+    )
+
+
+def test_files_are_written_whole(evaluation: Evaluation, context: Context, tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "report"
+    tree = report.write(folder, evaluation, context)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "grid.png",
+        "metrics.json",
+        "photos.csv",
+        "report.md",
+    ]
+    assert json.loads((folder / "metrics.json").read_text()) == tree
+    lines = (folder / "photos.csv").read_text().splitlines()
+    assert len(lines) == 1 + 4 * 4
+    assert lines[0].startswith("photo,row,auc,psnr")
+    assert lines[1].startswith("photos/0.png,truth,100")
+
+
+def test_the_tree_holds_figures_gains_and_groups(evaluation: Evaluation, context: Context) -> None:
+    tree = report.as_tree(evaluation, context)
+    assert [row["name"] for row in tree["rows"]] == ["truth", "gray", "half", "dull"]
+    half, gray = tree["rows"][2], tree["rows"][1]
+    gain = half["figures"]["auc"]["value"] - gray["figures"]["auc"]["value"]
+    assert half["gains"]["auc"]["value"] == pytest.approx(gain)
+    assert half["gains"]["auc"]["low"] <= gain <= half["gains"]["auc"]["high"]
+    assert tree["groups"][0]["photos"] == 2
+    assert tree["groups"][0]["rows"][2]["figures"]["auc"] != half["figures"]["auc"]
+    assert tree["bootstrap"]["resamples"] == 20
+
+
+def test_the_page_says_what_is_missing_and_why(evaluation: Evaluation, context: Context) -> None:
+    page = report.markdown(report.as_tree(evaluation, context))
+    assert page.count("no backbone: mend") == 4  # a cell a row
+    assert "LPIPS: it is missing because" in page
+    for text in ("A note.", "11x11 Gaussian", "20 resamples", "bins that hold", "photos/some"):
+        assert text in page
+    assert "half: size 192." in page
+    assert "| gray | 0.00 (0.00 .. 0.00)" in page
+
+
+def test_the_grid_shows_gray_featured_rows_and_truth(evaluation: Evaluation) -> None:
+    columns = report.featured_pictures(evaluation)
+    assert list(columns) == ["gray", "half", "truth"]
+    sheet = report.grid(columns)
+    assert isinstance(sheet, Image.Image)
+    assert sheet.width == 3 * 192 and sheet.height > 2 * 192
+    middle = np.asarray(sheet)[20 + 21, [21, 2 * 192 + 21]].astype(int)
+    assert np.ptp(middle[0]) <= 2 < np.ptp(middle[1])
+
+
+def test_long_names_fit_their_column(evaluation: Evaluation) -> None:
+    pictures = evaluation.pictures["gray"]
+    assert report.grid({"a very long name of a row, again and again": pictures}).width == 192

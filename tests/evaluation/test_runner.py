@@ -1,0 +1,137 @@
+"""The whole evaluation on real photos: fixed points, and that batches change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from pix2color.config import Decode
+from pix2color.evaluation import protocol, rows
+from pix2color.evaluation.lpips_distance import Lpips
+from pix2color.evaluation.rows import Network, Row
+from pix2color.evaluation.runner import Evaluation, evaluate_rows
+from pix2color.evaluation.samples import FAILURES
+
+
+@pytest.fixture(scope="module")
+def squares(small_photos: list[np.ndarray]) -> list[np.ndarray]:
+    """Two shapes, so that batches have to be told apart."""
+    large = [protocol.prepare(photo, "center", crop=None) for photo in small_photos]
+    return [*large[:2], protocol.prepare(small_photos[2], "center", crop=48), large[3]]
+
+
+@pytest.fixture(scope="module")
+def lpips(tmp_path_factory: pytest.TempPathFactory) -> Lpips:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "squeeze.pth"
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
+    return Lpips("squeeze", backbone=path)
+
+
+class _Readable:
+    """Reads the class of a photo off its brightness, where it has colours."""
+
+    def hits(self, rgb: torch.Tensor, labels: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        coloured = (rgb[:, 0] - rgb[:, 2]).abs().flatten(1).mean(1) > 0.01
+        return coloured.double(), torch.ones(len(rgb), dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def evaluation(squares: list[np.ndarray], lpips: Lpips) -> Evaluation:
+    half = Row("half", lambda batch: batch.ab / 2, featured=True)
+    return evaluate_rows(
+        squares,
+        [rows.random(squares), half],
+        lpips=lpips,
+        classifier=_Readable(),  # type: ignore[arg-type]
+        labels=[0, 1, 2, 3],
+        measure_failures=True,
+        pictures=3,
+        resamples=50,
+    )
+
+
+def test_truth_reaches_every_end(evaluation: Evaluation) -> None:
+    found, gains = evaluation.figures()[0]
+    value = {name: one.value for name, one in found.items()}
+    assert evaluation.results[0].row.name == "truth"
+    for name in ("auc", "auc_rebalanced", "psnr", "psnr_lab", "top1", "top1_won_back"):
+        assert value[name] == pytest.approx(100, abs=2e-3), name
+    assert value["lpips"] == pytest.approx(0, abs=1e-6)
+    assert value["lpips_change"] == pytest.approx(-100, abs=1e-3)
+    for name in ("ssim", "colourfulness_ratio", "colourfulness_lab_ratio", "chroma_ratio"):
+        assert value[name] == pytest.approx(1, abs=1e-4), name
+    for name in ("patchiness", "border", "contour", "bleeding", "divergence"):
+        assert value[name] == pytest.approx(0, abs=1e-2), name
+    assert gains["auc"].value > 5
+
+
+def test_gray_has_no_colour_and_gains_nothing(evaluation: Evaluation) -> None:
+    found, gains = evaluation.figures()[1]
+    assert evaluation.results[1].row.name == "gray"
+    assert found["colourfulness"].value == pytest.approx(0, abs=0.02)
+    assert found["colourfulness_lab"].value == pytest.approx(0, abs=1e-6)
+    assert found["bleeding"].value == pytest.approx(100)
+    assert all(one.value == 0 for name, one in gains.items() if np.isfinite(one.value))
+
+
+def test_half_the_colour_lies_between(evaluation: Evaluation) -> None:
+    truth, gray, _, half = (values for values, _ in evaluation.figures())
+    for name in ("auc", "auc_rebalanced", "psnr", "lpips", "colourfulness"):
+        ends = sorted((truth[name].value, gray[name].value))
+        assert ends[0] < half[name].value < ends[1], name
+    assert half["colourfulness_lab_ratio"].value == pytest.approx(0.5, abs=1e-3)
+    assert half["auc"].low <= half["auc"].value <= half["auc"].high
+    assert half["flip_difference"].value == pytest.approx(0)
+    assert set(FAILURES) <= set(half)
+
+
+def test_only_featured_rows_are_timed(evaluation: Evaluation) -> None:
+    timed = [result.row.name for result in evaluation.results if result.milliseconds is not None]
+    assert timed == ["half"]
+
+
+def test_pictures_are_kept_in_the_photos_order(
+    evaluation: Evaluation, squares: list[np.ndarray]
+) -> None:
+    for shown, photo in zip(evaluation.pictures["truth"], squares, strict=False):
+        assert shown.shape == photo.shape
+        assert np.abs(shown.astype(int) - photo).max() <= 1
+    assert len(evaluation.pictures["half"]) == 3
+
+
+def test_a_part_of_the_photos_has_its_own_figures(
+    evaluation: Evaluation, squares: list[np.ndarray]
+) -> None:
+    part = evaluation.select(np.array([0, 3]))
+    alone = evaluate_rows([squares[0], squares[3]], [], resamples=0)
+    for name in ("auc", "auc_rebalanced", "psnr"):
+        expected = alone.figures()[1][0][name].value
+        assert part.figures()[1][0][name].value == pytest.approx(expected, abs=1e-4)
+    assert part.bins == alone.bins
+
+
+def test_the_batch_changes_nothing(warm: Any, squares: list[np.ndarray]) -> None:
+    def measure(batch: int) -> dict[str, float]:
+        row = Network(warm).row("warm", Decode(size=48))
+        found = evaluate_rows(squares, [row], batch=batch, resamples=0).figures()[2][0]
+        return {name: one.value for name, one in found.items()}
+
+    assert measure(1) == pytest.approx(measure(4), rel=1e-5)
+
+
+def test_rows_need_names_of_their_own(squares: list[np.ndarray]) -> None:
+    with pytest.raises(ValueError, match="names of their own"):
+        evaluate_rows(squares, [rows.gray()])
+
+
+def test_photos_of_a_pixel_are_measured(tmp_path: Path) -> None:
+    photo = np.full((1, 1, 3), (200, 30, 60), dtype=np.uint8)
+    found = evaluate_rows([photo], [], measure_failures=True, resamples=5).figures()[1][0]
+    assert found["auc"].value < 80
+    assert np.isnan(found["ssim"].value)
