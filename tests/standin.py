@@ -15,17 +15,27 @@ from pix2color.weights import Released
 class Tint(nn.Module):
     """A fixed random 5x5 convolution, squashed to +-60 ab units times the saturation."""
 
+    stride = 4
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("kernel", torch.randn(2, 1, 5, 5, generator=_seeded()) / 5)
         self.sizes: list[tuple[int, int]] = []
 
-    def predict(self, lightness: Tensor, decode: Decode) -> Tensor:
-        """As Generator.predict."""
+    def predict_raw(self, lightness: Tensor) -> Tensor:
+        """As Generator.predict_raw, stride 4."""
         self.sizes.append((lightness.shape[-2], lightness.shape[-1]))
-        padded = F.pad(lightness / 50 - 1, (2, 2, 2, 2), mode="replicate")
-        ab: Tensor = 60 * torch.tanh(F.conv2d(padded, self.kernel)) * decode.saturation
-        return ab
+        cells = F.avg_pool2d(lightness / 50 - 1, self.stride)
+        return F.conv2d(F.pad(cells, (2, 2, 2, 2), mode="replicate"), self.kernel)
+
+    @property
+    def head(self) -> Tint:
+        """Itself: to_ab is below."""
+        return self
+
+    def to_ab(self, raw: Tensor, *, temperature: float, vividness: float) -> Tensor:
+        """As Head.to_ab."""
+        return 60 * torch.tanh(raw / temperature + vividness)
 
 
 def _seeded() -> torch.Generator:

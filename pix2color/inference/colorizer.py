@@ -17,8 +17,9 @@ from torch import Tensor
 from pix2color import weights
 from pix2color.config import Decode
 from pix2color.errors import Pix2ColorError
-from pix2color.inference import full_size, images, lightness
+from pix2color.inference import enlarge, full_size, images, lightness
 from pix2color.photo import Photo, profiles, read
+from pix2color.photo.photo import Pixels
 
 Picture = Photo | Image.Image | NDArray[Any] | str | Path
 
@@ -107,23 +108,37 @@ class Colorizer:
         A gray profile, which cannot describe colour, gives way to sRGB; an RGB profile stays.
         """
         codes = lightness.gray_codes(photo)
-        height, width = codes.shape
-        size = lightness.network_size(height, width, (decode or self.decode).size)
-        small = lightness.reduced(codes, size)
-        ab = self.predict(torch.from_numpy(small)[None, None], decode)
+        ab = self.chroma(codes, decode or self.decode)
         own = lightness.space_of(photo)
         icc = photo.icc
         if own.gray:
             own, icc = lightness.space.SRGB, profiles.srgb_profile()
-        pixels = full_size.compose(codes, ab[0].numpy(), own)
+        pixels = full_size.compose(codes, ab, own)
         pages = tuple(self.colour(page, decode) for page in photo.pages)
         return replace(photo, pixels=pixels, icc=icc, pages=pages)
 
-    def predict(self, small: Tensor, decode: Decode | None = None) -> Tensor:
-        """L of photos at the network's size, B,1,h,w -> ab, B,2,h,w, both on the CPU."""
+    def chroma(self, codes: Pixels, decode: Decode) -> NDArray[np.float32]:
+        """Gray codes of a photo, H,W -> its ab at a middle size (`lightness.guide_size`)."""
+        height, width = codes.shape
+        size = lightness.network_size(height, width, decode.size, multiple=self._generator.stride)
+        small = lightness.reduced(codes, size)
+        ab = self.predict(torch.from_numpy(small)[None, None], decode)[0].numpy()
+        guide = lightness.reduced(codes, lightness.guide_size(height, width, decode.size))
+        rows, columns = ab.shape[1:]
+        cells = small.reshape(rows, size[0] // rows, columns, size[1] // columns).mean(axis=(1, 3))
+        return enlarge.edge_aware(ab, cells, guide)
+
+    def predict(self, small: Tensor, decode: Decode) -> Tensor:
+        """L at the network's size, B,1,h,w -> ab of each cell, B,2,h/stride,w/stride (on the CPU).
+
+        h and w are multiples of the network's stride.
+        """
         with self._lock, torch.inference_mode():
-            ab = self._generator.predict(small.to(self.device), decode or self.decode)
-            return ab.float().cpu()
+            raw = self._generator.predict_raw(small.to(self.device))
+            ab = self._generator.head.to_ab(
+                raw, temperature=decode.temperature, vividness=decode.vividness
+            )
+            return (decode.saturation * ab).float().cpu()
 
     def _one(self, picture: Picture, decode: Decode) -> Any:
         if isinstance(picture, Photo):

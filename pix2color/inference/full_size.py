@@ -3,6 +3,10 @@
 Works in bands on the CPU with numpy: no copy of the photo in floats is ever made. Colours are
 brought into the gamut by mixing with the gray of the same luminance in linear light: this lowers
 chroma, keeps L exactly (luminance is linear) and needs no search.
+
+8-bit photos go through a table: colours are rounded to half a Lab unit, and for each colour that
+occurs the 256 results, one a lightness, are computed once and exactly. 16-bit photos are computed
+pixel by pixel.
 """
 
 from __future__ import annotations
@@ -19,8 +23,10 @@ from pix2color.photo.space import Space
 
 Floats = NDArray[np.float32]
 
+_STEP = 0.5  # ab units to which the colours of 8-bit photos are rounded
 _KNEE = np.float32(0.2068966)
 _XYZ_TO_RGB = np.linalg.inv(space.RGB_TO_XYZ) * space.WHITE
+_FINE = 65_536  # steps of the table from linear light to 8-bit codes
 
 
 def compose(codes: Pixels, ab: Floats, own: Space = space.SRGB) -> Pixels:
@@ -32,11 +38,14 @@ def compose(codes: Pixels, ab: Floats, own: Space = space.SRGB) -> Pixels:
         own: the space of the result.
 
     Returns:
-        H,W,3 of the codes' type. L differs from the codes' by rounding only.
+        H,W,3 of the codes' type (8-bit pixels lie four bytes apart). L differs from the codes' by
+        rounding only.
     """
+    if codes.dtype == np.uint8:
+        return _by_table(codes, ab, own)
     height, width = codes.shape
     out = np.empty((height, width, 3), codes.dtype)
-    mixer = Mixer(own, bits=codes.dtype.itemsize * 8)
+    mixer = Mixer(own, bits=16)
     planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in ab]
 
     def band(rows: slice) -> None:
@@ -55,6 +64,78 @@ def enlarged(plane: Image.Image, rows: slice, height: int, width: int) -> NDArra
     return np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box=box))
 
 
+def _by_table(codes: Pixels, ab: Floats, own: Space) -> Pixels:
+    """`compose` for 8 bits: which colours occur, a table of those, then one look-up a pixel."""
+    height, width = codes.shape
+    low = np.floor(ab.min(axis=(1, 2), keepdims=True))
+    step = max(_STEP, float((ab - low).max()) / 255)
+    wide = [_widened(plane, width) for plane in np.rint((ab - low) / step).astype(np.uint8)]
+    colours = np.empty(codes.shape, np.uint16)  # a and b in steps, a byte each
+    occurs = np.zeros(65_536, np.bool_)
+
+    def find(rows: slice) -> None:
+        band = colours[rows]
+        _between(wide[0], rows, height, out=band)
+        band &= 0xFF00
+        b = _between(wide[1], rows, height, out=np.empty_like(band))
+        b >>= 8
+        band |= b
+        occurs[band] = True
+
+    bands.each(find, height, width)
+    found = np.flatnonzero(occurs)
+    place = np.zeros(65_536, np.intp)
+    place[found] = np.arange(len(found)) * 256
+    a = (found[:, None] >> 8) * np.float32(step) + np.float32(low[0, 0, 0])
+    b = (found[:, None] & 255) * np.float32(step) + np.float32(low[1, 0, 0])
+    table = _table(a.astype(np.float32), b.astype(np.float32), own)
+    out = np.empty((height, width, 4), np.uint8)
+    words = out.view(np.uint32)[..., 0]
+
+    def fill(rows: slice) -> None:
+        index = np.take(place, colours[rows])
+        index |= codes[rows]
+        np.take(table, index, out=words[rows], mode="clip")
+
+    bands.each(fill, height, width)
+    return out[..., :3]
+
+
+def _widened(plane: NDArray[np.uint8], width: int) -> NDArray[np.uint16]:
+    """A small plane enlarged bilinearly along its rows only: h,width, values 0..255."""
+    size = (width, plane.shape[0])
+    image = Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(image).astype(np.uint16)
+
+
+def _between(
+    wide: NDArray[np.uint16], rows: slice, height: int, *, out: NDArray[np.uint16]
+) -> NDArray[np.uint16]:
+    """Some rows of a plane enlarged bilinearly to `height`, in 256ths (rounded): 0..65408."""
+    place = (np.arange(rows.start, rows.stop) + 0.5) * len(wide) / height - 0.5
+    place = np.clip(place, 0, len(wide) - 1)
+    above = place.astype(np.intp)
+    below = np.minimum(above + 1, len(wide) - 1)
+    share = np.rint((place - above) * 256).astype(np.uint16)[:, None]
+    np.multiply(wide[above], 256 - share, out=out)
+    out += wide[below] * share
+    out += np.uint16(128)
+    return out
+
+
+def _table(a: Floats, b: Floats, own: Space) -> NDArray[np.uint32]:
+    """The pixels of n colours (n,1) at every 8-bit lightness: n * 256 words of R, G, B, 255."""
+    mixer = Mixer(own, bits=8)
+    table = np.full((len(a), 256, 4), 255, np.uint8)
+    every = np.arange(256, dtype=np.uint8)[None]
+
+    def part(rows: slice) -> None:
+        mixer.mix(every, a[rows], b[rows], table[rows])
+
+    bands.each(part, len(a), 256)
+    return table.view(np.uint32).reshape(-1)
+
+
 class Mixer:
     """L (as gray codes), a, b -> code values of a space, inside its gamut."""
 
@@ -67,9 +148,13 @@ class Mixer:
         matrix = np.linalg.inv(own.matrix) @ _XYZ_TO_RGB
         # The published matrix and white agree to 1e-5; made exact, so that gray stays gray.
         self._matrix = (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
+        if bits == 8:
+            steps = np.arange(_FINE) / (_FINE - 1)
+            coded = [np.rint(own.codes(c, steps) * 255) for c in range(1 if own.standard else 3)]
+            self._coded8 = [c.astype(np.uint8) for c in coded] * (3 if own.standard else 1)
 
     def mix(self, codes: Pixels, a: Floats, b: Floats, out: Pixels) -> None:
-        """Write the colours of codes (...), a and b (broadcast to it) into out (...,3)."""
+        """Write the colours of codes, a and b (broadcast together, ...) into out (..., 3 or 4)."""
         luminance = np.take(self._luminance, codes)
         f = np.take(self._f, codes)
         x = _f_inverse(f + a * np.float32(1 / 500))
@@ -81,19 +166,25 @@ class Mixer:
             channel *= share
             channel += luminance
             np.clip(channel, 0, 1, out=channel)
-            coded = self._coded(c, channel)
-            coded *= self._top
-            out[..., c] = np.rint(coded, out=coded)
+            self._encode(c, channel, out[..., c])
 
-    def _coded(self, channel: int, linear: Floats) -> Floats:
+    def _encode(self, channel: int, linear: Floats, out: Pixels) -> None:
+        """Linear light 0..1 -> code values; `linear` is used up."""
+        if self._top == 255:
+            linear *= _FINE - 1
+            linear += np.float32(0.5)
+            np.take(self._coded8[channel], linear.astype(np.intp), out=out, mode="clip")
+            return
         if self._space.curves is not None:
-            return self._space.codes(channel, linear).astype(np.float32)
-        power = np.maximum(linear, np.float32(0.0031308))
-        np.power(power, np.float32(1 / 2.4), out=power)
-        power *= np.float32(1.055)
-        power -= np.float32(0.055)
-        line: Floats = linear * np.float32(12.92)
-        return np.where(linear > 0.0031308, power, line)
+            coded = self._space.codes(channel, linear)
+        else:
+            power = np.maximum(linear, np.float32(0.0031308))
+            np.power(power, np.float32(1 / 2.4), out=power)
+            power *= np.float32(1.055)
+            power -= np.float32(0.055)
+            coded = np.where(linear > 0.0031308, power, linear * np.float32(12.92))
+        coded *= self._top
+        out[...] = np.rint(coded, out=coded)
 
 
 def _f_inverse(f: Floats) -> Floats:

@@ -15,6 +15,7 @@ from pix2color.photo import Photo, space
 from pix2color.photo.photo import Pixels
 
 _FINE = 65_536  # steps of the table from luminance to 8-bit codes
+GUIDE = 8 / 3
 _CHROMA = 5.0
 """95th percentile of chroma (ab units) from which a photo counts as coloured."""
 
@@ -92,15 +93,33 @@ def lab_f(t: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(t > 0.008856, np.cbrt(np.maximum(t, 0.008856)), 7.787 * t + 16.0 / 116.0)
 
 
-def network_size(height: int, width: int, size: int) -> tuple[int, int]:
+def network_size(height: int, width: int, size: int, *, multiple: int = 4) -> tuple[int, int]:
     """Height and width at which the network sees a photo: the shorter side is `size`.
 
     Very long photos (panoramas, strips of film) are made smaller, so that the network never sees
-    more than eight squares of `size`.
+    more than about eight squares of `size`; slivers are squeezed as well.
+
+    Args:
+        multiple: both are rounded to multiples of this, so that its cells tile the photo.
     """
     scale = size / min(height, width)
     area = height * width * scale * scale
     scale *= min(1.0, (8 * size * size / area) ** 0.5)
+    longest = 16 * size // multiple
+    down, across = (
+        min(longest, max(1, round(side * scale / multiple))) * multiple for side in (height, width)
+    )
+    return down, across
+
+
+def guide_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """The size to which colours are enlarged along edges, before the rest is done bilinearly.
+
+    Shorter side `GUIDE` times the network's, never more than the photo's. Finer ones were not
+    measurably better.
+    """
+    side = GUIDE * size
+    scale = min(1.0, side / min(height, width), side * (8 / (height * width)) ** 0.5)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 

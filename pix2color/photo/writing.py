@@ -60,6 +60,9 @@ def to_pillow(photo: Photo) -> Image.Image:
 
     Raises PhotoError for 16-bit colour, which Pillow does not have.
     """
+    shared = _shared(photo)
+    if shared is not None:
+        return shared.convert("RGB")
     pixels = photo.pixels
     if photo.bits == 16 and not (photo.gray and photo.alpha is None):
         raise PhotoError(f"{photo.format} with 16-bit colour cannot be written; use PNG or TIFF")
@@ -67,6 +70,15 @@ def to_pillow(photo: Photo) -> Image.Image:
         colour = pixels if pixels.ndim == 3 else pixels[..., None]
         pixels = np.concatenate((colour, photo.alpha[..., None]), axis=2)
     return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _shared(photo: Photo) -> Image.Image | None:
+    """Pixels that lie four bytes apart (inference.full_size) as an RGBX image, without a copy."""
+    words = photo.pixels.base
+    shape = (photo.height, photo.width, 4)
+    if photo.alpha is not None or words is None or getattr(words, "shape", None) != shape:
+        return None
+    return Image.frombuffer("RGBX", (photo.width, photo.height), words, "raw", "RGBX", 0, 1)
 
 
 def _metadata(photo: Photo) -> dict[str, Any]:
@@ -100,9 +112,8 @@ def _jpeg(photo: Photo, file: BinaryIO) -> None:
         options["comment"] = photo.settings["comment"]
     if photo.settings.get("progressive"):
         options["progressive"] = True
-    to_pillow(photo).convert("RGB" if not photo.gray else "L").save(
-        file, "JPEG", subsampling="4:4:4", **options
-    )
+    image = _shared(photo) or to_pillow(photo).convert("L" if photo.gray else "RGB")
+    image.save(file, "JPEG", subsampling="4:4:4", **options)
 
 
 def _png(photo: Photo, file: BinaryIO) -> None:
