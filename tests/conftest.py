@@ -45,8 +45,19 @@ def photo_folder(small_photos: list[np.ndarray], tmp_path_factory: pytest.TempPa
     return folder
 
 
+def shrunk(photo: np.ndarray, side: int = 64) -> torch.Tensor:
+    """A photo as RGB: 1,3,side,side float32 in 0..1."""
+    image = Image.fromarray(photo).resize((side, side), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).float() / 255
+
+
 @pytest.fixture(scope="session")
 def square(photos: dict[str, np.ndarray]) -> torch.Tensor:
-    """A colourful photo (coffee) as RGB: 1,3,64,64 float32 in 0..1."""
-    image = Image.fromarray(photos["coffee"]).resize((64, 64), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).float() / 255
+    """The coffee cup, 1,3,64,64 in 0..1. Shared: do not write into it."""
+    return shrunk(photos["coffee"])
+
+
+@pytest.fixture(scope="session")
+def astronaut(photos: dict[str, np.ndarray]) -> torch.Tensor:
+    """The astronaut, of many colours, 1,3,64,64 in 0..1. Shared: do not write into it."""
+    return shrunk(photos["astronaut"])

@@ -1,0 +1,162 @@
+"""Encoders: what they compute is what their pretraining computed, and frozen means frozen."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+import torchvision.models as tv
+from torch import Tensor, nn
+
+from pix2color.color import gray_to_lightness, lightness_to_gray
+from pix2color.errors import ConfigError
+from pix2color.models.encoders import NAMES, build_encoder, classifier
+
+# The modules of torchvision's networks whose outputs the levels are, finest first.
+NODES = {
+    "resnet18": ("relu", "layer1", "layer2", "layer3", "layer4"),
+    "resnet34": ("relu", "layer1", "layer2", "layer3", "layer4"),
+    "resnet50": ("relu", "layer1", "layer2", "layer3", "layer4"),
+    "vgg16": ("features.3", "features.8", "features.15", "features.22", "features.29"),
+    "vgg16_bn": ("features.5", "features.12", "features.22", "features.32", "features.42"),
+    "mobilenet_v2": ("features.1", "features.3", "features.6", "features.13", "features.17"),
+    "mobilenet_v3_large": ("features.1", "features.3", "features.6", "features.12", "features.15"),
+    "efficientnet_b0": ("features.1", "features.2", "features.3", "features.5", "features.7"),
+    "convnext_tiny": ("features.1", "features.3", "features.5", "features.7"),
+}
+MEAN = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
+STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def gray() -> Tensor:
+    """A true gray photo: 1,1,96,64 uint8."""
+    photo = skimage.data.camera()[100:484:4, 160:416:4]
+    return torch.from_numpy(np.ascontiguousarray(photo)).view(1, 1, 96, 64)
+
+
+def liven(net: nn.Module) -> nn.Module:
+    """Give every batch norm statistics and scales of its own, as training would."""
+    torch.manual_seed(1)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.1)
+    return net
+
+
+def node_outputs(net: nn.Module, nodes: tuple[str, ...], photo: Tensor) -> list[Tensor]:
+    """What the whole network computes at these modules."""
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str) -> None:
+        net.get_submodule(name).register_forward_hook(
+            lambda module, given, out: found.__setitem__(name, out.clone())
+        )
+
+    for name in nodes:
+        keep(name)
+    net(photo)
+    return [found[name] for name in nodes]
+
+
+def test_every_named_encoder_is_tested() -> None:
+    assert set(NODES) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NODES)
+@torch.no_grad()
+def test_features_are_those_of_the_whole_network_on_the_gray_photo(name: str, gray: Tensor) -> None:
+    torch.manual_seed(0)
+    net = liven(getattr(tv, name)(weights=None)).eval()
+    encoder = build_encoder(name, state=net.state_dict()).eval()
+    photo = ((gray.float() / 255).expand(-1, 3, -1, -1) - MEAN) / STD
+    expected = node_outputs(net, NODES[name], photo)
+    seen = lightness_to_gray(gray_to_lightness(gray)).expand(-1, 3, -1, -1)
+    found = encoder.features(seen)
+    assert len(found) == len(expected) == len(encoder.channels) == len(encoder.reduction)
+    levels = zip(found, expected, encoder.channels, encoder.reduction, strict=True)
+    for feature, wanted, channels, reduction in levels:
+        assert feature.shape == (1, channels, 96 // reduction, 64 // reduction)
+        scale = float(wanted.abs().max())
+        assert scale > 0
+        difference = (feature - wanted).abs()
+        assert float(difference.max()) < 1e-3 * scale  # borders and corners included
+
+
+def test_normalisation_is_the_encoder_s_and_is_not_saved() -> None:
+    encoder = build_encoder("resnet18")
+    assert not {"mean", "std"} & set(encoder.state_dict())
+    torch.testing.assert_close(encoder.mean, MEAN)
+    torch.testing.assert_close(encoder.std, STD)
+
+
+def trained_once(name: str, frozen: str) -> tuple[dict[str, Tensor], dict[str, Tensor], list[bool]]:
+    """State before and after one step on everything that may learn; and which levels may."""
+    torch.manual_seed(0)
+    encoder = build_encoder(name)
+    encoder.freeze(frozen)
+    encoder.train()
+    before = copy.deepcopy(encoder.state_dict())
+    features = encoder.features(torch.rand(2, 3, 64, 64))
+    learning = [any(p.requires_grad for p in level.parameters()) for level in encoder.levels]
+    if any(learning):
+        optimiser = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=0.1)
+        torch.stack([f.square().mean() for f in features if f.requires_grad]).sum().backward()
+        optimiser.step()
+    return before, encoder.state_dict(), learning
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "efficientnet_b0", "convnext_tiny"])
+@pytest.mark.parametrize("frozen", ["none", "early", "all"])
+def test_frozen_levels_keep_weights_and_statistics(name: str, frozen: str) -> None:
+    before, after, learning = trained_once(name, frozen)
+    reduction = build_encoder(name).reduction
+    most = {"none": 0, "early": 4, "all": 64}[frozen]
+    assert learning == [r > most for r in reduction]
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    for level, learns in enumerate(learning):
+        own = {key for key in changed if key.startswith(f"levels.{level}.")}
+        assert bool(own) is learns
+        has_statistics = any(f"levels.{level}." in k and "running_mean" in k for k in before)
+        if learns and has_statistics:
+            assert any("running_mean" in key for key in own)
+
+
+def test_a_frozen_encoder_passes_no_gradient_on_and_stores_none() -> None:
+    encoder = build_encoder("mobilenet_v2")
+    encoder.freeze("all")
+    assert not any(f.requires_grad for f in encoder.features(torch.rand(1, 3, 32, 32)))
+
+
+@pytest.mark.parametrize("name", ["resnet19", "VGG16", ""])
+def test_an_unknown_name_is_answered_with_the_known(name: str) -> None:
+    for make in (build_encoder, classifier):
+        with pytest.raises(ConfigError, match="choose one of resnet18"):
+            make(name)
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(RuntimeError):
+        build_encoder("resnet18", state=classifier("mobilenet_v2").state_dict())
+
+
+def test_timm_encoders() -> None:
+    pytest.importorskip("timm", reason="timm is not installed")
+    encoder = build_encoder("timm/resnet10t")
+    features = encoder.features(torch.rand(1, 3, 64, 64))
+    assert [f.shape[1] for f in features] == list(encoder.channels)
+    assert [64 // f.shape[2] for f in features] == list(encoder.reduction)
+    with pytest.raises(ConfigError, match="no model"):
+        build_encoder("timm/resnet10000")
+
+
+def test_timm_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "timm", None)
+    with pytest.raises(ConfigError, match="needs timm"):
+        build_encoder("timm/resnet10t")

@@ -1,0 +1,75 @@
+"""Every encoder, under either kind of head, can learn one photo by heart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pix2color import ab_bins
+from pix2color.color import rgb_to_lab
+from pix2color.config import Model
+from pix2color.losses.ab import code_entropy, l2, soft_cross_entropy
+from pix2color.models.encoders import NAMES
+from pix2color.models.generator import Generator
+from pix2color.recipe import build_generator
+
+MOST_STEPS = 80
+FALL = 5
+WIDTH = {"regression": 32, "classes": 64}
+
+
+def loss_of(generator: Generator, lab: Tensor, ab: Tensor) -> Tensor:
+    """L2 of ab, or what cross-entropy has above its floor."""
+    raw = generator(lab[:, :1])
+    if generator.head.loss(raw, ab):
+        floor = code_entropy(ab_bins.soft_encode(ab))
+        return generator.head.loss(raw, ab)["cross_entropy"] - floor
+    return l2(generator.head.to_ab(raw), ab)
+
+
+def loss_of_one_colour(kind: str, ab: Tensor) -> float:
+    """What the best picture of a single colour reaches: to do better takes looking."""
+    if kind == "regression":
+        return float(l2(ab.mean((2, 3), keepdim=True).expand_as(ab), ab))
+    code = ab_bins.soft_encode(ab)
+    share = code.dense().mean((2, 3), keepdim=True).clamp_min(1e-9)
+    logits = share.log().expand(-1, -1, *ab.shape[-2:])
+    return float(soft_cross_entropy(logits, code) - code_entropy(code))
+
+
+@pytest.mark.parametrize("kind", ["regression", "classes"])
+@pytest.mark.parametrize("encoder", NAMES)
+def test_one_photo_is_overfitted(encoder: str, kind: str, astronaut: Tensor) -> None:
+    lab = rgb_to_lab(astronaut)
+    ab = F.avg_pool2d(lab[:, 1:], 4)
+    torch.manual_seed(0)
+    values = {
+        "encoder": encoder,
+        "pretrained": "none",
+        "widths": [WIDTH[kind]],
+        "depth": [1],
+        "head": {"kind": kind},
+    }
+    generator = build_generator(Model.model_validate(values)).train()
+    rest = [*generator.decoder.parameters(), *generator.head.parameters()]
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": list(generator.encoder.parameters()), "lr": 3e-4},
+            {"params": rest, "lr": 2e-2},
+        ],
+        weight_decay=0.0,
+    )
+    first = last = float(loss_of(generator, lab, ab).detach())
+    wanted = min(first, loss_of_one_colour(kind, ab)) / FALL
+    for _ in range(MOST_STEPS):
+        optimiser.zero_grad()
+        loss = loss_of(generator, lab, ab)
+        last = float(loss.detach())
+        if last < wanted:
+            break
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(generator.parameters(), 1.0)
+        optimiser.step()
+    assert last < wanted
