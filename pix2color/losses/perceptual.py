@@ -22,6 +22,10 @@ class PerceptualLoss(nn.Module):
         self.encoder = encoder.eval().requires_grad_(False)
         self.used = tuple(i for i in levels if i < len(encoder.channels))
 
+    def train(self, mode: bool = True) -> PerceptualLoss:
+        """Stays in evaluation mode: the network is a measure, and its statistics are part of it."""
+        return super().train(False)
+
     def forward(self, rgb: Tensor, target: Tensor) -> Tensor:
         """B,3,H,W each, in 0..1 (values outside are allowed: unclipped colours keep a gradient)."""
         with torch.no_grad():
