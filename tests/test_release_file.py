@@ -1,0 +1,121 @@
+"""Release files: whole or not there, float16 but for statistics, and never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pix2color import release_file
+from pix2color.errors import WeightsError
+
+TENSORS = {
+    "layer.weight": torch.linspace(-2, 2, 12).view(3, 4),
+    "norm.running_mean": torch.tensor((1 / 3, 1e-6)),
+    "norm.running_var": torch.tensor((1e5, 2.0)),
+    "norm.num_batches_tracked": torch.tensor(7),
+    "head.log_prior": torch.tensor((-27.631021, -0.1)),
+}
+META = {"model": {"encoder": "resnet18", "widths": [1, 2]}, "notice": "plain words", "n": 3}
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    path = tmp_path / "deep" / "net.safetensors"
+    release_file.write(path, TENSORS, META)
+    return path
+
+
+def test_what_is_written_reads_back(written: Path) -> None:
+    file = release_file.read(written)
+    assert file.meta == {"format": release_file.FORMAT, **META}
+    assert file.tensors.keys() == TENSORS.keys()
+    for key, tensor in TENSORS.items():
+        half = tensor.is_floating_point() and not release_file.is_statistic(key)
+        assert file.tensors[key].dtype == (torch.float16 if half else tensor.dtype)
+        assert torch.equal(file.tensors[key], tensor.half() if half else tensor)
+    assert file.digest == hashlib.sha256(written.read_bytes()).hexdigest()[:12]
+    assert [path.name for path in written.parent.iterdir()] == [written.name]
+
+
+def test_a_write_that_fails_leaves_the_old_file_alone(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = written.read_bytes()
+
+    def full(tensors: object, path: Path, metadata: object = None) -> None:
+        Path(path).write_bytes(b"half a file")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="no space"):
+        release_file.write(written, TENSORS, META)
+    assert written.read_bytes() == before
+    assert [path.name for path in written.parent.iterdir()] == [written.name]
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        release_file.read(path)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", ["net.pt", "net.safetensors"])
+def test_pickles_are_refused_unread(tmp_path: Path, name: str) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (exec, (f"open({str(tmp_path / 'boom')!r}, 'w')",))
+
+    for protocol in (2, 4, 5):
+        path = tmp_path / name
+        path.write_bytes(pickle.dumps(Bomb(), protocol=protocol))
+        assert "pickle" in refused(path)
+    torch.save({"layer.weight": torch.zeros(2)}, tmp_path / name)
+    assert "pickle" in refused(tmp_path / name)
+    assert not (tmp_path / "boom").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
+def test_a_truncated_file_is_no_file(written: Path, share: float) -> None:
+    content = written.read_bytes()
+    written.write_bytes(content[: int(len(content) * share)])
+    assert "not a whole safetensors file" in refused(written)
+
+
+def test_other_things_are_said_to_be_other(tmp_path: Path) -> None:
+    text = tmp_path / "notes.safetensors"
+    text.write_text("weights, as promised\n" * 20)
+    assert "not a whole safetensors file" in refused(text)
+    assert "no weights file" in refused(tmp_path / "missing.safetensors")
+    assert "no weights file" in refused(tmp_path)
+
+
+def test_safetensors_of_others_and_of_other_versions(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.safetensors"
+    save_file({"a": torch.zeros(2)}, path)
+    assert "not a pix2color release file" in refused(path)
+    save_file({"a": torch.zeros(2)}, path, metadata={"format": "pix2color-99"})
+    said = refused(path)
+    assert "pix2color-99" in said and release_file.FORMAT in said
+
+
+def test_weights_of_another_network_are_named() -> None:
+    network = torch.nn.Linear(4, 3)
+    whole = {"weight": torch.ones(3, 4).half(), "bias": torch.ones(3)}
+    release_file.load_strictly(network, whole, what="x")
+    assert network.weight.dtype == torch.float32
+    cases = {
+        "1 missing (bias, ...)": {"weight": whole["weight"]},
+        "1 foreign (scale, ...)": {**whole, "scale": torch.ones(1)},
+        "1 of another shape (weight, ...)": {**whole, "weight": torch.ones(4, 3)},
+    }
+    for said, tensors in cases.items():
+        with pytest.raises(WeightsError) as caught:
+            release_file.load_strictly(network, tensors, what="net.safetensors")
+        assert said in str(caught.value) and "net.safetensors" in str(caught.value)
