@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pix2color.inference.colorizer import Colorizer
+    from pix2color.inference.pipeline import Options, Outcome
+    from pix2color.inference.plan import Plan
 
 _EXAMPLE = """example:
   python infer.py photos/                        colours a folder into ./colorized/
   python infer.py scan.tif --out done --vividness 0.5
+  accelerate launch --num_processes 4 infer.py archive/    shares a folder among GPUs
+  torchrun --nproc_per_node 4 infer.py archive/            ... or among CPU processes
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     """Colour photos; returns 0 when all were done, 1 when some failed, 2 when nothing could be."""
-    import sys
-
     from pix2color.cli.common import run
 
     parser = _parser()
@@ -37,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", default="colorized", metavar="FOLDER", help="default: ./colorized/"
     )
+    parser.add_argument("--quiet", action="store_true", help="errors only")
     network = parser.add_argument_group("network")
     network.add_argument(
         "--checkpoint", metavar="FILE", help="a release file; default: the packaged weights"
@@ -53,41 +63,109 @@ def _parser() -> argparse.ArgumentParser:
         "--vividness", type=float, metavar="TAU", help="0 is faithful, 0.5 vivid, 1 too much"
     )
     colour.add_argument("--saturation", type=float, metavar="X", help="factor on the colours")
-    parser.add_argument("--quiet", action="store_true", help="errors only")
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "--keep-color", action="store_true", help="skip photos that already have colour"
+    )
+    files.add_argument(
+        "--srgb", action="store_true", help="write sRGB in place of another RGB profile"
+    )
+    files.add_argument(
+        "--no-mark",
+        action="store_true",
+        help="do not write into the metadata that colours are guesses",
+    )
+    files.add_argument("--resume", action="store_true", help="skip photos that are done already")
+    files.add_argument("--report", metavar="FILE", help="write every photo's status as JSON")
+    files.add_argument(
+        "--truncated", choices=("error", "keep"), default="error",
+        help="keep: colour what there is of files that end too early",
+    )  # fmt: skip
+    files.add_argument(
+        "--max-megapixels", type=float, default=300.0, metavar="N",
+        help="refuse larger photos (default 300)",
+    )  # fmt: skip
     return parser
 
 
 def _infer(options: argparse.Namespace) -> int:
-    import sys
-
     from pix2color.cli.common import Progress, stop_on_sigterm
-    from pix2color.errors import EXIT_FAILED, EXIT_OK
     from pix2color.inference.plan import plan
 
     start = time.perf_counter()
     todo = plan(options.inputs, options.out)
     stop_on_sigterm()
-    from pix2color.inference import Colorizer, pipeline
+    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    jobs = todo.jobs[rank::processes]
+    from pix2color.inference import pipeline
+    from pix2color.inference.colorizer import Colorizer
 
-    colorizer = Colorizer.from_pretrained(options.checkpoint, options.device)
+    colorizer = Colorizer.from_pretrained(options.checkpoint, _device(options.device))
+    settings = _settings(options, colorizer)
+    outcomes: list[Outcome] = []
+    try:
+        with Progress(len(jobs), unit="photo", quiet=options.quiet) as progress:
+            for outcome in pipeline.run(jobs, lambda: colorizer, settings):
+                outcomes.append(outcome)
+                for note in outcome.notes:
+                    progress.say(f"{outcome.job.source}: {note}")
+                progress.step()
+    finally:
+        if options.report:
+            path = _of_rank(options.report, rank, processes)
+            _report(path, outcomes, todo, settings, weights=colorizer.digest)
+    return _summary(options, outcomes, todo, seconds=time.perf_counter() - start)
+
+
+def _device(name: str | None) -> str | None:
+    """With several processes on a machine, each takes its own GPU."""
+    local = os.environ.get("LOCAL_RANK")
+    if name in (None, "cuda") and local is not None:
+        import torch
+
+        if torch.cuda.is_available():
+            return f"cuda:{int(local) % torch.cuda.device_count()}"
+    return name
+
+
+def _settings(options: argparse.Namespace, colorizer: Colorizer) -> Options:
+    from pix2color.inference import pipeline
+    from pix2color.photo import Limits, Mark
+
     decode = colorizer.decoding(
         size=options.size,
         temperature=options.temperature,
         vividness=options.vividness,
         saturation=options.saturation,
     )
-    outcomes = []
-    with Progress(len(todo.jobs), unit="photo", quiet=options.quiet) as progress:
-        for outcome in pipeline.run(todo.jobs, lambda: colorizer, pipeline.Options(decode)):
-            outcomes.append(outcome)
-            for note in outcome.notes:
-                progress.say(f"{outcome.job.source}: {note}")
-            progress.step()
-    done = sum(o.status == "done" for o in outcomes)
-    failed = sorted((o for o in outcomes if o.status == "failed"), key=lambda o: o.job.source)
+    words = " ".join(f"{name} {value:g}" for name, value in decode.model_dump().items())
+    return pipeline.Options(
+        decode=decode,
+        limits=Limits(megapixels=options.max_megapixels, truncated=options.truncated),
+        mark=None if options.no_mark else Mark(colorizer.digest, words),
+        keep_color=options.keep_color,
+        srgb=options.srgb,
+        resume=options.resume,
+    )
+
+
+def _summary(
+    options: argparse.Namespace, outcomes: Sequence[Outcome], todo: Plan, *, seconds: float
+) -> int:
+    from pix2color.errors import EXIT_FAILED, EXIT_OK
+
+    ordered = sorted(outcomes, key=lambda o: o.job.source)
+    done, skipped, failed = (
+        [o for o in ordered if o.status == status] for status in ("done", "skipped", "failed")
+    )
     if not options.quiet:
-        seconds = time.perf_counter() - start
-        print(f"{done} of {len(todo.jobs)} photos coloured in {seconds:.1f} s -> {options.out}")
+        left = f", {len(skipped)} skipped" if skipped else ""
+        print(
+            f"{len(done)} of {len(outcomes)} photos coloured{left} in {seconds:.1f} s "
+            f"-> {options.out}"
+        )
+        for outcome in skipped:
+            print(f"skipped {outcome.job.source}: {outcome.reason}")
         for path in todo.unsupported:
             print(f"skipped {path}: {path.suffix} cannot be read; export it as TIFF, PNG or JPEG")
     if failed:
@@ -96,3 +174,47 @@ def _infer(options: argparse.Namespace) -> int:
             print(f"  {outcome.job.source}: {outcome.reason}", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_OK
+
+
+def _of_rank(path: str, rank: int, processes: int) -> str:
+    """Each process of several writes a report of its own: status.json -> status-1of4.json."""
+    if processes == 1:
+        return path
+    stem, dot, suffix = path.rpartition(".")
+    return f"{stem or suffix}-{rank + 1}of{processes}{dot if stem else ''}{suffix if stem else ''}"
+
+
+def _report(
+    path: str, outcomes: Sequence[Outcome], todo: Plan, settings: Options, *, weights: str
+) -> None:
+    """Every photo's status as JSON, whole or not at all."""
+    import json
+    from pathlib import Path
+
+    from pix2color._version import __version__
+    from pix2color.photo.files import whole
+
+    counts: dict[str, int] = {}
+    for outcome in outcomes:
+        counts[outcome.status] = counts.get(outcome.status, 0) + 1
+    photos: list[dict[str, Any]] = [
+        {
+            "source": str(o.job.source),
+            "target": str(o.job.target),
+            "status": o.status,
+            "reason": o.reason,
+            "notes": list(o.notes),
+            "seconds": round(o.seconds, 3),
+        }
+        for o in sorted(outcomes, key=lambda o: o.job.source)
+    ]
+    tree = {
+        "pix2color": __version__,
+        "weights": weights,
+        "decode": settings.decode.model_dump(),
+        "counts": counts,
+        "photos": photos,
+        "unsupported": [str(p) for p in todo.unsupported],
+    }
+    with whole(Path(path)) as file:
+        file.write(json.dumps(tree, indent=1, ensure_ascii=False).encode())

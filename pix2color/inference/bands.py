@@ -24,13 +24,15 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), thread_name_prefix="bands")
 
 
-def each(function: Callable[[slice], None], height: int, width: int) -> None:
+def each(
+    function: Callable[[slice], None], height: int, width: int, *, pixels: int | None = None
+) -> None:
     """Call `function` with the rows of every band of a picture; bands are independent.
 
     Python threads, not OpenMP: numpy and Pillow work outside the interpreter's lock, and threads
     without barriers do not stall when another process holds a core.
     """
-    rows = max(1, PIXELS // max(1, width))
+    rows = max(1, (pixels or PIXELS) // max(1, width))
     slices = [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
     if len(slices) == 1 or cores() == 1:
         for part in slices:

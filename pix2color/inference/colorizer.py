@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -16,10 +17,12 @@ from torch import Tensor
 
 from pix2color import weights
 from pix2color.config import Decode
-from pix2color.errors import Pix2ColorError
-from pix2color.inference import enlarge, full_size, images, lightness
+from pix2color.errors import PhotoError, Pix2ColorError
+from pix2color.inference import bands, borders, enlarge, full_size, images, lightness
 from pix2color.photo import Photo, profiles, read
 from pix2color.photo.photo import Pixels
+
+_SMALLEST = 48  # network size, pixels, below which no smaller one is tried
 
 Picture = Photo | Image.Image | NDArray[Any] | str | Path
 
@@ -41,6 +44,7 @@ class Colorizer:
         self.name = released.name
         self.digest = released.digest
         self._generator = released.generator.to(self.device).eval()
+        self._place = self.device
         self._lock = threading.Lock()
 
     @classmethod
@@ -102,39 +106,91 @@ class Colorizer:
             name = ".".join(str(part) for part in first["loc"])
             raise Pix2ColorError(f"{name} = {first['input']}: {first['msg'].lower()}") from None
 
-    def colour(self, photo: Photo, decode: Decode | None = None) -> Photo:
+    def colour(self, photo: Photo, decode: Decode | None = None, *, srgb: bool = False) -> Photo:
         """A Photo in colour, all pages; everything else in it is kept.
 
-        A gray profile, which cannot describe colour, gives way to sRGB; an RGB profile stays.
+        A gray profile, which cannot describe colour, gives way to sRGB; an RGB profile stays. Where
+        memory runs out, smaller sizes are tried and the Photo's notes say so.
+
+        Args:
+            decode: in place of the weights' default.
+            srgb: write sRGB even where the photo has another RGB profile.
+
+        Raises:
+            PhotoError: not enough memory whatever is tried.
         """
         codes = lightness.gray_codes(photo)
-        ab = self.chroma(codes, decode or self.decode)
+        ab, notes = self._within_memory(codes, decode or self.decode)
         own = lightness.space_of(photo)
         icc = photo.icc
-        if own.gray:
+        if own.gray or (srgb and not own.standard):
             own, icc = lightness.space.SRGB, profiles.srgb_profile()
-        pixels = full_size.compose(codes, ab, own)
-        pages = tuple(self.colour(page, decode) for page in photo.pages)
-        return replace(photo, pixels=pixels, icc=icc, pages=pages)
+        try:
+            pixels = full_size.compose(codes, ab, own)
+        except MemoryError:
+            notes += ("out of memory: coloured in smaller bands",)
+            pixels = _in_small_bands(codes, ab, own)
+        pages = tuple(self.colour(page, decode, srgb=srgb) for page in photo.pages)
+        notes = (*photo.notes, *notes, *(note for page in pages for note in page.notes))
+        return replace(photo, pixels=pixels, icc=icc, pages=pages, notes=notes)
 
-    def chroma(self, codes: Pixels, decode: Decode) -> NDArray[np.float32]:
-        """Gray codes of a photo, H,W -> its ab at a middle size (`lightness.guide_size`)."""
+    def _within_memory(
+        self, codes: Pixels, decode: Decode
+    ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """`chroma`, at a smaller network size and then on the CPU where memory runs out."""
+        sizes = [decode.size]
+        while sizes[-1] // 2 >= _SMALLEST:
+            sizes.append(sizes[-1] // 2)
+        devices = [self.device] if self.device.type == "cpu" else [self.device, torch.device("cpu")]
+        for device in devices:
+            for size in sizes:
+                tried = decode.model_copy(update={"size": size})
+                try:
+                    ab = self.chroma(codes, tried, device=device)
+                except (MemoryError, RuntimeError) as error:
+                    if not _out_of_memory(error):
+                        raise
+                    continue
+                if size == decode.size and device == self.device:
+                    return ab, ()
+                return ab, (f"out of memory: network at {size} pixels on {device.type}",)
+        raise PhotoError(f"out of memory even with the network at {sizes[-1]} pixels")
+
+    def chroma(
+        self, codes: Pixels, decode: Decode, *, device: torch.device | None = None
+    ) -> NDArray[np.float32]:
+        """Gray codes of a photo, H,W -> its ab at a middle size (`lightness.guide_size`).
+
+        Paper or black around the photo is left without colour.
+        """
         height, width = codes.shape
         size = lightness.network_size(height, width, decode.size, multiple=self._generator.stride)
         small = lightness.reduced(codes, size)
-        ab = self.predict(torch.from_numpy(small)[None, None], decode)[0].numpy()
+        ab = self.predict(torch.from_numpy(small)[None, None], decode, device=device)[0].numpy()
         guide = lightness.reduced(codes, lightness.guide_size(height, width, decode.size))
         rows, columns = ab.shape[1:]
         cells = small.reshape(rows, size[0] // rows, columns, size[1] // columns).mean(axis=(1, 3))
-        return enlarge.edge_aware(ab, cells, guide)
+        full = enlarge.edge_aware(ab, cells, guide)
+        inner_rows, inner_columns = borders.neutral(guide)
+        inside = np.zeros(guide.shape, np.float32)
+        inside[inner_rows, inner_columns] = 1
+        full *= inside
+        return full
 
-    def predict(self, small: Tensor, decode: Decode) -> Tensor:
+    def predict(
+        self, small: Tensor, decode: Decode, *, device: torch.device | None = None
+    ) -> Tensor:
         """L at the network's size, B,1,h,w -> ab of each cell, B,2,h/stride,w/stride (on the CPU).
 
-        h and w are multiples of the network's stride.
+        h and w are multiples of the network's stride. On the CPU one thread computes: convolutions
+        add in another order with more, and the last bits of a result would depend on the machine.
         """
-        with self._lock, torch.inference_mode():
-            raw = self._generator.predict_raw(small.to(self.device))
+        where = device or self.device
+        with self._lock, torch.inference_mode(), _one_thread(where):
+            if self._place != where:
+                self._generator.to(where)
+                self._place = where
+            raw = self._generator.predict_raw(small.to(where))
             ab = self._generator.head.to_ab(
                 raw, temperature=decode.temperature, vividness=decode.vividness
             )
@@ -153,6 +209,34 @@ class Colorizer:
             f"{type(picture).__name__} is not a picture: give a path, a Photo, a Pillow image or "
             "an array"
         )
+
+
+@contextlib.contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if device.type != "cpu" or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch's CPU allocator raises a plain RuntimeError."""
+    text = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "not enough memory" in text or "can't allocate memory" in text
+    )
+
+
+def _in_small_bands(codes: Pixels, ab: NDArray[np.float32], own: Any) -> Pixels:
+    try:
+        return full_size.compose(codes, ab, own, band=bands.PIXELS // 16)
+    except MemoryError:
+        raise PhotoError("out of memory: the photo does not fit even in small bands") from None
 
 
 def find_device(name: str | None) -> torch.device:

@@ -29,30 +29,33 @@ _XYZ_TO_RGB = np.linalg.inv(space.RGB_TO_XYZ) * space.WHITE
 _FINE = 65_536  # steps of the table from linear light to 8-bit codes
 
 
-def compose(codes: Pixels, ab: Floats, own: Space = space.SRGB) -> Pixels:
+def compose(
+    codes: Pixels, ab: Floats, own: Space = space.SRGB, *, band: int | None = None
+) -> Pixels:
     """Coloured pixels with the lightness of `codes`.
 
     Args:
         codes: H,W gray codes of sRGB (`lightness.gray_codes`), uint8 or uint16.
         ab: 2,h,w in Lab units at any smaller size; enlarged bilinearly.
         own: the space of the result.
+        band: pixels worked on at a time, where the usual number is too many for the memory.
 
     Returns:
         H,W,3 of the codes' type (8-bit pixels lie four bytes apart). L differs from the codes' by
         rounding only.
     """
     if codes.dtype == np.uint8:
-        return _by_table(codes, ab, own)
+        return _by_table(codes, ab, own, band)
     height, width = codes.shape
     out = np.empty((height, width, 3), codes.dtype)
     mixer = Mixer(own, bits=16)
     planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in ab]
 
-    def band(rows: slice) -> None:
+    def part(rows: slice) -> None:
         a, b = (enlarged(plane, rows, height, width) for plane in planes)
         mixer.mix(codes[rows], a, b, out[rows])
 
-    bands.each(band, height, width)
+    bands.each(part, height, width, pixels=band)
     return out
 
 
@@ -64,7 +67,7 @@ def enlarged(plane: Image.Image, rows: slice, height: int, width: int) -> NDArra
     return np.asarray(plane.resize(size, Image.Resampling.BILINEAR, box=box))
 
 
-def _by_table(codes: Pixels, ab: Floats, own: Space) -> Pixels:
+def _by_table(codes: Pixels, ab: Floats, own: Space, band: int | None) -> Pixels:
     """`compose` for 8 bits: which colours occur, a table of those, then one look-up a pixel."""
     height, width = codes.shape
     low = np.floor(ab.min(axis=(1, 2), keepdims=True))
@@ -74,15 +77,15 @@ def _by_table(codes: Pixels, ab: Floats, own: Space) -> Pixels:
     occurs = np.zeros(65_536, np.bool_)
 
     def find(rows: slice) -> None:
-        band = colours[rows]
-        _between(wide[0], rows, height, out=band)
-        band &= 0xFF00
-        b = _between(wide[1], rows, height, out=np.empty_like(band))
+        both = colours[rows]
+        _between(wide[0], rows, height, out=both)
+        both &= 0xFF00
+        b = _between(wide[1], rows, height, out=np.empty_like(both))
         b >>= 8
-        band |= b
-        occurs[band] = True
+        both |= b
+        occurs[both] = True
 
-    bands.each(find, height, width)
+    bands.each(find, height, width, pixels=band)
     found = np.flatnonzero(occurs)
     place = np.zeros(65_536, np.intp)
     place[found] = np.arange(len(found)) * 256
@@ -97,7 +100,7 @@ def _by_table(codes: Pixels, ab: Floats, own: Space) -> Pixels:
         index |= codes[rows]
         np.take(table, index, out=words[rows], mode="clip")
 
-    bands.each(fill, height, width)
+    bands.each(fill, height, width, pixels=band)
     return out[..., :3]
 
 

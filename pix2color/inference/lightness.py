@@ -18,6 +18,7 @@ _FINE = 65_536  # steps of the table from luminance to 8-bit codes
 GUIDE = 8 / 3
 _CHROMA = 5.0
 """95th percentile of chroma (ab units) from which a photo counts as coloured."""
+_LEVELS = 64  # groups of like lightness in which that is measured
 
 
 def space_of(photo: Photo) -> space.Space:
@@ -142,19 +143,21 @@ def reduced(codes: Pixels, size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def coloured(photo: Photo) -> bool:
-    """Whether a photo already has colour: a sepia tone is not colour, differing hues are.
+    """Whether a photo already has colour; the tone of a sepia or blue print is none.
 
-    Judged on a reduction: the spread of ab around its mean, so that one tone over the whole print
-    does not count.
+    A tone gives one colour to each lightness. So, on a reduction of the photo, ab is compared with
+    the median ab of like lightness: only what is left over counts.
     """
     if photo.gray or _neutral(photo.pixels):
         return False
     pixels = photo.pixels
     eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
     small = Image.fromarray(eight).resize((128, 128), Image.Resampling.BOX, reducing_gap=2.0)
-    ab = _ab(np.asarray(small), space_of(photo))
-    spread = np.linalg.norm(ab - np.median(ab, axis=(0, 1)), axis=-1)
-    return bool(np.percentile(spread, 95) > _CHROMA)
+    ab = _ab(np.asarray(small), space_of(photo)).reshape(-1, 2)
+    order = np.argsort(np.asarray(small.convert("L")), axis=None, kind="stable")
+    alike = ab[order].reshape(_LEVELS, -1, 2)
+    rest = np.linalg.norm(alike - np.median(alike, axis=1, keepdims=True), axis=-1)
+    return bool(np.percentile(rest, 95) > _CHROMA)
 
 
 def _ab(pixels: NDArray[np.uint8], own: space.Space) -> NDArray[np.float64]:

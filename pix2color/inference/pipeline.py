@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pix2color.config import Decode
 from pix2color.errors import PhotoError
-from pix2color.inference import bands
+from pix2color.inference import bands, lightness
 from pix2color.inference.plan import Job
-from pix2color.photo import Limits, read, write
+from pix2color.photo import Limits, Mark, files, marked, read, write
 
 if TYPE_CHECKING:
     from pix2color.inference.colorizer import Colorizer
+
+_LARGE = 24e6  # bytes of a file above which photos are worked on one at a time
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,14 @@ class Options:
 
     decode: Decode
     limits: Limits = field(default_factory=Limits)
+    mark: Mark | None = None
+    """What the metadata says; None says nothing."""
+    keep_color: bool = False
+    """Skip photos that already have colour."""
+    srgb: bool = False
+    """Write sRGB in place of another RGB profile."""
+    resume: bool = False
+    """Skip photos whose target is there and not older."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +61,25 @@ def run(
 
     A worker takes one photo from reading to writing, so that one photo's decoding runs beside
     another's network and a third's encoding; only the network itself is passed from one to the
-    next. No more photos are in memory than there are workers.
+    next. No more photos are in memory than there are workers, of very large ones a single one.
 
     Args:
-        colorizer: gives the Colorizer.
+        colorizer: gives the Colorizer; called when the first photo has been read.
         workers: photos at a time; default: the processor's cores.
 
     Raises:
-        PhotoError never: a photo's failure is its outcome. Other errors are faults and do raise.
+        Nothing for a photo: its failure is its outcome. Errors that are faults do raise.
     """
     count = workers or bands.cores()
-    waiting = iter(jobs)
+    if options.resume:
+        for folder in sorted({job.target.parent for job in jobs}):
+            files.remove_stale(folder)
+    alone = threading.Lock()
     with ThreadPoolExecutor(count, thread_name_prefix="photos") as pool:
         running: set[Future[Outcome]] = set()
         try:
-            for job in waiting:
-                running.add(pool.submit(_one, job, colorizer, options))
+            for job in jobs:
+                running.add(pool.submit(_one, job, colorizer, options, alone))
                 if len(running) >= count:
                     finished, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in finished:
@@ -79,12 +93,41 @@ def run(
                 future.cancel()
 
 
-def _one(job: Job, colorizer: Callable[[], Colorizer], options: Options) -> Outcome:
+def _one(
+    job: Job, colorizer: Callable[[], Colorizer], options: Options, alone: threading.Lock
+) -> Outcome:
     start = time.perf_counter()
     try:
-        photo = read(job.source, limits=options.limits)
-        result = colorizer().colour(photo, options.decode)
-        write(result, job.target)
+        if options.resume and _done(job):
+            return Outcome(job, "skipped", "already done")
+        if job.source.is_file() and job.source.stat().st_size > _LARGE:
+            with alone:
+                outcome = _coloured(job, colorizer, options)
+        else:
+            outcome = _coloured(job, colorizer, options)
     except PhotoError as error:
-        return Outcome(job, "failed", str(error), seconds=time.perf_counter() - start)
-    return Outcome(job, "done", notes=photo.notes, seconds=time.perf_counter() - start)
+        outcome = Outcome(job, "failed", str(error))
+    except MemoryError:
+        outcome = Outcome(job, "failed", "out of memory")
+    except OSError as error:
+        outcome = Outcome(job, "failed", error.strerror or str(error))
+    seconds = time.perf_counter() - start
+    return Outcome(job, outcome.status, outcome.reason, outcome.notes, seconds)
+
+
+def _coloured(job: Job, colorizer: Callable[[], Colorizer], options: Options) -> Outcome:
+    photo = read(job.source, limits=options.limits)
+    if options.keep_color and lightness.coloured(photo):
+        return Outcome(job, "skipped", "it already has colour")
+    result = colorizer().colour(photo, options.decode, srgb=options.srgb)
+    if options.mark is not None:
+        result = marked(result, options.mark)
+    write(result, job.target)
+    return Outcome(job, "done", notes=result.notes)
+
+
+def _done(job: Job) -> bool:
+    try:
+        return job.target.stat().st_mtime >= job.source.stat().st_mtime
+    except OSError:
+        return False

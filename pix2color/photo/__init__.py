@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from pix2color.photo.formats import PHOTO_SUFFIXES
+from pix2color.photo.mark import Mark, marked
 from pix2color.photo.photo import Limits, Photo
 from pix2color.photo.reading import read
 from pix2color.photo.writing import write
 
-__all__ = ["PHOTO_SUFFIXES", "Limits", "Photo", "read", "write"]
+__all__ = ["PHOTO_SUFFIXES", "Limits", "Mark", "Photo", "marked", "read", "write"]

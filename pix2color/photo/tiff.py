@@ -53,11 +53,15 @@ def _is_extra(page: Any) -> bool:
 
 def _page(page: Any, index: int, data: bytes) -> Photo:
     tags = page.tags
-    image = _pillow(data, index)
+    try:
+        image = _pillow(data, index)
+        block = _exif_block(image)
+    except (OSError, SyntaxError):  # a layout that Pillow does not know; tifffile may
+        image, block = Image.new("L", (1, 1)), None
     image.info.pop("transparency", None)
     pixels, alpha = _pixels(page, image, data, index)
     info = image.info
-    info["exif"] = _exif_block(image)
+    info["exif"] = block
     info["icc_profile"] = _bytes_of(tags, _ICC)
     info["xmp"] = _bytes_of(tags, _XMP)
     compression = "zlib" if int(page.compression) != 1 else None
@@ -92,7 +96,10 @@ def _pixels(page: Any, image: Any, data: bytes, index: int) -> tuple[Pixels, Pix
     plain = page.dtype in (np.uint8, np.uint16) and page.bitspersample in (8, 16)
     if plain and int(page.compression) in _OWN and int(page.photometric) in _TRANSPARENT:
         return _arranged(page, page.asarray())
-    rawmode = str(image.tile[0].args[0]) if image.tile else ""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        raise PhotoError(f"a TIFF layout that cannot be read ({page.photometric.name})")
+    arguments: Any = image.tile[0].args if image.tile else ("",)
+    rawmode = str(arguments[0])
     if page.dtype == np.uint16 and ";16" in rawmode and not rawmode.startswith("I"):
         if image.mode == "CMYK":  # Pillow's colour management has 8 bits for CMYK
             return np.array(image), None

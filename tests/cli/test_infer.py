@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -120,6 +121,67 @@ def test_commands_are_dispatched_and_misspellings_met(capsys: pytest.CaptureFixt
     assert "did you mean infer?" in capsys.readouterr().err
     assert dispatch(["infer"]) == 0
     assert dispatch([]) == 0 and dispatch(["--version"]) == 0
+
+
+def test_report_resume_and_mark(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, report = tmp_path / "out", tmp_path / "status.json"
+    (folder / "broken.jpg").write_text("words")
+    (folder / "raw.nef").write_text("raw")
+    arguments = [str(folder), "--out", str(out), "--report", str(report)]
+    assert infer.main(arguments) == 1
+    tree = json.loads(report.read_text())
+    assert tree["counts"] == {"done": 3, "failed": 1} and tree["weights"] == "0123456789ab"
+    by_name = {Path(p["source"]).name: p for p in tree["photos"]}
+    assert by_name["broken.jpg"]["status"] == "failed" and by_name["broken.jpg"]["reason"]
+    assert tree["unsupported"] == [str(folder / "raw.nef")]
+    assert "pix2color" in Image.open(out / "a.jpg").getexif()[305]
+    assert "raw.nef" in capsys.readouterr().out
+    assert infer.main([*arguments, "--resume"]) == 1
+    assert json.loads(report.read_text())["counts"] == {"skipped": 3, "failed": 1}
+    assert infer.main([*arguments[:3], "--no-mark"]) == 1
+    assert 305 not in Image.open(out / "a.jpg").getexif()
+
+
+def test_keep_color_says_which_photos_it_left(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer.main([str(folder), "--out", str(tmp_path / "out"), "--keep-color"]) == 0
+    output = capsys.readouterr().out
+    assert "2 of 3 photos coloured, 1 skipped" in output and "already has colour" in output
+    assert not (tmp_path / "out/deep/er/c.tif").exists()
+
+
+STARTED = """
+import sys
+sys.path[:0] = [{tests!r}, {root!r}]
+import torch
+torch.set_num_threads(1)
+from standin import released
+from pix2color import weights
+weights.load = lambda *a, **k: released()
+from pix2color.cli.infer import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_two_processes_share_a_folder(folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "started.py"
+    script.write_text(STARTED.format(tests=str(ROOT / "tests"), root=str(ROOT)))
+    for i in range(5):
+        Image.fromarray(np.full((20, 30), 40 * i, np.uint8)).save(folder / f"x{i}.png")
+    # accelerate starts several processes on GPUs alone; torchrun sets the same variables.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    launch += [str(script), str(folder), "--out", str(tmp_path / "out")]
+    launch += ["--report", str(tmp_path / "status.json"), "--device", "cpu"]
+    done = subprocess.run(launch, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    reports = [json.loads((tmp_path / f"status-{i}of2.json").read_text()) for i in (1, 2)]
+    sources = [[p["source"] for p in r["photos"]] for r in reports]
+    assert [len(s) for s in sources] == [4, 4]
+    assert len({*sources[0], *sources[1]}) == 8
+    assert len([p for p in (tmp_path / "out").rglob("*") if p.is_file()]) == 8
 
 
 def _seconds(*command: str) -> float:

@@ -1,0 +1,46 @@
+"""The mark of a coloured photo: its colours are guesses, and its metadata says whose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pix2color._version import __version__
+from pix2color.photo import exif, xmp
+from pix2color.photo.photo import Photo
+
+_NAME = "colours predicted by pix2color"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What coloured a photo."""
+
+    weights: str
+    """Digest of the weights' file."""
+    options: str
+    """The decoding, as words."""
+
+    def text(self) -> str:
+        """One line for EXIF's Software."""
+        return f"{_NAME} {__version__}, weights {self.weights}, {self.options}"
+
+
+def marked(photo: Photo, mark: Mark) -> Photo:
+    """The Photo, all pages, with the mark in EXIF (Software) and XMP.
+
+    Software that was named before stays behind it; an older mark of ours is replaced.
+    """
+    before = exif.software(photo.exif)
+    earlier = [part for part in (before or "").split(" | ") if part and not part.startswith(_NAME)]
+    properties = {
+        "note": _NAME,
+        "version": __version__,
+        "weights": mark.weights,
+        "options": mark.options,
+    }
+    return replace(
+        photo,
+        exif=exif.edited(photo.exif, software=" | ".join([mark.text(), *earlier])),
+        xmp=xmp.marked(photo.xmp, properties),
+        pages=tuple(marked(page, mark) for page in photo.pages),
+    )

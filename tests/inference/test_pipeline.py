@@ -1,0 +1,284 @@
+"""Runs over folders: resume, order, memory, hostile files, kill -9."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from standin import Tint, released
+
+from pix2color.errors import PhotoError
+from pix2color.inference import full_size, pipeline
+from pix2color.inference.colorizer import Colorizer
+from pix2color.inference.plan import Job, plan
+from pix2color.photo import Photo, files, write
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def colorizer() -> Colorizer:
+    return Colorizer(released())
+
+
+def folder_of(root: Path, count: int, *, side: int = 60) -> Path:
+    rng = np.random.default_rng(0)
+    root.mkdir(parents=True)
+    for i in range(count):
+        small = rng.integers(0, 256, (6 + i % 3, 8), dtype=np.uint8)
+        image = Image.fromarray(small).resize((side + i, side), Image.Resampling.BICUBIC)
+        image.save(root / f"{i:02}{('.jpg', '.png', '.tif')[i % 3]}")
+    return root
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def colour(colorizer: Colorizer, source: Path, out: Path, **options: object) -> dict[str, str]:
+    workers = options.pop("workers", None)
+    settings = pipeline.Options(colorizer.decode, **options)  # type: ignore[arg-type]
+    jobs = plan([source], out).jobs
+    runs = pipeline.run(jobs, lambda: colorizer, settings, workers=workers)  # type: ignore[arg-type]
+    return {o.job.source.name: o.status for o in runs}
+
+
+def test_the_same_bytes_for_any_order_and_number_of_workers(
+    tmp_path: Path, colorizer: Colorizer
+) -> None:
+    source = folder_of(tmp_path / "in", 6)
+    results = []
+    for workers, threads in ((1, 1), (4, 1), (3, 2)):
+        torch.set_num_threads(threads)
+        out = tmp_path / f"out{workers}"
+        colour(colorizer, source, out, workers=workers)
+        results.append(contents(out))
+    torch.set_num_threads(1)
+    for job in reversed(plan([source], tmp_path / "reversed").jobs):
+        list(pipeline.run([job], lambda: colorizer, pipeline.Options(colorizer.decode)))
+    results.append(contents(tmp_path / "reversed"))
+    assert len(results[0]) == 6 and all(r == results[0] for r in results)
+
+
+def test_resume_skips_what_is_done_and_redoes_what_changed(
+    tmp_path: Path, colorizer: Colorizer
+) -> None:
+    source, out = folder_of(tmp_path / "in", 4), tmp_path / "out"
+    colour(colorizer, source, out)
+    before = contents(out)
+    (out / "01.png").unlink()
+    newer = time.time() + 10
+    os.utime(source / "02.tif", (newer, newer))
+    stale = out / f".03.{files._owner(2**22 + 1)}{files.PART_SUFFIX}"
+    stale.write_bytes(b"half")
+    statuses = colour(colorizer, source, out, resume=True)
+    assert statuses == {
+        "00.jpg": "skipped",
+        "01.png": "done",
+        "02.tif": "done",
+        "03.jpg": "skipped",
+    }
+    assert contents(out) == before
+
+
+class Hungry(Tint):
+    """Runs out of memory above a size."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def predict_raw(self, lightness: torch.Tensor) -> torch.Tensor:
+        if min(lightness.shape[-2:]) > self._most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().predict_raw(lightness)
+
+
+def hungry(most: int) -> Colorizer:
+    from dataclasses import replace
+
+    return Colorizer(replace(released(size=192), generator=Hungry(most)))  # type: ignore[arg-type]
+
+
+def test_out_of_memory_tries_smaller_networks_and_says_so() -> None:
+    photo = Photo(np.random.default_rng(0).integers(0, 256, (50, 70), dtype=np.uint8))
+    out = hungry(100).colour(photo)
+    assert out.notes == ("out of memory: network at 96 pixels on cpu",)
+    assert np.ptp(out.pixels.astype(int), axis=-1).max() > 10
+    with pytest.raises(PhotoError, match="out of memory"):
+        hungry(10).colour(photo)
+
+
+def test_out_of_memory_in_the_bands_takes_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose = full_size.compose
+
+    def cramped(*arguments: object, band: int | None = None) -> np.ndarray:
+        if band is None:
+            raise MemoryError
+        return compose(*arguments, band=band)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(full_size, "compose", cramped)
+    out = Colorizer(released()).colour(Photo(np.full((40, 40), 99, np.uint8)))
+    assert "smaller bands" in out.notes[0]
+
+
+def test_a_full_disk_fails_the_photo_and_leaves_nothing(
+    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder_of(tmp_path / "in", 2)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    statuses = colour(colorizer, source, tmp_path / "out")
+    assert set(statuses.values()) == {"failed"} and contents(tmp_path / "out") == {}
+
+
+def hostile(seed: int, count: int, samples: list[bytes]) -> list[bytes]:
+    """Files that begin like photos: real ones cut, flipped, spliced and with wild numbers."""
+    rng = random.Random(seed)
+    made = []
+    for _ in range(count):
+        data = bytearray(rng.choice(samples))
+        for _ in range(rng.randint(1, 6)):
+            kind = rng.randrange(4)
+            place = rng.randrange(min(len(data), rng.choice((32, 128, 4096))))
+            if kind == 0:
+                data[place] = rng.randrange(256)
+            elif kind == 1:
+                data[place : place + 4] = rng.choice((b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff"))
+            elif kind == 2:
+                del data[place + 1 :]
+            else:
+                data[place:place] = rng.randbytes(rng.randint(1, 40))
+        made.append(bytes(data))
+    return made
+
+
+def test_hostile_files_are_all_named(tmp_path: Path, colorizer: Colorizer) -> None:
+    """A tenth of the 2,000 that `count` stands for in the slow form below."""
+    _hostile_run(tmp_path, colorizer, 200)
+
+
+@pytest.mark.slow
+def test_two_thousand_hostile_files_are_all_named(tmp_path: Path, colorizer: Colorizer) -> None:
+    _hostile_run(tmp_path, colorizer, 2000)
+
+
+def _hostile_run(tmp_path: Path, colorizer: Colorizer, count: int) -> None:
+    import psutil
+
+    gray = np.asarray(Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).resize((40, 30)))
+    samples = []
+    for name, mode in (
+        ("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "L"), ("PNG", "P"), ("PNG", "I;16"), ("TIFF", "L"),
+        ("TIFF", "RGB"), ("WEBP", "RGB"), ("BMP", "L"), ("GIF", "L"), ("PPM", "L"),
+        ("JPEG2000", "L"), ("AVIF", "RGB"),
+    ):  # fmt: skip
+        image = Image.fromarray(gray.astype(np.uint16) * 257 if mode == "I;16" else gray)
+        path = tmp_path / "sample"
+        (image if mode == "I;16" else image.convert(mode)).save(path, name)
+        samples.append(path.read_bytes())
+    source = tmp_path / "in"
+    source.mkdir()
+    for i, data in enumerate(hostile(7, count, samples)):
+        (source / f"{i:04}.jpg").write_bytes(data)
+    before = psutil.Process().memory_info().rss
+    statuses = colour(colorizer, source, tmp_path / "out")
+    assert len(statuses) == count and set(statuses.values()) <= {"done", "failed"}
+    assert sum(s == "failed" for s in statuses.values()) > count // 3
+    assert psutil.Process().memory_info().rss - before < 300e6
+    done = {name for name, status in statuses.items() if status == "done"}
+    assert {p.name for p in (tmp_path / "out").rglob("*") if p.is_file()} == done
+
+
+RUNNER = """
+import sys
+sys.path[:0] = [{tests!r}, {root!r}]
+import torch
+torch.set_num_threads(1)
+from standin import released
+from pix2color.inference import pipeline
+from pix2color.inference.colorizer import Colorizer
+from pix2color.inference.plan import plan
+colorizer = Colorizer(released())
+print("ready", flush=True)
+while True:
+    jobs = plan([sys.argv[1]], sys.argv[2]).jobs
+    options = pipeline.Options(colorizer.decode, resume=True)
+    for outcome in pipeline.run(jobs, lambda: colorizer, options):
+        pass
+    if sys.argv[3] == "once":
+        break
+    import pathlib
+    for path in pathlib.Path(sys.argv[2]).rglob("*"):
+        path.unlink()
+"""
+
+
+def runner(source: Path, out: Path, how: str) -> subprocess.Popen[str]:
+    code = RUNNER.format(tests=str(TESTS), root=str(TESTS.parent))
+    command = [sys.executable, "-c", code, str(source), str(out), how]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_kill_leaves_no_partial_file_and_resume_completes(
+    tmp_path: Path, colorizer: Colorizer
+) -> None:
+    _killed(tmp_path, colorizer, kills=2)
+
+
+@pytest.mark.slow
+def test_two_hundred_kills(tmp_path: Path, colorizer: Colorizer) -> None:
+    _killed(tmp_path, colorizer, kills=200)
+
+
+def _killed(tmp_path: Path, colorizer: Colorizer, *, kills: int) -> None:
+    """SIGKILL at random instants of a run that starts over and over; then a resumed run."""
+    source = folder_of(tmp_path / "in", 6, side=300)
+    originals = contents(source)
+    colour(colorizer, source, tmp_path / "calm")
+    expected = contents(tmp_path / "calm")
+    out = tmp_path / "out"
+    rng = random.Random(5)
+    for _ in range(kills):
+        process = runner(source, out, "forever")
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        time.sleep(rng.uniform(0.0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        for name, data in contents(out).items() if out.exists() else ():
+            assert name.endswith(files.PART_SUFFIX) or data == expected[name]
+    assert contents(source) == originals
+    process = runner(source, out, "once")
+    process.communicate()
+    assert process.returncode == 0
+    assert contents(out) == expected
+
+
+def test_write_takes_its_place_only_when_complete(tmp_path: Path) -> None:
+    target = tmp_path / "a.png"
+    write(Photo(np.zeros((4, 4), np.uint8)), target)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_job_whose_folder_is_a_file_fails_alone(tmp_path: Path, colorizer: Colorizer) -> None:
+    source = folder_of(tmp_path / "in", 2)
+    (tmp_path / "file").write_text("in the way")
+    jobs = [
+        Job(source / "00.jpg", tmp_path / "file" / "00.jpg"),
+        Job(source / "01.png", tmp_path / "out" / "01.png"),
+    ]
+    runs = pipeline.run(jobs, lambda: colorizer, pipeline.Options(colorizer.decode))
+    assert {o.job.source.name: o.status for o in runs} == {"00.jpg": "failed", "01.png": "done"}

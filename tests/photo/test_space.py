@@ -1,0 +1,105 @@
+"""ICC profiles: parsed ones against Pillow's colour management, odd ones refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from pix2color.photo import profiles, space
+
+ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+WHITE_D50 = (0.9642, 1.0, 0.8249)
+
+
+def fixed(values: tuple[float, ...]) -> bytes:
+    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in values))
+
+
+def gamma_tag(gamma: float) -> bytes:
+    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+
+
+def profile(kind: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """An ICC profile (version 2) of these tags."""
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78)
+    tags = {b"desc": text, b"wtpt": fixed(WHITE_D50), b"cprt": b"text\0\0\0\0CC0\0", **tags}
+    place, table, body = 132 + 12 * len(tags), b"", b""
+    for name, tag in tags.items():
+        tag += bytes(-len(tag) % 4)
+        table += struct.pack(">4sII", name, place + len(body), len(tag))
+        body += tag
+    header = bytearray(128)
+    struct.pack_into(">I", header, 0, place + len(body))
+    header[8:12] = b"\x02\x10\0\0"
+    header[12:24] = b"mntr" + kind + b"XYZ "
+    header[36:40] = b"acsp"
+    header[68:80] = struct.pack(">3i", *(round(v * 65536) for v in WHITE_D50))
+    return bytes(header) + struct.pack(">I", len(tags)) + table + body
+
+
+def adobe_rgb() -> bytes:
+    curves = {name: gamma_tag(2.19921875) for name in (b"rTRC", b"gTRC", b"bTRC")}
+    columns = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), map(fixed, ADOBE), strict=True))
+    return profile(b"RGB ", columns | curves)
+
+
+def gray_gamma(gamma: float) -> bytes:
+    return profile(b"GRAY", {b"kTRC": gamma_tag(gamma)})
+
+
+def test_adobe_rgb_agrees_with_littlecms() -> None:
+    icc = adobe_rgb()
+    own = space.parse(icc)
+    assert own is not None and not own.standard and not own.gray
+    rgb = np.random.default_rng(0).integers(40, 216, (32, 32, 3)).astype(np.uint8)
+    linear = np.stack([own.linear(c, rgb[..., c] / 255) for c in range(3)], axis=-1)
+    ours = space.srgb_codes(np.clip(linear @ own.matrix.T, 0, 1)) * 255
+    theirs = ImageCms.profileToProfile(
+        Image.fromarray(rgb),
+        ImageCms.ImageCmsProfile(io.BytesIO(icc)),
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+    )
+    inside = (ours > 1).all(-1) & (ours < 254).all(-1)
+    difference = np.abs(ours - np.asarray(theirs).astype(float))[inside]
+    assert difference.max() < 2.0 and inside.mean() > 0.5
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.8, 2.2])
+def test_gray_gammas(gamma: float) -> None:
+    own = space.parse(gray_gamma(gamma))
+    assert own is not None and own.gray
+    steps = np.linspace(0, 1, 50)
+    assert np.allclose(own.linear(0, steps), steps ** (round(gamma * 256) / 256), atol=1e-4)
+    assert np.allclose(own.codes(0, own.linear(0, steps)), steps, atol=2e-3)
+
+
+def test_srgb_itself_takes_the_exact_path() -> None:
+    own = space.parse(profiles.srgb_profile())
+    assert own is not None and own.standard
+
+
+@pytest.mark.parametrize("cut", [0, 40, 131, 140, 200, 300])
+def test_broken_profiles_are_none(cut: int) -> None:
+    assert space.parse(adobe_rgb()[:cut]) is None
+
+
+def test_curve_tables_that_turn_back_are_none() -> None:
+    bad = b"curv\0\0\0\0" + struct.pack(">I4H", 4, 0, 60000, 30000, 65535)
+    assert space.parse(profile(b"GRAY", {b"kTRC": bad})) is None
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_parametric_curves(kind: int) -> None:
+    values = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045, 0.0, 0.0)
+    count = (1, 3, 4, 5, 7)[kind]
+    body = struct.pack(f">{count}i", *(round(v * 65536) for v in values[:count]))
+    tag = b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + body
+    own = space.parse(profile(b"GRAY", {b"kTRC": tag}))
+    assert own is not None
+    if kind >= 3:
+        assert own.standard
