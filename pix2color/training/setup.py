@@ -19,6 +19,7 @@ from pix2color.errors import ConfigError, TrainingError
 from pix2color.training.trainer import Status, Trainer
 
 _PRIOR_CROPS = 2048
+_PRIOR_CROPS_A_PHOTO = 16
 _PRIOR_BATCH = 64
 
 
@@ -101,7 +102,7 @@ def make_trainer(
     else:
         rank, world = accelerator.process_index, accelerator.num_processes
         source = StreamSource(data, seed=seed, rank=rank, world=world)
-        facts = {"roots": _names(config), "photos": "streamed"}
+        facts = {"roots": _names(config), "photos": None}
     batches = DeviceBatches(
         source, data, device=accelerator.device, world=accelerator.num_processes
     )
@@ -142,9 +143,10 @@ def describe(config: Config, photos: PhotoSet) -> dict[str, Any]:
 def count_prior(batches: Batches, facts: dict[str, Any]) -> Prior:
     """The colour prior of the training crops, shrunk towards the packaged one."""
     counter = PriorCounter()
-    for first in range(0, _PRIOR_CROPS, _PRIOR_BATCH):
+    most = facts["photos"] * _PRIOR_CROPS_A_PHOTO if facts["photos"] else _PRIOR_CROPS
+    for first in range(0, min(most, _PRIOR_CROPS), _PRIOR_BATCH):
         counter.add(F.avg_pool2d(batches.take(first, _PRIOR_BATCH).lab[:, 1:], 4))
-    source = f"{facts['photos']} training photos"
+    source = f"{facts['photos'] or 'streamed'} training photos"
     return counter.prior(source).shrunk(Prior.load())
 
 

@@ -378,9 +378,10 @@ class Trainer:
                 device=self.accelerator.device,
             )
             save_picture(self.folder / "samples" / f"{progress.samples:09d}.png", grid)
-        draw_curves(self.folder)
 
     def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            draw_curves(self.folder)
         state.save(self.accelerator, self.folder / "state", self.progress.samples)
 
     def _trackers_start(self) -> None:

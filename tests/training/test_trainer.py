@@ -1,0 +1,239 @@
+"""The loop: what changes, what stays, what resuming keeps, and when it stops."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from pix2color import weights
+from pix2color.config import Config, load
+from pix2color.data.loader import Batch
+from pix2color.errors import ConfigError, TrainingError
+from pix2color.training.release import release_run
+from pix2color.training.setup import make_trainer, resolve_start
+from pix2color.training.trainer import Trainer
+
+BATCH = 4
+MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture
+def make_config(photo_folder: Path, tmp_path: Path) -> MakeConfig:
+    """A tiny recipe; `run` names its folder, the rest are overrides."""
+
+    def make(run: str, *overrides: str, steps: int = 4) -> Config:
+        return load(
+            None,
+            [
+                f"data.root={photo_folder}",
+                "data.crop=32",
+                "data.side=48",
+                "model.pretrained=none",
+                "model.widths=[16]",
+                "model.depth=[1]",
+                f"train.batch={BATCH}",
+                f"budget.samples={BATCH * steps}",
+                "train.validate_photos=1",
+                "train.sample_photos=1",
+                "decode.size=32",
+                "optim.warmup_samples=4",
+                f"output={tmp_path / run}",
+                *overrides,
+            ],
+        )
+
+    return make
+
+
+GAN = ("gan.enabled=true", "gan.width=8", "gan.layers=1", "gan.critic_samples=0")
+
+
+def state(network: torch.nn.Module) -> dict[str, Tensor]:
+    return {k: v.clone() for k, v in network.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
+    config = make_config("run", "train.log_samples=4")
+    told: list[str] = []
+    trainer = make_trainer(config, observer=lambda status: told.append(status.kind))
+    summary = trainer.fit()
+    folder = Path(config.output)
+    assert summary.finished
+    assert summary.samples == 16
+    assert {"step", "log", "validation"} == set(told)
+    assert load(folder / "config.yaml") == config
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    logged = [line for line in lines if line["kind"] == "train"]
+    assert [line["samples"] for line in logged] == [4, 8, 12, 16]
+    assert {"cross_entropy", "loss", "samples_per_second", "waiting_share"} <= logged[0].keys()
+    assert (folder / "curves.png").stat().st_size > 0
+    assert [p.name for p in sorted((folder / "samples").iterdir())] == [
+        "000000000.png",
+        "000000016.png",
+    ]
+    released = weights.load(folder / "release.safetensors")
+    assert released.meta["data"]["photos"] == 4
+    assert released.meta["config_digest"] == config.digest()
+
+
+@pytest.mark.parametrize("gan", [(), (*GAN, "gan.critic_samples=4")], ids=["pretraining", "gan"])
+def test_resuming_equals_not_stopping(make_config: MakeConfig, gan: tuple[str, ...]) -> None:
+    options = ("model.dropout=0.2", "optim.schedule=cosine", *gan)
+    whole = make_trainer(make_config("whole", *options))
+    whole.fit()
+
+    config = make_config("halves", *options)
+    first = make_trainer(config)
+    first.observer = lambda status: setattr(first, "stop", status.samples >= 2 * BATCH)
+    assert not first.fit().finished
+    second = make_trainer(config, resume=True)
+    assert second.progress.samples == 2 * BATCH
+    summary = second.fit()
+
+    assert summary.finished
+    assert same(state(whole.bare), state(second.bare))
+    assert same(state(whole.ema), state(second.ema))
+    if whole.discriminator is not None and second.discriminator is not None:
+        assert same(state(whole.discriminator), state(second.discriminator))
+    logs = [Path(t.config.output, "metrics.jsonl").read_text() for t in (whole, second)]
+    assert [json.loads(line)["samples"] for line in logs[0].splitlines()] == [
+        json.loads(line)["samples"] for line in logs[1].splitlines()
+    ]
+
+
+def test_a_gan_run_changes_both_networks(make_config: MakeConfig) -> None:
+    trainer = make_trainer(make_config("gan", *GAN, steps=10))
+    generator, discriminator = state(trainer.bare), state(trainer.discriminator)  # type: ignore[arg-type]
+    assert trainer.fit().finished
+    changed = [k for k, v in trainer.bare.named_parameters() if not torch.equal(v, generator[k])]
+    assert changed == [k for k, _ in trainer.bare.named_parameters()]
+    assert not same(discriminator, state(trainer.discriminator))  # type: ignore[arg-type]
+
+
+def test_while_the_critic_warms_up_the_generator_stays(make_config: MakeConfig) -> None:
+    trainer = make_trainer(make_config("critic", *GAN, "gan.critic_samples=8", steps=2))
+    before = dict(trainer.bare.named_parameters())
+    before = {k: v.detach().clone() for k, v in before.items()}
+    averaged = state(trainer.ema)
+    trainer.fit()
+    assert all(torch.equal(v, before[k]) for k, v in trainer.bare.named_parameters())
+    assert same(averaged, state(trainer.ema))
+
+
+def test_adversarial_weight_0_trains_as_without_a_discriminator(make_config: MakeConfig) -> None:
+    betas = "optim.gan_betas=[0.9, 0.99]"
+    plain = make_trainer(make_config("plain", betas))
+    plain.fit()
+    gan = make_trainer(make_config("zero", *GAN, "gan.weight=0", betas))
+    gan.fit()
+    assert same(state(plain.bare), state(gan.bare))
+
+
+def test_frozen_parts_stay_as_they_were(make_config: MakeConfig, tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    first = make_trainer(make_config("first", steps=1))
+    first.fit()
+    weights.save(start, first.bare, config=first.config)
+    options = ("model.frozen=all", f"init_from={start}")
+    trainer = make_trainer(make_config("frozen", *options))
+    before = state(trainer.bare.encoder)
+    trainer.fit()
+    assert same(before, state(trainer.bare.encoder))
+
+
+def test_accumulated_batches_equal_one_large_batch(make_config: MakeConfig) -> None:
+    frozen = "model.frozen_statistics=true"
+    large = make_trainer(make_config("large", frozen, "train.batch=8"))
+    large.fit()
+    small = make_trainer(make_config("small", frozen, "train.accumulation=2"))
+    small.fit()
+    assert small.samples_per_step == large.samples_per_step == 8
+    for name, value in large.bare.named_parameters():
+        torch.testing.assert_close(
+            dict(small.bare.named_parameters())[name], value, rtol=0, atol=2e-4
+        )
+
+
+class _Poisoned:
+    """Batches of which some hold a NaN."""
+
+    def __init__(self, trainer: Trainer, bad: Callable[[int], bool]) -> None:
+        self.inner = trainer.batches
+        self.bad = bad
+        self.waited = 0.0
+
+    def take(self, first: int, size: int) -> Batch:
+        batch = self.inner.take(first, size)
+        if self.bad(first):
+            batch.seen.fill_(float("nan"))
+        return batch
+
+
+def test_a_step_with_a_non_finite_gradient_is_left_out_and_counted(make_config: MakeConfig) -> None:
+    trainer = make_trainer(make_config("nan", "model.frozen_statistics=true"))
+    trainer.batches = _Poisoned(trainer, lambda first: first == BATCH)
+    summary = trainer.fit()
+    assert summary.skipped == 1
+    assert all(p.isfinite().all() for p in trainer.bare.parameters())
+
+
+def test_too_many_of_them_stop_the_run_with_advice(make_config: MakeConfig) -> None:
+    trainer = make_trainer(make_config("nans", "train.max_skipped=1"))
+    trainer.batches = _Poisoned(trainer, lambda first: True)
+    with pytest.raises(TrainingError, match="lower optim"):
+        trainer.fit()
+
+
+def test_minutes_end_a_run_as_samples_do(make_config: MakeConfig) -> None:
+    options = ("budget.minutes=0.005", "budget.samples=null")
+    summary = make_trainer(make_config("minutes", *options)).fit()
+    assert summary.finished
+    assert summary.seconds >= 0.3
+
+
+def test_a_run_is_not_written_over_and_only_a_run_is_resumed(make_config: MakeConfig) -> None:
+    config = make_config("once", steps=1)
+    with pytest.raises(TrainingError, match="no run to resume"):
+        make_trainer(config, resume=True)
+    make_trainer(config).fit()
+    with pytest.raises(TrainingError, match="--resume"):
+        make_trainer(config)
+
+
+def test_a_state_of_another_recipe_is_refused(make_config: MakeConfig) -> None:
+    make_trainer(make_config("other", steps=1)).fit()
+    with pytest.raises(TrainingError, match="another recipe"):
+        make_trainer(make_config("other", "model.widths=[24]", steps=2), resume=True)
+
+
+def test_release_writes_the_averaged_weights(make_config: MakeConfig) -> None:
+    config = make_config("released", "optim.ema_samples=8")
+    trainer = make_trainer(config)
+    trainer.fit()
+    out = release_run(Path(config.output), decode={"temperature": 0.5})
+    released = weights.load(out)
+    assert out.name == "released.safetensors"
+    assert released.decode.temperature == 0.5
+    assert released.meta["data"]["samples"] == 16
+    averaged = trainer.ema.module.state_dict()
+    for name, value in released.generator.state_dict().items():
+        torch.testing.assert_close(value, averaged[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_start_that_is_missing_is_said_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    start = tmp_path / "runs" / "pretrain_class" / "release.safetensors"
+    config = load(None, [f"init_from={start}"])
+    assert resolve_start(config, announce=said.append).init_from == "default"
+    assert "train.py --config pretrain_class.yaml" in said[0]
+    with pytest.raises(ConfigError, match="is not there"):
+        resolve_start(load(None, ["init_from=nowhere.safetensors"]), announce=said.append)
