@@ -75,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="do not write into the metadata that colours are guesses",
     )
+    files.add_argument(
+        "--reversible", action="store_true",
+        help="JPEG: keep the scan's luminance data, so that `uncolor` gives it back bit for bit",
+    )  # fmt: skip
     files.add_argument("--resume", action="store_true", help="skip photos that are done already")
     files.add_argument("--report", metavar="FILE", help="write every photo's status as JSON")
     files.add_argument(
@@ -145,6 +149,7 @@ def _settings(options: argparse.Namespace, colorizer: Colorizer) -> Options:
         mark=None if options.no_mark else Mark(colorizer.digest, words),
         keep_color=options.keep_color,
         srgb=options.srgb,
+        reversible=options.reversible,
         resume=options.resume,
     )
 

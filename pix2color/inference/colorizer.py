@@ -168,14 +168,7 @@ class Colorizer:
         small = lightness.reduced(codes, size)
         ab = self.predict(torch.from_numpy(small)[None, None], decode, device=device)[0].numpy()
         guide = lightness.reduced(codes, lightness.guide_size(height, width, decode.size))
-        rows, columns = ab.shape[1:]
-        cells = small.reshape(rows, size[0] // rows, columns, size[1] // columns).mean(axis=(1, 3))
-        full = enlarge.edge_aware(ab, cells, guide)
-        inner_rows, inner_columns = borders.neutral(guide)
-        inside = np.zeros(guide.shape, np.float32)
-        inside[inner_rows, inner_columns] = 1
-        full *= inside
-        return full
+        return followed(ab, small, guide)
 
     def predict(
         self, small: Tensor, decode: Decode, *, device: torch.device | None = None
@@ -209,6 +202,27 @@ class Colorizer:
             f"{type(picture).__name__} is not a picture: give a path, a Photo, a Pillow image or "
             "an array"
         )
+
+
+def followed(
+    ab: NDArray[np.float32], small: NDArray[np.float32], guide: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """A network's ab, cells of its L `small`, enlarged along the edges of `guide`; borders neutral.
+
+    Args:
+        ab: 2,h,w.
+        small: L of h * stride, w * stride.
+        guide: H,W, the L at the size wanted.
+    """
+    rows, columns = ab.shape[1:]
+    height, width = small.shape
+    cells = small.reshape(rows, height // rows, columns, width // columns).mean(axis=(1, 3))
+    full = enlarge.edge_aware(ab, cells, guide)
+    inner_rows, inner_columns = borders.neutral(guide)
+    inside = np.zeros(guide.shape, np.float32)
+    inside[inner_rows, inner_columns] = 1
+    full *= inside
+    return full
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from pix2color.config import Decode
 from pix2color.errors import PhotoError
 from pix2color.inference import bands, lightness
 from pix2color.inference.plan import Job
-from pix2color.photo import Limits, Mark, files, marked, read, write
+from pix2color.photo import Limits, Mark, Photo, files, marked, read, write
 
 if TYPE_CHECKING:
     from pix2color.inference.colorizer import Colorizer
@@ -33,6 +33,8 @@ class Options:
     """Skip photos that already have colour."""
     srgb: bool = False
     """Write sRGB in place of another RGB profile."""
+    reversible: bool = False
+    """Keep the luminance coefficients of JPEGs (`reversible.colour`)."""
     resume: bool = False
     """Skip photos whose target is there and not older."""
 
@@ -119,11 +121,30 @@ def _coloured(job: Job, colorizer: Callable[[], Colorizer], options: Options) ->
     photo = read(job.source, limits=options.limits)
     if options.keep_color and lightness.coloured(photo):
         return Outcome(job, "skipped", "it already has colour")
+    if options.reversible and photo.format == "JPEG":
+        return _reversibly(job, photo, colorizer(), options)
     result = colorizer().colour(photo, options.decode, srgb=options.srgb)
     if options.mark is not None:
         result = marked(result, options.mark)
     write(result, job.target)
     return Outcome(job, "done", notes=result.notes)
+
+
+def _reversibly(job: Job, photo: Photo, colorizer: Colorizer, options: Options) -> Outcome:
+    from pix2color.inference import reversible
+
+    notes = list(photo.notes)
+
+    def paint(gray: Photo) -> Photo:
+        result = colorizer.colour(gray, options.decode)
+        notes.extend(result.notes)
+        return result
+
+    data = job.source.read_bytes()
+    result = reversible.colour(data, paint, mark=options.mark, limits=options.limits)
+    with files.whole(job.target) as file:
+        file.write(result)
+    return Outcome(job, "done", notes=tuple(notes))
 
 
 def _done(job: Job) -> bool:

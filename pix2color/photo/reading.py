@@ -40,7 +40,7 @@ def read(source: str | Path | bytes, *, limits: Limits | None = None) -> Photo:
     name = formats.sniff(data[:16], suffix)
     if name is None:
         raise PhotoError("not a photo of a format that can be read")
-    with _as_photo_error():
+    with errors_in_plain_words():
         try:
             return _decode(data, name, limits)
         except OSError as error:
@@ -74,7 +74,7 @@ def _bytes(source: str | Path | bytes) -> tuple[bytes, str]:
 
 
 @contextlib.contextmanager
-def _as_photo_error() -> Iterator[None]:
+def errors_in_plain_words() -> Iterator[None]:
     """Whatever a decoder throws at a broken file becomes a PhotoError in plain words."""
     try:
         with warnings.catch_warnings():

@@ -1,0 +1,124 @@
+"""python -m pix2color speed: where the time goes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pix2color.inference.timing import Timing
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print a table of the stages' times; returns an exit code."""
+    from pix2color.cli.common import run
+
+    parser = argparse.ArgumentParser(
+        prog="python -m pix2color speed",
+        description="Time every stage of colouring, one photo at a time, warm.",
+    )
+    parser.add_argument("photos", nargs="*", metavar="PHOTO", help="default: made-up pictures")
+    parser.add_argument(
+        "--megapixels", type=float, nargs="+", default=[1.0, 12.0], help="of made-up pictures"
+    )
+    parser.add_argument(
+        "--format", default="JPEG", choices=("JPEG", "PNG", "TIFF"), help="of made-up pictures"
+    )
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--checkpoint", metavar="FILE")
+    parser.add_argument("--device")
+    parser.add_argument("--json", metavar="FILE", help="write every time measured")
+    parser.add_argument("--start", action="store_true", help="also time the start of the command")
+    options = parser.parse_args(argv)
+    return run(lambda: _speed(options))
+
+
+def _speed(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from pix2color.errors import Pix2ColorError
+    from pix2color.inference import timing
+    from pix2color.inference.colorizer import Colorizer
+
+    colorizer = Colorizer.from_pretrained(options.checkpoint, options.device)
+    timings = []
+    if options.photos:
+        for path in options.photos:
+            if not Path(path).is_file():
+                raise Pix2ColorError(f"{path}: no such file")
+            data = Path(path).read_bytes()
+            timings.append(timing.measure(path, data, colorizer, runs=options.runs))
+    else:
+        for megapixels in options.megapixels:
+            data = timing.specimen(megapixels, options.format)
+            name = f"{megapixels:g} MP {options.format}"
+            timings.append(timing.measure(name, data, colorizer, runs=options.runs))
+    facts = _facts(colorizer.name, colorizer.decode.size)
+    if options.start:
+        facts["start_seconds"] = _start(options)
+    print(_table(timings, facts))
+    if options.json:
+        _write_json(options.json, timings, facts)
+    return 0
+
+
+def _facts(weights: str, size: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {"weights": weights, "network_size": size, "cores": os.cpu_count()}
+    if hasattr(os, "getloadavg"):
+        facts["load"] = round(os.getloadavg()[0], 2)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return facts
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    facts["peak_memory_mb"] = round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+    return facts
+
+
+def _start(options: argparse.Namespace) -> dict[str, float]:
+    """Seconds from the command to its end, for --help and for one small photo."""
+    import subprocess
+    import tempfile
+    import time
+    from pathlib import Path
+
+    from pix2color.inference import timing
+
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder) / "photo.jpg"
+        photo.write_bytes(timing.specimen(0.3, "JPEG"))
+        command = [sys.executable, "-m", "pix2color", "infer"]
+        colour = [str(photo), "--out", str(Path(folder) / "out"), "--quiet"]
+        for name, arguments in (("help", ["--help"]), ("first photo", colour)):
+            start = time.perf_counter()
+            subprocess.run([*command, *arguments], check=True, stdout=subprocess.DEVNULL)
+            seconds[name] = round(time.perf_counter() - start, 3)
+    return seconds
+
+
+def _table(timings: list[Timing], facts: dict[str, Any]) -> str:
+    import statistics
+
+    from pix2color.inference.timing import STAGES
+
+    head = ["seconds, median +- half the quartiles' distance", *STAGES, "total"]
+    rows = [head, ["---"] * len(head)]
+    for t in timings:
+        cells = [f"{t.median(s):.3f} +-{t.spread(s):.3f}" for s in STAGES]
+        rows.append([t.name, *cells, f"{statistics.median(t.totals()):.3f}"])
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", ", ".join(f"{k} {v}" for k, v in facts.items())])
+
+
+def _write_json(path: str, timings: list[Timing], facts: dict[str, Any]) -> None:
+    import json
+    from pathlib import Path
+
+    from pix2color.photo.files import whole
+
+    photos = [{"name": t.name, "megapixels": t.megapixels, "stages": t.stages} for t in timings]
+    with whole(Path(path)) as file:
+        file.write(json.dumps(facts | {"photos": photos}, indent=1).encode())

@@ -1,0 +1,41 @@
+"""python -m pix2color uncolor FILE: the scan that a reversibly coloured JPEG holds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the gray JPEG of each file; returns 0, or 1 when some failed."""
+    from pix2color.cli.common import run
+
+    parser = argparse.ArgumentParser(
+        prog="python -m pix2color uncolor",
+        description="Take the colour out of JPEGs made with infer.py --reversible: the scan's "
+        "luminance data come back bit for bit.",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="JPEG|FOLDER")
+    parser.add_argument("--out", default="uncolored", metavar="FOLDER", help="default: ./uncolored")
+    options = parser.parse_args(argv)
+    return run(lambda: _uncolor(options))
+
+
+def _uncolor(options: argparse.Namespace) -> int:
+    from pix2color.errors import EXIT_FAILED, EXIT_OK, PhotoError
+    from pix2color.inference import reversible
+    from pix2color.inference.plan import plan
+    from pix2color.photo.files import whole
+
+    jobs = plan(options.inputs, options.out).jobs
+    failed = 0
+    for job in jobs:
+        try:
+            data = reversible.uncolour(job.source.read_bytes())
+            with whole(job.target) as file:
+                file.write(data)
+        except PhotoError as error:
+            failed += 1
+            print(f"{job.source}: {error}", file=sys.stderr)
+    print(f"{len(jobs) - failed} of {len(jobs)} uncoloured -> {options.out}")
+    return EXIT_FAILED if failed else EXIT_OK

@@ -1,0 +1,89 @@
+"""How long each stage of colouring takes, one photo at a time, warm."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import statistics
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from pix2color.inference import full_size, lightness
+from pix2color.inference.colorizer import Colorizer, followed
+from pix2color.photo import Photo, profiles, read, writing
+
+STAGES = ("decode", "to L", "network", "enlarge", "to RGB", "encode")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each stage of one photo over several runs."""
+
+    name: str
+    megapixels: float
+    stages: dict[str, list[float]]
+
+    def median(self, stage: str) -> float:
+        return statistics.median(self.stages[stage])
+
+    def spread(self, stage: str) -> float:
+        """Half the distance of the quartiles."""
+        ordered = sorted(self.stages[stage])
+        return (ordered[(3 * len(ordered)) // 4] - ordered[len(ordered) // 4]) / 2
+
+    def totals(self) -> list[float]:
+        return [sum(times) for times in zip(*self.stages.values(), strict=True)]
+
+
+def measure(name: str, data: bytes, colorizer: Colorizer, *, runs: int) -> Timing:
+    """Colour a file in memory `runs` times after one unmeasured run."""
+    every = [_once(data, colorizer) for _ in range(runs + 1)][1:]
+    photo = read(data)
+    stages = {stage: [times[i] for times in every] for i, stage in enumerate(STAGES)}
+    return Timing(name, photo.width * photo.height / 1e6, stages)
+
+
+def _once(data: bytes, colorizer: Colorizer) -> list[float]:
+    marks = [time.perf_counter()]
+
+    def passed() -> None:
+        marks.append(time.perf_counter())
+
+    photo = read(data)
+    passed()
+    decode = colorizer.decode
+    codes = lightness.gray_codes(photo)
+    height, width = codes.shape
+    small = lightness.reduced(codes, lightness.network_size(height, width, decode.size))
+    guide = lightness.reduced(codes, lightness.guide_size(height, width, decode.size))
+    passed()
+    ab = colorizer.predict(torch.from_numpy(small)[None, None], decode)[0].numpy()
+    passed()
+    ab = followed(ab, small, guide)
+    passed()
+    pixels = full_size.compose(codes, ab)
+    passed()
+    icc = profiles.srgb_profile() if photo.icc else None
+    writing.encode(replace(photo, pixels=pixels, icc=icc), io.BytesIO())
+    passed()
+    return [after - before for before, after in itertools.pairwise(marks)]
+
+
+def specimen(megapixels: float, container: str, *, seed: int = 0) -> bytes:
+    """A gray photo-like picture of a size: smooth shapes, edges and grain, 4:3."""
+    width = max(1, round((megapixels * 1e6 * 4 / 3) ** 0.5))
+    height = max(1, round(width * 3 / 4))
+    random = np.random.default_rng(seed)
+    across = np.linspace(0, 12, width, dtype=np.float32)
+    pixels = np.empty((height, width), np.uint8)
+    for row in range(height):
+        y = 9 * row / height
+        wave = 128 + 70 * np.sin(across + np.float32(np.sin(y))) + 40 * np.sign(np.sin(across * y))
+        grain = random.normal(0, 3, width).astype(np.float32)
+        pixels[row] = np.clip(wave + grain, 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    writing.encode(Photo(pixels, format=container, settings={}), file)
+    return file.getvalue()

@@ -1,0 +1,46 @@
+"""speed and uncolor: small runs of both commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from standin import released
+
+from pix2color import weights
+from pix2color.cli import infer, speed, uncolor
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "load", lambda *args, **options: released())
+
+
+def test_speed_prints_a_table_and_writes_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "speed.json"
+    arguments = ["--megapixels", "0.05", "--format", "PNG", "--runs", "2", "--json", str(path)]
+    assert speed.main(arguments) == 0
+    output = capsys.readouterr().out
+    assert "network" in output and "0.05 MP PNG" in output and "peak_memory_mb" in output
+    tree = json.loads(path.read_text())
+    assert len(tree["photos"][0]["stages"]["decode"]) == 2
+    assert speed.main([str(tmp_path / "none.jpg")]) == 2
+
+
+def test_uncolor_gives_back_the_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jpeglib", reason="the reversible extra is not installed")
+    scan = tmp_path / "scan.jpg"
+    gray = np.random.default_rng(0).integers(0, 256, (50, 70), dtype=np.uint8)
+    Image.fromarray(gray).save(scan)
+    out, back = tmp_path / "out", tmp_path / "back"
+    assert infer.main([str(scan), "--out", str(out), "--reversible"]) == 0
+    assert Image.open(out / "scan.jpg").mode == "RGB"
+    assert uncolor.main([str(out / "scan.jpg"), "--out", str(back)]) == 0
+    assert np.array_equal(np.asarray(Image.open(back / "scan.jpg")), np.asarray(Image.open(scan)))
+    assert uncolor.main([str(scan), "--out", str(tmp_path / "none")]) == 1
+    assert "no colour" in capsys.readouterr().err

@@ -1,0 +1,122 @@
+"""Reversible JPEGs: the scan comes back bit for bit."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from standin import released
+
+from pix2color import color
+from pix2color.errors import PhotoError
+from pix2color.inference import reversible
+from pix2color.inference.colorizer import Colorizer
+from pix2color.photo import Limits, Mark
+
+jpeglib = pytest.importorskip("jpeglib", reason="the reversible extra is not installed")
+
+
+def gray(height: int, width: int) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    noise = np.random.default_rng(0).normal(0, 6, (height, width))
+    wave = 127 + 100 * np.sin(rows / 11) * np.cos(columns / 9)
+    return np.clip(wave + noise, 0, 255).astype(np.uint8)
+
+
+def jpeg(array: np.ndarray, **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def coefficients(data: bytes) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.jpg"
+        path.write_bytes(data)
+        return jpeglib.read_dct(str(path))
+
+
+def luma(data: bytes) -> np.ndarray:
+    image = Image.open(io.BytesIO(data))
+    image.draft("L", image.size)
+    return np.array(image)
+
+
+def coloured(data: bytes, mark: Mark | None = None) -> bytes:
+    colorizer = Colorizer(released())
+    return reversible.colour(data, colorizer.colour, mark=mark, limits=Limits())
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "baseline": {"quality": 80},
+    "progressive": {"quality": 70, "progressive": True},
+    "restart markers": {"quality": 60, "restart_marker_rows": 1},
+    "fine": {"quality": 98},
+    "coarse": {"quality": 20},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(64, 96), (61, 83), (1, 1), (9, 200)])
+def test_the_scan_comes_back_bit_for_bit(kind: str, shape: tuple[int, int]) -> None:
+    source = jpeg(gray(*shape), **KINDS[kind])
+    result = coloured(source)
+    assert Image.open(io.BytesIO(result)).mode == "RGB"
+    back = reversible.uncolour(result)
+    before, between, after = (coefficients(d) for d in (source, result, back))
+    for found in (between, after):
+        assert np.array_equal(found.Y, before.Y) and np.array_equal(found.qt[0], before.qt[0])
+    assert Image.open(io.BytesIO(back)).mode == "L"
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(back))), luma(source))
+
+
+def test_colours_are_there_and_in_gamut() -> None:
+    source = jpeg(gray(120, 160), quality=90)
+    rgb = np.asarray(Image.open(io.BytesIO(coloured(source)))).astype(int)
+    assert np.ptp(rgb, axis=-1).max() > 25
+    own = 0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]
+    # Clipping of decoded colours would show as a change of luma.
+    assert np.abs(own - luma(source)).mean() < 0.6
+
+
+def test_lightness_moves_little() -> None:
+    source = jpeg(gray(120, 160), quality=95)
+    rgb = torch.from_numpy(np.array(Image.open(io.BytesIO(coloured(source))))).permute(2, 0, 1)
+    expected = color.gray_to_lightness(torch.from_numpy(luma(source)))
+    difference = (color.rgb_to_lightness(rgb)[0] - expected).abs()
+    assert difference.mean() < 3
+
+
+def test_a_colour_photo_gives_up_its_old_colours(photos: dict[str, np.ndarray]) -> None:
+    source = jpeg(photos["chelsea"], quality=85, subsampling="4:2:0")
+    result = coloured(source)
+    assert np.array_equal(luma(result), luma(source))
+
+
+@pytest.mark.parametrize("turn", [1, 3, 6, 8, 5])
+def test_turned_photos_and_metadata(turn: int) -> None:
+    block = Image.Exif()
+    block[274], block[271] = turn, "maker"
+    source = jpeg(gray(64, 96), exif=block, dpi=(300, 300), comment=b"scan", quality=90)
+    result = coloured(source, Mark("w", "o"))
+    seen = Image.open(io.BytesIO(result))
+    assert seen.getexif()[274] == turn and seen.getexif()[271] == "maker"
+    assert "pix2color" in seen.getexif()[305] and seen.info["dpi"] == (300, 300)
+    assert np.array_equal(luma(result), luma(source))
+
+
+def test_other_files_are_refused() -> None:
+    file = io.BytesIO()
+    Image.fromarray(gray(20, 20)).save(file, "PNG")
+    with pytest.raises(PhotoError, match="only a JPEG"):
+        coloured(file.getvalue())
+    with pytest.raises(PhotoError, match="no colour"):
+        reversible.uncolour(jpeg(gray(20, 20)))
+    with pytest.raises(PhotoError):
+        coloured(jpeg(gray(200, 200))[:900])
