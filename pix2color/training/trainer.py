@@ -215,9 +215,21 @@ class Trainer:
             batch = self.batches.take(first, size)
             with self._accumulate():
                 ok = self._pass(batch) and ok
-        if ok and not self._critic_only():
+        if not ok:
+            self._restore_statistics()
+        elif not self._critic_only():
             self.ema.update_parameters(self.bare)
         return ok
+
+    def _restore_statistics(self) -> None:
+        """Batch statistics as after the last good step: the average holds a copy of them.
+
+        Batch norms take them in the forward pass, so leaving out the step comes too late; and a NaN
+        would stay in their running means for ever.
+        """
+        kept = dict(self.ema.module.named_buffers())
+        for name, buffer in self.bare.named_buffers():
+            buffer.copy_(kept[name])
 
     def _pass(self, batch: Batch) -> bool:
         """Forward and backward of one batch, and the step where accumulation is complete."""
