@@ -119,11 +119,12 @@ def make_trainer(
         folder=folder,
         observer=observer,
     )
+    if resume:
+        trainer.resume()
+    # Last, so that resuming with the wrong recipe leaves the run its own.
     if accelerator.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(config.dump(), encoding="utf-8")
-    if resume:
-        trainer.resume()
     return trainer
 
 
