@@ -1,0 +1,43 @@
+"""Fixtures of the training tests: tiny recipes on four small photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pix2color.config import Config, load
+
+TINY = (
+    "data.crop=32",
+    "data.side=48",
+    "model.pretrained=none",
+    "model.widths=[16]",
+    "model.depth=[1]",
+    "train.batch=4",
+    "train.validate_photos=1",
+    "train.sample_photos=0",
+    "decode.size=32",
+    "optim.warmup_samples=4",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing curves takes longer than these trainings; test_log.py draws them."""
+    monkeypatch.setattr(
+        "pix2color.training.trainer.draw_curves",
+        lambda folder: (folder / "curves.png").write_bytes(b"not drawn"),
+    )
+
+
+@pytest.fixture
+def tiny(photo_folder: Path, tmp_path: Path) -> Callable[..., Config]:
+    """Makes a recipe: `run` names its folder, the rest are overrides."""
+
+    def make(run: str, *overrides: str) -> Config:
+        folders = (f"data.root={photo_folder}", f"output={tmp_path / run}")
+        return load(None, [*TINY, *folders, *overrides])
+
+    return make

@@ -1,0 +1,127 @@
+"""What goes wrong in a training leaves nothing behind: a NaN, a kill, a resume by mistake."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from pix2color.config import Config
+from pix2color.data.loader import Batch, Batches
+from pix2color.errors import EXIT_INTERRUPTED, TrainingError
+from pix2color.training.setup import make_trainer
+from pix2color.training.trainer import Trainer
+
+ROOT = Path(__file__).parents[2]
+MakeConfig = Callable[..., Config]
+
+
+class Poisoned:
+    """Batches of which those that `bad` names hold a NaN."""
+
+    waited = 0.0
+
+    def __init__(self, inner: Batches, bad: Callable[[int], bool]) -> None:
+        self.inner = inner
+        self.bad = bad
+
+    def take(self, first: int, size: int) -> Batch:
+        batch = self.inner.take(first, size)
+        if self.bad(first):
+            batch.seen[0, 0, 0, 0] = float("nan")
+        return batch
+
+
+def finite(network: torch.nn.Module) -> bool:
+    values = [v for v in network.state_dict().values() if v.is_floating_point()]
+    return all(bool(v.isfinite().all()) for v in values)
+
+
+@pytest.mark.parametrize("gan", [(), ("gan.enabled=true", "gan.width=8", "gan.critic_samples=0")])
+def test_a_nan_leaves_weights_and_batch_statistics_alone(
+    gan: tuple[str, ...], tiny: MakeConfig
+) -> None:
+    """Batch norms take their statistics in the forward pass, before anything can be skipped."""
+    config = tiny("nan", "budget.samples=20", "gan.layers=1", *gan)
+    trainer = make_trainer(config)
+    trainer.batches = Poisoned(trainer.batches, lambda first: first == 8)
+    summary = trainer.fit()
+    assert summary.finished and summary.skipped == 1
+    for network in (trainer.bare, trainer.ema, trainer.discriminator):
+        assert network is None or finite(network)
+    assert summary.release is not None
+    assert summary.figures["auc"] > 50
+
+
+def test_a_resume_by_mistake_leaves_the_run_as_it_was(tiny: MakeConfig) -> None:
+    config = tiny("run", "budget.samples=4")
+    make_trainer(config).fit()
+    folder = Path(config.output)
+    before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    other = tiny("run", "budget.samples=8", "model.widths=[24]")
+    with pytest.raises(TrainingError, match="another recipe"):
+        make_trainer(other, resume=True)
+    after = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    assert after == before
+
+
+# Killed
+
+
+SAMPLES = 48
+OPTIONS = (f"budget.samples={SAMPLES}", "train.save_samples=16", "model.dropout=0.2")
+
+
+def killed(config: Config, number: int) -> int:
+    """Start train.py, send a signal once it has saved a state; its exit code."""
+    recipe = Path(config.output).with_suffix(".yaml")
+    recipe.write_text(config.dump(), encoding="utf-8")
+    # One thread, as in this process: sums are taken in the same order.
+    code = (
+        "import sys, torch; torch.set_num_threads(1); from pix2color.cli import train;"
+        f"sys.exit(train.main(['--quiet', '--config', {str(recipe)!r}]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 120
+        while not list(Path(config.output, "state").glob("samples-*")):
+            assert process.poll() is None and time.monotonic() < end, "it saved no state"
+            time.sleep(0.02)
+        process.send_signal(number)
+        return process.wait(60)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def state(trainer: Trainer) -> dict[str, Tensor]:
+    return {**trainer.bare.state_dict(), **trainer.ema.state_dict()}
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGKILL, -signal.SIGKILL),
+        pytest.param(signal.SIGTERM, EXIT_INTERRUPTED, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_and_resumed_is_as_never_stopped(
+    number: signal.Signals, code: int, tiny: MakeConfig
+) -> None:
+    whole = make_trainer(tiny("whole", *OPTIONS))
+    whole.fit()
+    config = tiny("killed", *OPTIONS)
+    assert killed(config, number) == code
+    resumed = make_trainer(config, resume=True)
+    assert 0 < resumed.progress.samples < SAMPLES
+    assert resumed.fit().finished
+    assert not list(Path(config.output, "state").glob(".*"))
+    expected = state(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in state(resumed).items())
