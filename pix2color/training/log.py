@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import Tensor
 
-
 _NOT_DRAWN = {"kind", "samples", "bins", "skipped", "score", "colourfulness_truth"}
 
 
