@@ -20,6 +20,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pix2color.errors import ConfigError
 
+_ALIASES = {
+    "unet_l2": "pretrain_l2",
+    "unet_class": "pretrain_class",
+    "unet_class_gan": "gan",
+}
+"""The names that the benchmark's table has for recipes whose files are called after their stage."""
+
 # YAML 1.1 needs a dot in a float; people write 1e-4 (facts of PyYAML, pyyaml issue 173).
 _SCIENTIFIC = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
 
@@ -396,7 +403,8 @@ def find(name: str | Path) -> Path:
     if path.is_file():
         return path
     recipes = {p.name: p for folder in _recipe_folders() for p in sorted(folder.glob("*.yaml"))}
-    for candidate in (path.name, f"{path.name}.yaml"):
+    stem = path.name.removesuffix(".yaml")
+    for candidate in (path.name, f"{path.name}.yaml", f"{_ALIASES.get(stem)}.yaml"):
         if path.parent in (Path(), Path("configs")) and candidate in recipes:
             return recipes[candidate]
     near = difflib.get_close_matches(path.name, recipes, 1, 0.4)

@@ -1,4 +1,4 @@
-"""Where photos come from: folders, .tar shards and single files, listed as items to read.
+"""Where photos come from: folders, .tar shards, arrays and single files, listed as items to read.
 
 Nothing is decoded here. A shard is indexed once; its members are then read by offset, each read
 with a handle of its own, so that threads read in parallel.
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from pix2color.data import arrays
 from pix2color.errors import DataError
 
 # fmt: off
@@ -27,6 +28,7 @@ BUNDLED = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcyc
 """The colour photos that come with scikit-image: what empty roots stand for."""
 
 _NAME_IT = "name folders of photos, .tar shards or both with --data (data.root)"
+_CONTAINERS = frozenset((".tar", arrays.SUFFIX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,27 @@ class Item:
         return data
 
 
+@dataclass(frozen=True, slots=True)
+class ArrayItem(Item):
+    """A photo of a set of arrays; `path` is that of L."""
+
+    place: arrays.Place | None = None
+
+    def read(self) -> bytes:
+        """The photo as a file's bytes, as Item's."""
+        assert self.place is not None
+        return self.place.read()
+
+
 def list_items(roots: Sequence[str]) -> list[Item]:
     """Every photo below the roots, sorted by name.
 
     Args:
         roots: folders (searched through all levels; links are followed, loops are not), .tar
             shards, photos, or patterns such as `photos/train-*.tar`. Shards inside folders are
-            read too. Empty: the photos bundled with scikit-image.
+            read too. NumPy arrays (.npy, see `data.arrays`) of all roots together are one set; in
+            a folder that holds photos or shards they are passed over. Empty: the photos bundled
+            with scikit-image.
 
     Raises:
         DataError: a root that is missing or holds no photo, a folder that may not be read, a
@@ -71,7 +87,8 @@ def list_items(roots: Sequence[str]) -> list[Item]:
 
 
 def list_files(roots: Sequence[str]) -> tuple[list[Item], list[tuple[str, Path]]]:
-    """The photo files and, unopened, the shards (label, path) below the roots; both sorted.
+    """The photo files, photos of arrays included, and, unopened, the shards (label, path) below
+    the roots; both sorted.
 
     Arguments and errors as `list_items`, but for the shards' own.
     """
@@ -79,21 +96,35 @@ def list_files(roots: Sequence[str]) -> tuple[list[Item], list[tuple[str, Path]]
         return _bundled(), []
     items: list[Item] = []
     shards: list[tuple[str, Path]] = []
+    array_files: list[Path] = []
     seen: set[tuple[int, int]] = set()
     labels: set[str] = set()
     for root in _expand(roots):
         label = _unique(_own_name(root), labels)
         found = len(items) + len(shards)
         known = len(seen)
-        for name, path in _files(root, label, seen):
-            if path.suffix.lower() == ".tar":
+        files = list(_files(root, label, seen))
+        for name, path in files:
+            suffix = path.suffix.lower()
+            if suffix == ".tar":
                 shards.append((name, path))
-            else:
+            elif suffix != arrays.SUFFIX:
                 items.append(Item(name, path.stat().st_size, path))
+        if found < len(items) + len(shards):
+            continue
+        array_files += arrays.in_order([path for _, path in files])
         # A root that was listed before, as part of another, adds nothing and is no mistake.
-        if found == len(items) + len(shards) and len(seen) > known:
+        if not files and len(seen) > known:
             raise DataError(f"no photos in {root} (looked for {_endings()} and .tar); {_NAME_IT}")
+    if array_files:
+        items += _array_items(array_files)
     return sorted(items, key=lambda item: item.name), sorted(shards)
+
+
+def _array_items(files: Sequence[Path]) -> Iterator[Item]:
+    for place in arrays.places(files):
+        name = f"{place.ab.name}/{place.ab_row:06d}"
+        yield ArrayItem(name, place.nbytes, place.lightness, place=place)
 
 
 def _bundled() -> list[Item]:
@@ -126,13 +157,13 @@ def _files(root: Path, label: str, seen: set[tuple[int, int]]) -> Iterator[tuple
     elif root.suffix.lower() in PHOTO_SUFFIXES:
         seen.add(_identity(root))
         yield label, root
-    elif root.suffix.lower() == ".tar":
+    elif root.suffix.lower() in _CONTAINERS:
         if _new(root, seen):
             yield label, root
     elif root.suffix.lower() in (".gz", ".tgz", ".xz", ".bz2", ".zst", ".zip"):
         raise DataError(f"{root} is compressed; unpack it to a folder or a plain .tar")
     else:
-        raise DataError(f"{root} is neither a photo ({_endings()}) nor a .tar; {_NAME_IT}")
+        raise DataError(f"{root} is neither a photo ({_endings()}) nor a .tar or .npy; {_NAME_IT}")
 
 
 def _walk(folder: Path, name: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
@@ -150,7 +181,7 @@ def _walk(folder: Path, name: str, seen: set[tuple[int, int]]) -> Iterator[tuple
             yield from _walk(path, f"{name}/{path.name}", seen)
         elif not path.is_file():
             continue
-        elif suffix in PHOTO_SUFFIXES or (suffix == ".tar" and _new(path, seen)):
+        elif suffix in PHOTO_SUFFIXES or (suffix in _CONTAINERS and _new(path, seen)):
             yield f"{name}/{path.name}", path
 
 

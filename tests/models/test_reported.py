@@ -168,7 +168,7 @@ def test_a_cut_encoder_gives_the_finest_levels_unchanged() -> None:
         (["model.decoder=upsample"], "stages lead from the encoder's stride 32 to 16"),
         (["model.decoder=hypercolumn", "model.stride=8"], "cannot be reached"),
         (
-            ["model.decoder=upsample", "model.upsample={stages: [[8], [], [], []], by: transposed}"],
+            ["model.decoder=upsample", "model.upsample={stages: [[8],[],[],[]], by: transposed}"],
             "needs channels in every later stage",
         ),
         (["model.encoder=groups", "model.pretrained=imagenet"], "must be none"),

@@ -1,0 +1,176 @@
+"""The recipes in configs/: each builds, says where it comes from, and overfits a real photo."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pix2color import recipe
+from pix2color.ab_bins import soft_encode
+from pix2color.color import rgb_to_lab
+from pix2color.config import Config, find, load
+from pix2color.data.loader import Batch
+from pix2color.models.fusion import Classifier, build_classifier
+from pix2color.training import steps
+
+FOLDER = Path(__file__).parents[2] / "configs"
+FILES = sorted(FOLDER.glob("*.yaml"))
+REPORTED = (
+    *("vgg16_regression", "vgg16_class64", "zhang_l2", "zhang_class", "zhang_class_rebal"),
+    *("groups_w64", "groups_w32", "groups_w16", "resnet_upsample", "fusion", "strided"),
+)
+OWN = ("unet_l2", "unet_class", "unet_class_rebal", "unet_l2_gan", "unet_class_gan")
+# What stands for weights that a test cannot download.
+UNTRAINED = ["model.pretrained=none", "model.frozen=none", "init_from=null"]
+
+
+def untrained(name: str, *overrides: str) -> Config:
+    return load(name, [*UNTRAINED, *overrides])
+
+
+def parts_of(config: Config) -> recipe.Parts:
+    """As recipe.build; the fusion's classifier is untrained here, which build refuses, and sees
+    small pictures."""
+
+    def classifier(name: str, source: str) -> Classifier:
+        return replace(build_classifier(name), size=32)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "pretrained_classifier", classifier)
+        return recipe.build(config)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_file_says_what_it_is_and_builds(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    if path.stem in REPORTED:
+        assert "System" in text
+    model = load(path.name).model
+    with torch.device("meta"):
+        generator = recipe.build_generator(model, pretrained=False)
+    assert generator.stride == model.stride
+
+
+def test_every_recipe_of_the_table_is_there() -> None:
+    names = {path.stem for path in FILES}
+    assert set(REPORTED) | {"strided_gan"} <= names
+    for name in OWN:
+        assert find(name).is_file()
+
+
+def test_two_names_of_one_recipe_are_one_file() -> None:
+    for alias, stage in (
+        ("unet_l2", "pretrain_l2"),
+        ("unet_class.yaml", "pretrain_class"),
+        ("unet_class_gan", "gan"),
+    ):
+        assert load(alias) == load(stage)
+    assert load("unet_class").output == "runs/pretrain_class"
+
+
+@pytest.mark.parametrize(
+    ("stage", "first"),
+    [("gan", "pretrain_class"), ("unet_l2_gan", "pretrain_l2"), ("strided_gan", "strided")],
+)
+def test_an_adversarial_stage_starts_from_the_network_of_its_first(stage: str, first: str) -> None:
+    second = load(stage)
+    assert second.init_from == f"{load(first).output}/release.safetensors"
+    assert second.model == load(first).model
+    assert second.gan.enabled
+
+
+def test_the_optimisers_are_the_reported_ones() -> None:
+    kinds = {
+        "zhang_class": torch.optim.Adam,
+        "groups_w16": torch.optim.Adam,
+        "strided": torch.optim.RMSprop,
+        "pretrain_class": torch.optim.AdamW,
+    }
+    for name, kind in kinds.items():
+        config = untrained(name, "model.plain.width=2")
+        assert type(parts_of(config).optimiser) is kind
+    rmsprop = parts_of(untrained("strided", "model.plain.width=2")).optimiser
+    assert {group["alpha"] for group in rmsprop.param_groups} == {0.9}
+    assert {group["lr"] for group in rmsprop.param_groups} == {1e-3}
+    gan = parts_of(untrained("strided_gan", "model.plain.width=2"))
+    assert gan.discriminator_optimiser is not None
+    assert gan.discriminator_optimiser.param_groups[0]["betas"] == (0.5, 0.999)
+
+
+def overfit(config: Config, photo: torch.Tensor, *, updates: int) -> tuple[float, float]:
+    """The recipe's own loss on one photo, before and after some steps of its own optimiser.
+
+    Of a class loss, the part above that of a network which predicts the soft targets themselves.
+    """
+    torch.manual_seed(0)
+    parts = parts_of(config)
+    generator = parts.generator.train()
+    lab = rgb_to_lab(photo)
+    batch = Batch(lab[:, :1], lab)
+    values: list[float] = []
+    for _ in range(updates):
+        raw = generator(batch.seen)
+        losses = steps.colour_losses(
+            raw, batch, head=generator.head, ab_losses=parts.ab_losses, perceptual=None
+        )
+        total = steps.weighted_sum(losses, parts.weights)
+        parts.optimiser.zero_grad()
+        total.backward()
+        parts.optimiser.step()
+        values.append(float(total.detach()))
+    floor = 0.0
+    if config.model.head.kind == "classes":
+        size = raw.shape[-2:]
+        target = torch.nn.functional.adaptive_avg_pool2d(lab[:, 1:], size)
+        perfect = soft_encode(target, neighbours=5).dense().clamp_min(1e-12).log()
+        floor = float(generator.head.loss(perfect, target)["cross_entropy"])
+    return values[0] - floor, min(values[-3:]) - floor
+
+
+FAST = ["optim.encoder_rate=3e-3", "optim.decoder_rate=3e-3", "model.plain.dropout=0"]
+THIN = [*FAST, "model.plain.width=8"]
+VGG = ["model.encoder=resnet18", "model.levels=3", "model.hypercolumn.width=32", *FAST]
+UNET = ["model.encoder=resnet18", "model.levels=3", "model.widths=[32]", *FAST]
+SMALL = {
+    # recipe: overrides that make its network small, updates
+    "vgg16_regression": (VGG, 30),
+    "vgg16_class64": (VGG, 50),
+    "zhang_l2": (THIN, 40),
+    "zhang_class": (THIN, 60),
+    "zhang_class_rebal": (THIN, 60),
+    "groups_w16": (THIN, 40),
+    "resnet_upsample": ([], 40),
+    "fusion": (["model.plain.width=16"], 40),
+    "strided": (["model.plain.width=16"], 60),
+    "strided_gan": (["model.plain.width=16", *FAST], 60),
+    "unet_class_rebal": (UNET, 70),
+    "unet_l2_gan": (UNET, 30),
+}
+# 5 times less squared error is 2.2 times less absolute error.
+FALL = {"strided_gan": 2.2}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_one_overfits_one_photo(name: str, square: torch.Tensor) -> None:
+    overrides, updates = SMALL[name]
+    photo = torch.nn.functional.avg_pool2d(square, 2)
+    before, after = overfit(untrained(name, *overrides), photo, updates=updates)
+    assert after < before / FALL.get(name, 5)
+
+
+# The networks as they are trained: minutes on a CPU.
+
+WHOLE = ["optim.encoder_rate=3e-4", "optim.decoder_rate=3e-4", "model.plain.dropout=0"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*REPORTED, "strided_gan"])
+def test_the_whole_one_overfits_one_photo(name: str, square: torch.Tensor) -> None:
+    config = untrained(name, *WHOLE)
+    photo = torch.nn.functional.avg_pool2d(square, 2)
+    before, after = overfit(config, photo, updates=80)
+    assert after < before / FALL.get(name, 5)
