@@ -80,7 +80,7 @@ def test_defaults_need_no_file() -> None:
     [
         ("modle.encoder=resnet18", "unknown key modle; did you mean model?"),
         ("model.enkoder=resnet18", "unknown key model.enkoder; did you mean model.encoder?"),
-        ("data.augment.blurr=1", "unknown key data.augment.blurr; did you mean blur?"),
+        ("data.augment.blurr=1", "unknown key data.augment.blurr; did you mean data.augment.blur?"),
         ("train.batch=many", "train.batch = 'many'"),
         ("train.batch=0", "train.batch = 0"),
         ("train.batch=1.5", "train.batch = 1.5"),
