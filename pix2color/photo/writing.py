@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from pix2color.errors import PhotoError
 from pix2color.photo import png
@@ -17,7 +17,6 @@ from pix2color.photo.photo import Photo
 
 _JPEG_QUALITY = 95
 _JPEG_SIDE = 65_500
-_PNG_LEVEL = 3
 _SEGMENT = 65_500  # bytes of metadata that one JPEG segment holds
 
 
@@ -37,10 +36,10 @@ def encode(photo: Photo, file: BinaryIO) -> None:
     """Write a photo into an open file (which must seek)."""
     writers: dict[str, Callable[[Photo, BinaryIO], None]] = {
         "JPEG": _jpeg,
-        "PNG": _png,
+        "PNG": png.encode,
         "TIFF": _tiff,
         "WEBP": _webp,
-        "GIF": _png,
+        "GIF": png.encode,
         "BMP": _plain("BMP"),
         "PPM": _plain("PPM"),
         "TGA": _plain("TGA"),
@@ -114,23 +113,6 @@ def _jpeg(photo: Photo, file: BinaryIO) -> None:
         options["progressive"] = True
     image = _shared(photo) or to_pillow(photo).convert("L" if photo.gray else "RGB")
     image.save(file, "JPEG", subsampling="4:4:4", **options)
-
-
-def _png(photo: Photo, file: BinaryIO) -> None:
-    if photo.bits == 16:
-        png.encode(photo, file)
-        return
-    options = _metadata(photo)
-    text = PngImagePlugin.PngInfo()
-    packet = options.pop("xmp", None)
-    if packet:
-        text.add_itxt("XML:com.adobe.xmp", packet.decode("utf-8", "replace"))
-    for key, value in photo.settings.get("text", {}).items():
-        text.add_itxt(key, value)
-    if "exif" in options:
-        options["exif"] = photo.exif
-    image = to_pillow(photo)
-    image.save(file, "PNG", compress_level=_PNG_LEVEL, pnginfo=text, **options)
 
 
 def _tiff(photo: Photo, file: BinaryIO) -> None:

@@ -271,6 +271,27 @@ def test_png_keeps_text_and_resolution(tmp_path: Path) -> None:
         assert seen.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
+def test_png_of_many_bands_is_one_valid_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pix2color.photo import png
+
+    array = np.random.default_rng(0).integers(0, 65536, (50, 31, 3), dtype=np.uint16)
+    for size in (1, 500, 2**21):
+        monkeypatch.setattr(png, "_BAND", size)
+        for pixels in (array, (array >> 8).astype(np.uint8)):
+            write(Photo(pixels.copy(), format="PNG"), tmp_path / "out.png")
+            assert (read(tmp_path / "out.png").pixels == pixels).all()
+            data = (tmp_path / "out.png").read_bytes()
+            place, stream = 8, b""
+            while place < len(data):
+                (length,) = struct.unpack_from(">I", data, place)
+                if data[place + 4 : place + 8] == b"IDAT":
+                    stream += data[place + 8 : place + 8 + length]
+                place += 12 + length
+            assert len(zlib.decompress(stream)) == 50 * (1 + 31 * 3 * pixels.itemsize)
+
+
 def test_exif_edits_keep_all_other_bytes_in_place() -> None:
     block = Image.Exif()
     block[271], block[274] = "maker", 6
