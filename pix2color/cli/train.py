@@ -83,7 +83,9 @@ def _train(arguments: argparse.Namespace) -> int:
         summary = trainer.fit()
     finally:
         reporter.close()
-        accelerator.wait_for_everyone()
+    # Not on errors: a process that failed alone would wait for the others for ever.
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
     reporter.line(_summary(summary, config))
     return errors.EXIT_OK if summary.finished else errors.EXIT_INTERRUPTED
 

@@ -150,6 +150,8 @@ class Trainer:
     def fit(self) -> Summary:
         """Train until the budget is spent or `stop` is set; saves at the end in either case.
 
+        The accelerator stays in use; who made it calls its `end_training` last.
+
         Raises:
             TrainingError: too many steps in a row had non-finite gradients.
         """
@@ -190,7 +192,6 @@ class Trainer:
                 self._save()
                 saved_at = time.perf_counter()
         self._save()
-        self.accelerator.end_training()
         return Summary(
             samples=progress.samples,
             seconds=progress.seconds,
