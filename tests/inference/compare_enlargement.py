@@ -50,9 +50,7 @@ def main() -> int:
     names = ("astronaut", "coffee", "chelsea", "rocket")
     photos = [getattr(skimage.data, name)() for name in names]
     photos.append(skimage.data.stereo_motorcycle()[0])
-    sys.stdout.write(
-        "network side | AuC bilinear | edge-aware | edge error bilinear | edge-aware\n"
-    )
+    sys.stdout.write("network side | AuC bilinear | edge-aware | error bilinear | edge-aware\n")
     for side in (48, 96, 192):
         auc, error, auc_edges, error_edges = np.mean([measure(p, side) for p in photos], axis=0)
         row = f"{side} | {auc:.2f} | {auc_edges:.2f} | {error:.2f} | {error_edges:.2f}\n"
