@@ -1,0 +1,96 @@
+"""Two processes learn what one learns from batches of twice the size."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from pix2color.config import Config
+from pix2color.training.setup import make_trainer
+
+Weights = dict[str, dict[str, Tensor]]
+SCRIPT = Path(__file__).with_name("two_processes.py")
+SHARED = ("budget.samples=24", "model.frozen_statistics=true")
+# Not hinge: its gradient of the last bias is 0 at first, and Adam would make noise of that.
+GAN = ("gan.enabled=true", "gan.mode=lsgan", "gan.width=8", "gan.layers=2", "gan.critic_samples=8")
+RECIPES: dict[str, tuple[str, ...]] = {"plain": (), "gan": GAN}
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def launched(out: Path, recipes: list[Path]) -> dict[str, Weights]:
+    """Train in two CPU processes; the weights by file name.
+
+    Started as torchrun starts them, by their environment: on a CPU, `accelerate launch` makes
+    several processes through MPI only.
+    """
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(SCRIPT), str(out), *map(str, recipes)]
+    common = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
+    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    processes = []
+    for rank in ("0", "1"):
+        environment = {**common, "RANK": rank, "LOCAL_RANK": rank}
+        errors = (out / f"errors-{rank}.txt").open("wb")
+        processes.append(subprocess.Popen(command, env=environment, stderr=errors))
+    try:
+        for process in processes:
+            process.wait(300)
+    finally:
+        for process in processes:
+            process.kill()
+    # Gloo may abort at the very end, after correct results: these count, not the exit code.
+    found = {path.stem: torch.load(path) for path in out.glob("*.pt")}
+    expected = {f"{recipe.stem}-{rank}-of-2" for recipe in recipes for rank in range(2)}
+    said = "\n".join((out / f"errors-{rank}.txt").read_text()[-2000:] for rank in range(2))
+    assert found.keys() == expected, said
+    return found
+
+
+@pytest.fixture
+def recipe_files(tiny: Callable[..., Config], tmp_path: Path) -> list[Path]:
+    files = []
+    for name, options in RECIPES.items():
+        config = tiny(f"two-{name}", *SHARED, *options, "train.batch=4")
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(config.dump(), encoding="utf-8")
+        files.append(file)
+    return files
+
+
+def test_two_processes_match_one_with_twice_the_batch(
+    tiny: Callable[..., Config], tmp_path: Path, recipe_files: list[Path]
+) -> None:
+    found = launched(tmp_path, recipe_files)
+    assert len(found) == 2 * len(RECIPES)  # two processes there were
+    for name, options in RECIPES.items():
+        ranks = [found[f"{name}-{rank}-of-2"] for rank in range(2)]
+        for part, weights in ranks[0].items():
+            same = {k: torch.equal(v, ranks[1][part][k]) for k, v in weights.items()}
+            assert all(same.values()), f"{part} differs between the processes"
+        alone = make_trainer(tiny(f"one-{name}", *SHARED, *options, "train.batch=8"))
+        start = {k: v.clone() for k, v in alone.bare.state_dict().items()}
+        assert alone.fit().finished
+        moved = max_difference(alone.bare.state_dict(), start)
+        apart = max_difference(alone.bare.state_dict(), ranks[0]["generator"])
+        assert moved > 1e-3
+        assert apart < 0.02 * moved, (name, apart, moved)
+        if alone.discriminator is not None:
+            critic = alone.discriminator.state_dict()
+            assert max_difference(critic, ranks[0]["discriminator"]) < 1e-5
+
+
+def max_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    return max(float((v - other[k]).abs().max()) for k, v in one.items() if v.is_floating_point())
