@@ -10,6 +10,10 @@ _COMMANDS = {
     "train": ("pix2color.cli.train", "train a network (also: accelerate launch train.py)"),
     "evaluate": ("pix2color.cli.evaluate", "measure networks on photos"),
     "release": ("pix2color.cli.release", "a run's averaged weights as one file"),
+    "overfit": ("pix2color.cli.overfit", "can a recipe learn a photo by heart?"),
+    "ladder": ("pix2color.cli.ladder", "how many photos a small network can learn by heart"),
+    "strip": ("pix2color.cli.strip", "one photo over the course of a training"),
+    "activations": ("pix2color.cli.activations", "what the convolutions make of a photo"),
     "speed": ("pix2color.cli.speed", "time every stage of colouring"),
     "uncolor": ("pix2color.cli.uncolor", "give back the scan of a reversibly coloured JPEG"),
 }
@@ -41,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:10} {text}" for name, (_, text) in _COMMANDS.items()]
+    lines = [f"  {name:11} {text}" for name, (_, text) in _COMMANDS.items()]
     return "\n".join(
         (
             "usage: python -m pix2color COMMAND [options]",

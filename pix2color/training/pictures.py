@@ -1,4 +1,4 @@
-"""Sample pictures: gray | predicted | truth, a row a photo."""
+"""Sample pictures: gray | predicted | truth, a row a photo; and a photo's way through a run."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from pix2color.color import fit_gamut, lab_to_rgb, lightness_to_gray, rgb_to_lab
 from pix2color.config import Decode
+from pix2color.errors import TrainingError
 from pix2color.models.generator import Generator
 
 _SIDE = 160  # of a cell, in pixels
 _GAP = 4
+_CAPTION = 16
 
 
 @torch.no_grad()
@@ -55,6 +57,51 @@ def save_picture(path: Path, pixels: np.ndarray) -> None:
     aside = path.with_name(f".{path.name}.part")
     Image.fromarray(pixels).save(aside, format="PNG")
     aside.replace(path)
+
+
+def strip(runs: Sequence[Path], *, photo: int = 0) -> np.ndarray:
+    """One photo over the course of a training: gray, every sample picture's colours, truth.
+
+    Args:
+        runs: run folders in order, such as a pretraining and the adversarial stage after it.
+        photo: its row in the sample pictures, from 0.
+
+    Returns:
+        H,W,3 uint8 in one row, with the number of samples seen above each.
+
+    Raises:
+        TrainingError: a folder without sample pictures, or no such photo in them.
+    """
+    cells: list[tuple[str, Image.Image]] = []
+    truth: Image.Image | None = None
+    for run in runs:
+        paths = sorted((run / "samples").glob("*.png"))
+        if not paths:
+            raise TrainingError(f"{run} holds no sample pictures: let it validate once")
+        for path in paths:
+            with Image.open(path) as opened:
+                grid = opened.convert("RGB")
+            if not 0 <= photo < grid.height // (_SIDE + _GAP):
+                raise TrainingError(f"{path} has no photo {photo}: they count from 0")
+            gray, coloured, truth = (_cell(grid, photo, column) for column in range(3))
+            if not cells:
+                cells.append(("gray", gray))
+            cells.append((f"{run.name} {int(path.stem):,}", coloured))
+    if truth is not None:
+        cells.append(("truth", truth))
+    width = len(cells) * (_SIDE + _GAP) + _GAP
+    picture = Image.new("RGB", (width, _SIDE + 2 * _GAP + _CAPTION), "white")
+    pen = ImageDraw.Draw(picture)
+    for number, (title, cell) in enumerate(cells):
+        left = _GAP + number * (_SIDE + _GAP)
+        pen.text((left, _GAP), title, fill="black", font_size=11)
+        picture.paste(cell, (left, _GAP + _CAPTION))
+    return np.array(picture)
+
+
+def _cell(grid: Image.Image, row: int, column: int) -> Image.Image:
+    top, left = (_GAP + number * (_SIDE + _GAP) for number in (row, column))
+    return grid.crop((left, top, left + _SIDE, top + _SIDE))
 
 
 def _square(photo: np.ndarray) -> torch.Tensor:

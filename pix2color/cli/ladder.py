@@ -1,0 +1,61 @@
+"""python -m pix2color ladder: how many photos a small network can learn by heart."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pix2color import errors
+from pix2color.cli import common
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    made = argparse.ArgumentParser(
+        prog="python -m pix2color ladder",
+        description="Learn 10, then 20, then 40 photos by heart with narrower and narrower "
+        "networks (configs/groups_*.yaml), and look at photos that were not learnt.",
+    )
+    made.add_argument(
+        "--data", nargs="+", required=True, help="folders, .tar shards or .npy arrays: 48 photos"
+    )
+    made.add_argument("--size", type=int, default=224, help="side in pixels (%(default)s)")
+    made.add_argument(
+        "--share", type=float, default=1.0, help="of the report's epochs, 0..1 (%(default)s)"
+    )
+    made.add_argument("--out", type=Path, default=Path("ladder"), help="folder (%(default)s)")
+    made.add_argument("--quiet", action="store_true")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Climb; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return common.run(lambda: _ladder(arguments))
+
+
+def _ladder(arguments: argparse.Namespace) -> int:
+    if not 0 < arguments.share <= 1:
+        raise errors.ConfigError(f"--share {arguments.share}: more than 0, at most 1")
+
+    from pix2color.config import load
+    from pix2color.data.photos import ALL_PARTS, load_photos
+    from pix2color.training.memorise import HELD_OUT, LADDER, climb
+
+    needed = max(rung.photos for rung in LADDER) + HELD_OUT
+    size = arguments.size
+    overrides = [f"data.root={arguments.data!r}", f"data.side={size}", f"data.limit={needed}"]
+    config = load(None, [*overrides, f"data.crop={size}", f"decode.size={size}"])
+    found = load_photos(config.data, parts=ALL_PARTS)
+    steps = [round(arguments.share * r.epochs * r.photos / r.batch) for r in LADDER]
+    with common.Progress(sum(steps), unit="steps", quiet=arguments.quiet) as bar:
+        climb(
+            found.photos,
+            folder=arguments.out,
+            size=size,
+            share=arguments.share,
+            announce=bar.say,
+            progress=lambda done, total: bar.step(),
+        )
+    print(f"see {arguments.out}/*/picture.png and {arguments.out / 'ladder.json'}")
+    return errors.EXIT_OK

@@ -1,0 +1,37 @@
+"""python -m pix2color strip: one photo over the course of a training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pix2color import errors
+from pix2color.cli import common
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    made = argparse.ArgumentParser(
+        prog="python -m pix2color strip",
+        description="Put a photo's colours at every sample picture of one or more runs in a row: "
+        "gray first, truth last.",
+    )
+    made.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, in order")
+    made.add_argument("--photo", type=int, default=0, help="row in the sample pictures, from 0")
+    made.add_argument("--out", type=Path, default=Path("strip.png"), help="a .png (%(default)s)")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Draw; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return common.run(lambda: _strip(arguments))
+
+
+def _strip(arguments: argparse.Namespace) -> int:
+    from pix2color.training.pictures import save_picture, strip
+
+    picture = strip(arguments.runs, photo=arguments.photo)
+    save_picture(arguments.out, picture)
+    print(arguments.out)
+    return errors.EXIT_OK

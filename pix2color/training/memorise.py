@@ -1,0 +1,336 @@
+"""What a network can learn by heart: a few photos, trained on again and again.
+
+The report behind `configs/groups_*.yaml` overfits one photo, then climbs a ladder of more photos
+and narrower networks until nothing is memorised. Its measure is the mean squared error of ab in
+Lab units: a gray picture has 300 to 400, 50 looks good. The trainer does the work; here are its
+settings and what is looked at on the way.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from torch import Tensor
+
+from pix2color import config as config_module
+from pix2color import recipe, weights
+from pix2color.color import fit_gamut, lab_to_rgb, rgb_to_lab
+from pix2color.config import Config
+from pix2color.data.loader import CachedSource, DeviceBatches
+from pix2color.data.pixels import Pixels
+from pix2color.errors import ConfigError, DataError
+from pix2color.models.generator import Generator
+from pix2color.training.setup import make_accelerator
+from pix2color.training.trainer import Status, Trainer
+
+Progress = Callable[[int, int], object]
+_ROWS = 6  # photos in a picture
+_OTHERS = 3  # photos in a picture that were not trained on
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A step of the ladder."""
+
+    photos: int
+    width: int
+    batch: int
+    epochs: int
+
+
+LADDER = (Rung(10, 32, 5, 200), Rung(20, 32, 5, 200), Rung(20, 16, 5, 400), Rung(40, 16, 5, 400))
+"""The report's. It does not say how wide its last network is: 16 is our reading."""
+HELD_OUT = 8
+"""Photos of the ladder that are never trained on."""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """How far it is at one point."""
+
+    step: int
+    mse: float
+    """Mean squared error of ab over the trained photos, Lab units, mean over both channels."""
+
+
+@dataclass(frozen=True)
+class Memorised:
+    """What came of it."""
+
+    photos: int
+    steps: int
+    parameters: int
+    seconds: float
+    gray: float
+    """Mean squared error of the gray pictures."""
+    glances: tuple[Glance, ...]
+    others: float | None
+    """Mean squared error at the end on photos that were not trained on."""
+    others_gray: float | None
+
+    def reached(self) -> float:
+        """The error at the end."""
+        return self.glances[-1].mse
+
+
+def memorise(
+    config: Config,
+    photos: Sequence[Pixels],
+    *,
+    steps: int,
+    batch: int,
+    folder: Path,
+    looks: Sequence[int] = (),
+    others: Sequence[Pixels] = (),
+    accelerator: Accelerator | None = None,
+    progress: Progress | None = None,
+) -> Memorised:
+    """Train a recipe on a few photos alone, and look at them on the way.
+
+    Args:
+        config: the recipe; what crops, mirrors or averages is switched off, the rates do not fall.
+        photos: H,W,3 uint8; their centre squares are taken at `data.crop`.
+        steps, batch: how often, and how many photos each time.
+        folder: for `picture.png` (see `draw`), `result.json`, the log and `release.safetensors`.
+        looks: steps at which the photos are coloured; the last step is always one.
+        others: photos to colour at the end.
+        progress: called with (steps done, steps).
+
+    Raises:
+        DataError: no photo.
+        TrainingError: gradients were not finite for too long.
+    """
+    if not photos:
+        raise DataError("no photo to memorise")
+    plain = _plain(config, folder, steps=steps, batch=batch)
+    accelerator = accelerator or make_accelerator(plain)
+    squares = [_square(photo, plain.data.crop) for photo in photos]
+    seen = _Looks(squares, plain, sorted({*(s for s in looks if 0 < s < steps), steps}), progress)
+    source = CachedSource(squares, plain.data, seed=plain.train.seed)
+    torch.manual_seed(plain.train.seed)
+    batches = DeviceBatches(source, plain.data, device=accelerator.device)
+    trainer = Trainer(
+        plain,
+        recipe.build(plain),
+        batches,
+        [],
+        data_facts={"photos": len(photos)},
+        accelerator=accelerator,
+        folder=folder,
+        observer=seen.watch,
+    )
+    seen.generator = trainer.bare
+    try:
+        summary = trainer.fit()
+    finally:
+        batches.close()
+    shutil.rmtree(folder / "state", ignore_errors=True)  # nobody resumes this
+    facts = {"photos": len(photos), "samples": summary.samples}
+    weights.save(folder / "release.safetensors", trainer.bare, config=plain, data=facts)
+    strangers = _Looks([_square(p, plain.data.crop) for p in others], plain, [steps], None)
+    if others:
+        strangers.generator = trainer.bare
+        strangers.look(steps)
+    result = Memorised(
+        photos=len(photos),
+        steps=steps,
+        parameters=sum(p.numel() for p in trainer.bare.parameters()),
+        seconds=summary.seconds,
+        gray=seen.gray,
+        glances=tuple(seen.glances),
+        others=strangers.glances[-1].mse if others else None,
+        others_gray=strangers.gray if others else None,
+    )
+    draw(folder / "picture.png", seen, strangers if others else None)
+    (folder / "result.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    return result
+
+
+def climb(
+    photos: Sequence[Pixels],
+    *,
+    folder: Path,
+    rungs: Sequence[Rung] = LADDER,
+    size: int = 224,
+    share: float = 1.0,
+    announce: Callable[[str], object] = lambda line: None,
+    progress: Progress | None = None,
+) -> list[Memorised]:
+    """The ladder: each rung from nothing, with the same held-out photos.
+
+    Args:
+        photos: enough for the highest rung and HELD_OUT more.
+        folder: gets a folder a rung, and `ladder.json`.
+        size: side of the photos in pixels.
+        share: of each rung's epochs, for a quicker look.
+        announce: is given a line a rung.
+
+    Raises:
+        DataError: too few photos; said before anything is trained.
+    """
+    needed = max(rung.photos for rung in rungs) + HELD_OUT
+    if len(photos) < needed:
+        raise DataError(
+            f"the ladder needs {needed} photos, {len(photos)} were found: name more with --data"
+        )
+    results = []
+    for rung in rungs:
+        width = rung.width
+        config = config_module.load(
+            f"groups_w{width}.yaml", [f"data.crop={size}", f"decode.size={size}"]
+        )
+        steps = max(1, round(share * rung.epochs * rung.photos / rung.batch))
+        result = memorise(
+            config,
+            photos[HELD_OUT : HELD_OUT + rung.photos],
+            steps=steps,
+            batch=rung.batch,
+            folder=folder / f"{rung.photos}-photos-w{width}",
+            looks=(steps // 4, steps // 2),
+            others=photos[:HELD_OUT],
+            progress=progress,
+        )
+        results.append(result)
+        announce(f"{rung.photos:3} photos, w {width}, {steps} steps: {describe(result)}")
+    tree = [{**asdict(rung), **asdict(r)} for rung, r in zip(rungs, results, strict=True)]
+    (folder / "ladder.json").write_text(json.dumps(tree, indent=1), encoding="utf-8")
+    return results
+
+
+def describe(result: Memorised) -> str:
+    """One line for people."""
+    way = ", ".join(f"{glance.mse:.1f} after {glance.step}" for glance in result.glances)
+    line = f"MSE of ab {way} (gray {result.gray:.1f})"
+    if result.others is not None:
+        line += f"; other photos {result.others:.1f} (gray {result.others_gray:.1f})"
+    return line
+
+
+class _Looks:
+    """Colours photos at given steps, as the trainer's observer."""
+
+    generator: Generator
+
+    def __init__(
+        self,
+        squares: Sequence[Pixels],
+        config: Config,
+        at: Sequence[int],
+        progress: Progress | None,
+    ) -> None:
+        rgb = [torch.from_numpy(s).permute(2, 0, 1).unsqueeze(0) for s in squares]
+        self.lab = [rgb_to_lab(photo) for photo in rgb]
+        self.at = at
+        self.batch = config.train.batch
+        self.decode = config.decode
+        self.progress = progress
+        self.gray = _mean_square([lab[:, 1:] for lab in self.lab])
+        self.glances: list[Glance] = []
+        self.ab: list[list[Tensor]] = []
+        """For each glance, the colours of every photo: 1,2,H,W."""
+
+    def watch(self, status: Status) -> None:
+        """As the trainer's observer."""
+        if status.kind != "step":
+            return
+        step = status.samples // self.batch
+        if self.progress is not None:
+            self.progress(step, self.at[-1])
+        if step in self.at:
+            self.look(step)
+
+    def look(self, step: int) -> None:
+        """Colour all photos now."""
+        self.generator.eval()
+        device = next(self.generator.parameters()).device
+        found = [
+            self.generator.predict(lab[:, :1].to(device), self.decode).cpu() for lab in self.lab
+        ]
+        wrong = [ab - lab[:, 1:] for ab, lab in zip(found, self.lab, strict=True)]
+        self.glances.append(Glance(step, _mean_square(wrong)))
+        self.ab.append(found)
+
+
+def _mean_square(errors: Sequence[Tensor]) -> float:
+    if not errors:
+        return 0.0
+    return float(torch.stack([error.square().mean() for error in errors]).mean())
+
+
+def _plain(config: Config, folder: Path, *, steps: int, batch: int) -> Config:
+    """The recipe without all that keeps a network from learning by heart."""
+    if config.gan.enabled:
+        raise ConfigError("memorising is for recipes without an adversarial stage")
+    samples = steps * batch
+    changes: dict[str, dict[str, Any]] = {
+        "data": {"scale": (1.0, 1.0), "aspect": 1.0, "flip": False,
+                 "augment": {"probability": 0.0}},
+        "optim": {"ema_samples": 0, "schedule": "constant"},
+        "budget": {"samples": samples, "minutes": None},
+        "train": {"batch": batch, "accumulation": 1, "validate_samples": samples,
+                  "save_samples": samples, "save_minutes": None, "log_samples": batch},
+    }  # fmt: skip
+    tree = config.model_dump()
+    for section, values in changes.items():
+        tree[section] |= values
+    tree |= {"output": str(folder), "init_from": None}
+    return config_module.from_dict(tree)
+
+
+def _square(photo: Pixels, side: int) -> Pixels:
+    """The centre square at side x side."""
+    short = min(photo.shape[:2])
+    top, left = (photo.shape[0] - short) // 2, (photo.shape[1] - short) // 2
+    square = Image.fromarray(photo[top : top + short, left : left + short])
+    return np.array(square.resize((side, side), Image.Resampling.LANCZOS))
+
+
+def draw(path: Path, seen: _Looks, others: _Looks | None) -> None:
+    """Write the picture: a row a photo with gray, every glance and the truth, and below it the same
+    colours at constant L, where nothing but colour is left to see."""
+    from matplotlib.figure import Figure
+
+    rows = [_row(seen, index) for index in range(min(_ROWS, len(seen.lab)))]
+    titles = ["gray", *(f"step {g.step}: {g.mse:.1f}" for g in seen.glances), "truth"]
+    columns = len(titles)
+    if others is not None:
+        for index in range(min(_OTHERS, len(others.lab))):
+            upper, lower = _row(others, index)
+            # Only the last glance: the cells before it stay empty.
+            empty = [None] * (len(seen.glances) - 1)
+            rows.append(([upper[0], *empty, *upper[1:]], [lower[0], *empty, *lower[1:]]))
+    figure = Figure(figsize=(1.8 * columns, 3.6 * len(rows) + 0.3), layout="constrained")
+    grid = figure.subplots(2 * len(rows), columns, squeeze=False)
+    for number, cells in enumerate(row for pair in rows for row in pair):
+        for axes, cell in zip(grid[number], cells, strict=True):
+            axes.axis("off")
+            if cell is not None:
+                axes.imshow(cell)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=8)
+    if others is not None:
+        grid[2 * min(_ROWS, len(seen.lab))][0].set_title("not trained on", fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
+
+
+def _row(looks: _Looks, index: int) -> tuple[list[Any], list[Any]]:
+    lab = looks.lab[index]
+    lightness, truth = lab[:, :1], lab[:, 1:]
+    colours = [torch.zeros_like(truth), *(ab[index] for ab in looks.ab), truth]
+    constant = lightness.mean().expand_as(lightness)
+    return [_cell(lightness, ab) for ab in colours], [_cell(constant, ab) for ab in colours]
+
+
+def _cell(lightness: Tensor, ab: Tensor) -> np.ndarray:
+    rgb = lab_to_rgb(fit_gamut(torch.cat((lightness, ab), dim=1)))
+    return (rgb[0].permute(1, 2, 0) * 255).round().byte().numpy()
