@@ -243,6 +243,16 @@ def build_pretrained_encoder(model: Model) -> Encoder:
     return pretrained_encoder(model.encoder, model.pretrained)
 
 
+def is_packaged(model: Model) -> bool:
+    """Whether the packaged weights are of this kind of network: encoder, decoder and head."""
+    if not DEFAULT_FILE.is_file():
+        return False
+    packaged = release_file.read(DEFAULT_FILE).meta.get("model", {})
+    decoder, head = packaged.get("decoder", "unet"), packaged.get("head", {})
+    found = (packaged.get("encoder"), decoder, head.get("kind"))
+    return found == (model.encoder, model.decoder, model.head.kind)
+
+
 def start_from(generator: Generator, config: Config) -> None:
     """Load the generator of the release file that `init_from` names.
 

@@ -26,19 +26,24 @@ _PRIOR_BATCH = 64
 def resolve_start(config: Config, *, announce: Callable[[str], object]) -> Config:
     """The config with an `init_from` that exists.
 
-    A run folder's release that is not there yet is replaced by the packaged weights, and that is
-    said, with the command that makes it.
+    A run folder's release that is not there yet is replaced by the packaged weights, where they
+    are of the recipe's network, and that is said, with the command that makes it.
+
+    Raises:
+        ConfigError: it is missing, and nothing can take its place.
     """
     start = config.init_from
     if start is None or start == "default" or Path(start).is_file():
         return config
     path = Path(start)
     if path.name == "release.safetensors" and path.parent.parent.name == "runs":
-        stage = path.parent.name
-        announce(
+        missing = (
             f"init_from {start} is not there: make it with `accelerate launch train.py --config "
-            f"{stage}.yaml`. Starting from the packaged default weights instead."
+            f"{path.parent.name}.yaml`"
         )
+        if not recipe.is_packaged(config.model):
+            raise ConfigError(missing)
+        announce(f"{missing}. Starting from the packaged default weights instead.")
         return config.model_copy(update={"init_from": "default"})
     raise ConfigError(f"init_from {start} is not there: give a release file, or `default`")
 

@@ -13,8 +13,10 @@ from pix2color.ab_bins import soft_encode
 from pix2color.color import rgb_to_lab
 from pix2color.config import Config, find, load
 from pix2color.data.loader import Batch
+from pix2color.errors import ConfigError
 from pix2color.models.fusion import Classifier, build_classifier
 from pix2color.training import steps
+from pix2color.training.setup import resolve_start
 
 FOLDER = Path(__file__).parents[2] / "configs"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -81,6 +83,15 @@ def test_an_adversarial_stage_starts_from_the_network_of_its_first(stage: str, f
     assert second.init_from == f"{load(first).output}/release.safetensors"
     assert second.model == load(first).model
     assert second.gan.enabled
+
+
+def test_a_missing_first_stage_is_named_where_nothing_can_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for stage, first in (("strided_gan", "strided"), ("unet_l2_gan", "pretrain_l2")):
+        with pytest.raises(ConfigError, match=rf"--config {first}\.yaml"):
+            resolve_start(load(stage), announce=print)
 
 
 def test_the_optimisers_are_the_reported_ones() -> None:
@@ -164,13 +175,18 @@ def test_a_small_one_overfits_one_photo(name: str, square: torch.Tensor) -> None
 
 # The networks as they are trained: minutes on a CPU.
 
-WHOLE = ["optim.encoder_rate=3e-4", "optim.decoder_rate=3e-4", "model.plain.dropout=0"]
+
+def whole(name: str) -> list[str]:
+    """Rates that get there in a minute: batch norms bear higher ones."""
+    rate = 1e-3 if name.startswith(("zhang", "groups")) else 3e-4
+    rates = [f"optim.{part}_rate={rate}" for part in ("encoder", "decoder")]
+    return [*rates, "model.plain.dropout=0"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*REPORTED, "strided_gan"])
 def test_the_whole_one_overfits_one_photo(name: str, square: torch.Tensor) -> None:
-    config = untrained(name, *WHOLE)
+    config = untrained(name, *whole(name))
     photo = torch.nn.functional.avg_pool2d(square, 2)
     before, after = overfit(config, photo, updates=80)
     assert after < before / FALL.get(name, 5)
