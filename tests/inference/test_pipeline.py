@@ -238,7 +238,7 @@ def test_kill_leaves_no_partial_file_and_resume_completes(
     _killed(tmp_path, colorizer, kills=2)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_hundred_kills(tmp_path: Path, colorizer: Colorizer) -> None:
     _killed(tmp_path, colorizer, kills=200)
 

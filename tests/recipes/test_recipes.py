@@ -183,7 +183,7 @@ def whole(name: str) -> list[str]:
     return [*rates, "model.plain.dropout=0"]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", [*REPORTED, "strided_gan"])
 def test_the_whole_one_overfits_one_photo(name: str, square: torch.Tensor) -> None:
     config = untrained(name, *whole(name))
