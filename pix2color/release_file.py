@@ -78,6 +78,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, An
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(stored, aside, metadata={"format": FORMAT, **texts})
+        aside.chmod(0o644)  # safetensors writes for the owner alone
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
