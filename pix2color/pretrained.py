@@ -28,7 +28,12 @@ def pretrained_encoder(name: str, source: str) -> Encoder:
     if source == "default":
         return _packaged_encoder(name)
     if source == "imagenet":
-        return build_encoder(name, state=_download(name, "or use default (mobilenet_v2) or none"))
+        otherwise = "or use default (mobilenet_v2) or none"
+        state = _download(name, otherwise)
+        try:
+            return build_encoder(name, state=state)
+        except OSError as error:  # timm downloads while it builds
+            raise _no_download(name, error, otherwise) from None
     path = Path(source)
     if path.suffix == ".safetensors":
         _, meta = release_file.read_safetensors(path)
