@@ -308,8 +308,10 @@ def draw(path: Path, seen: _Looks, others: _Looks | None) -> None:
             # Only the last glance: the cells before it stay empty.
             empty = [None] * (len(seen.glances) - 1)
             rows.append(([upper[0], *empty, *upper[1:]], [lower[0], *empty, *lower[1:]]))
-    figure = Figure(figsize=(1.8 * columns, 3.6 * len(rows) + 0.3), layout="constrained")
+    height = 3.7 * len(rows) + 0.3
+    figure = Figure(figsize=(1.8 * columns, height))
     grid = figure.subplots(2 * len(rows), columns, squeeze=False)
+    figure.subplots_adjust(0, 0, 1, 1 - 0.3 / height, wspace=0.03, hspace=0.1)
     for number, cells in enumerate(row for pair in rows for row in pair):
         for axes, cell in zip(grid[number], cells, strict=True):
             axes.axis("off")

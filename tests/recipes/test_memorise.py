@@ -28,20 +28,20 @@ def test_one_photo_is_learnt_by_heart(small_photos: list[np.ndarray], tmp_path: 
     result = memorise(
         config,
         small_photos[1:2],
-        steps=80,
+        steps=60,
         batch=1,
         folder=tmp_path / "run",
         looks=(20,),
         others=small_photos[:1],
         progress=lambda done, total: steps.append(done),
     )
-    assert [glance.step for glance in result.glances] == [20, 80]
+    assert [glance.step for glance in result.glances] == [20, 60]
     assert result.reached() < result.glances[0].mse
     assert result.reached() < result.gray / 3
-    assert steps == list(range(1, 81))
+    assert steps == list(range(1, 61))
     assert result.others is not None
-    assert f"{result.reached():.1f} after 80" in describe(result)
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 80
+    assert f"{result.reached():.1f} after 60" in describe(result)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 60
     width, height = Image.open(tmp_path / "run" / "picture.png").size
     assert width > 200
     assert height > 200

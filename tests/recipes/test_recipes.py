@@ -148,18 +148,18 @@ VGG = ["model.encoder=resnet18", "model.levels=3", "model.hypercolumn.width=32",
 UNET = ["model.encoder=resnet18", "model.levels=3", "model.widths=[32]", *FAST]
 SMALL = {
     # recipe: overrides that make its network small, updates
-    "vgg16_regression": (VGG, 30),
-    "vgg16_class64": (VGG, 50),
-    "zhang_l2": (THIN, 40),
-    "zhang_class": (THIN, 60),
-    "zhang_class_rebal": (THIN, 60),
-    "groups_w16": (THIN, 40),
-    "resnet_upsample": ([], 40),
+    "vgg16_regression": (VGG, 25),
+    "vgg16_class64": (VGG, 35),
+    "zhang_l2": (THIN, 25),
+    "zhang_class": (THIN, 35),
+    "zhang_class_rebal": (THIN, 35),
+    "groups_w16": (THIN, 25),
+    "resnet_upsample": ([], 25),
     "fusion": (["model.plain.width=16"], 40),
     "strided": (["model.plain.width=16"], 60),
     "strided_gan": (["model.plain.width=16", *FAST], 60),
     "unet_class_rebal": (UNET, 70),
-    "unet_l2_gan": (UNET, 30),
+    "unet_l2_gan": (UNET, 20),
 }
 # 5 times less squared error is 2.2 times less absolute error.
 FALL = {"strided_gan": 2.2}
