@@ -63,6 +63,10 @@ def make_accelerator(config: Config) -> Accelerator:
         )
     except (ValueError, ImportError) as error:
         raise ConfigError(f"train.precision or train.trackers: {error}") from None
+    # accelerate leaves out what is not installed without a word.
+    missing = set(config.train.trackers) - {str(tracker) for tracker in accelerator.log_with}
+    if missing:
+        raise ConfigError(f"train.trackers: {', '.join(sorted(missing))} is not installed")
     if config.train.precision == "fp16" and accelerator.device.type == "cpu":
         raise ConfigError("train.precision: fp16 needs a GPU; use bf16 or no")
     return accelerator

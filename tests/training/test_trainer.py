@@ -15,7 +15,7 @@ from pix2color.config import Config, load
 from pix2color.data.loader import Batch
 from pix2color.errors import ConfigError, TrainingError
 from pix2color.training.release import release_run
-from pix2color.training.setup import make_trainer, resolve_start
+from pix2color.training.setup import make_accelerator, make_trainer, resolve_start
 from pix2color.training.trainer import Trainer
 
 BATCH = 4
@@ -237,3 +237,8 @@ def test_a_start_that_is_missing_is_said_with_the_command_that_makes_it(tmp_path
     assert "train.py --config pretrain_class.yaml" in said[0]
     with pytest.raises(ConfigError, match="is not there"):
         resolve_start(load(None, ["init_from=nowhere.safetensors"]), announce=said.append)
+
+
+def test_a_tracker_that_is_not_installed_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="swanlab is not installed"):
+        make_accelerator(load(None, ["train.trackers=[swanlab]"]))
