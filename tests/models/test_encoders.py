@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pix2color.color import gray_to_lightness, lightness_to_gray
 from pix2color.errors import ConfigError
-from pix2color.models.encoders import NAMES, build_encoder, classifier
+from pix2color.models.encoders import NAMES, Encoder, build_encoder, classifier
 
 # The modules of torchvision's networks whose outputs the levels are, finest first.
 NODES = {
@@ -96,29 +96,28 @@ def test_normalisation_is_the_encoder_s_and_is_not_saved() -> None:
     torch.testing.assert_close(encoder.std, STD)
 
 
-def trained_once(name: str, frozen: str) -> tuple[dict[str, Tensor], dict[str, Tensor], list[bool]]:
-    """State before and after one step on everything that may learn; and which levels may."""
-    torch.manual_seed(0)
-    encoder = build_encoder(name)
-    encoder.freeze(frozen)
-    encoder.train()
-    before = copy.deepcopy(encoder.state_dict())
-    features = encoder.features(torch.rand(2, 3, 64, 64))
+def train_once(encoder: Encoder) -> list[bool]:
+    """One step on everything that may learn; which levels may."""
+    features = encoder.train().features(torch.rand(2, 3, 32, 32))
     learning = [any(p.requires_grad for p in level.parameters()) for level in encoder.levels]
     if any(learning):
         optimiser = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=0.1)
         torch.stack([f.square().mean() for f in features if f.requires_grad]).sum().backward()
         optimiser.step()
-    return before, encoder.state_dict(), learning
+    return learning
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "efficientnet_b0", "convnext_tiny"])
 @pytest.mark.parametrize("frozen", ["none", "early", "all"])
 def test_frozen_levels_keep_weights_and_statistics(name: str, frozen: str) -> None:
-    before, after, learning = trained_once(name, frozen)
-    reduction = build_encoder(name).reduction
+    torch.manual_seed(0)
+    encoder = build_encoder(name)
+    encoder.freeze(frozen)
+    before = copy.deepcopy(encoder.state_dict())
+    learning = train_once(encoder)
+    after = encoder.state_dict()
     most = {"none": 0, "early": 4, "all": 64}[frozen]
-    assert learning == [r > most for r in reduction]
+    assert learning == [r > most for r in encoder.reduction]
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     for level, learns in enumerate(learning):
         own = {key for key in changed if key.startswith(f"levels.{level}.")}

@@ -15,6 +15,7 @@ from pix2color.config import Decode, Model
 from pix2color.errors import ConfigError
 from pix2color.models.generator import Generator, pad_to_multiple
 from pix2color.models.heads import ClassHead, RegressionHead
+from pix2color.models.unet import UNetDecoder
 from pix2color.recipe import build_generator
 
 PLAIN = Decode()
@@ -52,7 +53,7 @@ def noise(*size: int) -> Tensor:
 
 
 @pytest.mark.parametrize("stride", [2, 4, 8])
-@pytest.mark.parametrize("encoder", ["mobilenet_v2", "vgg16_bn", "convnext_tiny"])
+@pytest.mark.parametrize("encoder", ["mobilenet_v2", "efficientnet_b0"])
 def test_the_output_has_the_declared_stride(encoder: str, stride: int) -> None:
     generator = make(encoder, stride=stride)
     assert generator.stride == stride
@@ -61,6 +62,20 @@ def test_the_output_has_the_declared_stride(encoder: str, stride: int) -> None:
     for height, width in ((step, step), (2 * step, 3 * step)):
         raw = generator(noise(height, width))
         assert raw.shape == (1, 313, height // stride, width // stride)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 8])
+@pytest.mark.parametrize("reduction", [(1, 2, 4, 8, 16), (2, 4, 8, 16, 32), (4, 8, 16, 32)])
+def test_a_decoder_needs_channels_and_reduction_only(
+    reduction: tuple[int, ...], stride: int
+) -> None:
+    """Encoders with levels finer than the output, and with none so fine."""
+    channels = tuple(range(3, 3 + len(reduction)))
+    decoder = UNetDecoder(channels, reduction, widths=(8, 6), stride=stride)
+    sizes = zip(channels, reduction, strict=True)
+    features = [torch.rand(1, c, 64 // r, 96 // r) for c, r in sizes]
+    found = decoder(features)
+    assert found.shape == (1, decoder.out_channels, 64 // stride, 96 // stride)
 
 
 SIZES = [(1, 1), (1, 40), (33, 2), (3, 5), (31, 33), (32, 32), (65, 47), (64, 96)]
@@ -218,7 +233,5 @@ def test_attention_starts_as_nothing_and_can_learn(lightness: Tensor) -> None:
 
 
 def test_a_stride_coarser_than_the_encoder_is_refused() -> None:
-    from pix2color.models.unet import UNetDecoder
-
     with pytest.raises(ConfigError, match="coarser"):
         UNetDecoder((8, 8), (2, 4), widths=(8,), stride=8)

@@ -1,4 +1,8 @@
-"""Every encoder, under either kind of head, can learn one photo by heart."""
+"""Every encoder, under either kind of head, can learn one photo by heart.
+
+The loss (for classes, what cross-entropy has above its floor) falls to a fifth of where it began,
+and of what the best picture of a single colour reaches.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,11 @@ FALL = 5
 WIDTH = {"regression": 32, "classes": 64}
 
 
-def loss_of(generator: Generator, lab: Tensor, ab: Tensor) -> Tensor:
-    """L2 of ab, or what cross-entropy has above its floor."""
-    raw = generator(lab[:, :1])
-    if generator.head.loss(raw, ab):
-        floor = code_entropy(ab_bins.soft_encode(ab))
-        return generator.head.loss(raw, ab)["cross_entropy"] - floor
-    return l2(generator.head.to_ab(raw), ab)
+def loss_of(generator: Generator, lightness: Tensor, ab: Tensor) -> Tensor:
+    """L2 of ab, or cross-entropy."""
+    raw = generator(lightness)
+    own = generator.head.loss(raw, ab)
+    return own["cross_entropy"] if own else l2(generator.head.to_ab(raw), ab)
 
 
 def loss_of_one_colour(kind: str, ab: Tensor) -> float:
@@ -35,8 +37,7 @@ def loss_of_one_colour(kind: str, ab: Tensor) -> float:
         return float(l2(ab.mean((2, 3), keepdim=True).expand_as(ab), ab))
     code = ab_bins.soft_encode(ab)
     share = code.dense().mean((2, 3), keepdim=True).clamp_min(1e-9)
-    logits = share.log().expand(-1, -1, *ab.shape[-2:])
-    return float(soft_cross_entropy(logits, code) - code_entropy(code))
+    return float(soft_cross_entropy(share.log().expand(-1, -1, *ab.shape[-2:]), code))
 
 
 @pytest.mark.parametrize("kind", ["regression", "classes"])
@@ -60,16 +61,16 @@ def test_one_photo_is_overfitted(encoder: str, kind: str, astronaut: Tensor) -> 
             {"params": rest, "lr": 2e-2},
         ],
         weight_decay=0.0,
+        fused=True,
     )
-    first = last = float(loss_of(generator, lab, ab).detach())
-    wanted = min(first, loss_of_one_colour(kind, ab)) / FALL
-    for _ in range(MOST_STEPS):
+    floor = 0.0 if kind == "regression" else float(code_entropy(ab_bins.soft_encode(ab)))
+    reached: list[float] = []
+    wanted = 0.0
+    while len(reached) < MOST_STEPS and not (reached and reached[-1] < wanted):
         optimiser.zero_grad()
-        loss = loss_of(generator, lab, ab)
-        last = float(loss.detach())
-        if last < wanted:
-            break
+        loss = loss_of(generator, lab[:, :1], ab)
+        reached.append(float(loss.detach()) - floor)
+        wanted = min(reached[0], loss_of_one_colour(kind, ab) - floor) / FALL
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(generator.parameters(), 1.0)
         optimiser.step()
-    assert last < wanted
+    assert reached[-1] < wanted

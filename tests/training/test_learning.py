@@ -39,7 +39,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("regression", marks=pytest.mark.slow), "classes"])
 def test_a_training_learns_one_photo_by_heart(
     kind: str, tiny: Callable[..., Config], tmp_path: Path, astronaut: Tensor
 ) -> None:
