@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from pix2color.config import Config, find, from_dict, load
 from pix2color.errors import ConfigError
 
-RECIPES = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+FOLDER = Path(__file__).parent.parent / "configs"
+RECIPES = sorted(p for p in FOLDER.glob("*.yaml") if p.stem != "benchmark")
 
 
 def recipe(folder: Path, text: str, name: str = "mine.yaml") -> Path:

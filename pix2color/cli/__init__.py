@@ -9,6 +9,7 @@ _COMMANDS = {
     "infer": ("pix2color.cli.infer", "colour photos and folders (also: python infer.py)"),
     "train": ("pix2color.cli.train", "train a network (also: accelerate launch train.py)"),
     "evaluate": ("pix2color.cli.evaluate", "measure networks on photos"),
+    "benchmark": ("pix2color.cli.benchmark", "train every recipe alike and compare them"),
     "release": ("pix2color.cli.release", "a run's averaged weights as one file"),
     "overfit": ("pix2color.cli.overfit", "can a recipe learn a photo by heart?"),
     "ladder": ("pix2color.cli.ladder", "how many photos a small network can learn by heart"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pix2color.cli import common
-from pix2color.errors import EXIT_OK, ConfigError, DataError, WeightsError
+from pix2color.errors import EXIT_OK, ConfigError, DataError
 
 if TYPE_CHECKING:
     import torch
@@ -103,6 +103,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from pix2color.evaluation import report, rows, runner
     from pix2color.evaluation.classifier import labels_of
+    from pix2color.evaluation.instruments import find_instruments
     from pix2color.evaluation.protocol import prepare
     from pix2color.inference.colorizer import find_device
 
@@ -110,9 +111,15 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     device = find_device(arguments.device)
     notes: list[str] = []
     networks = _networks(arguments, device, notes)
-    lpips, classifier, measured, unmeasured = _instruments(arguments, device)
+    instruments = find_instruments(
+        lpips=not arguments.no_lpips,
+        net=arguments.lpips_net,
+        backbone=arguments.lpips_backbone,
+        classifier=arguments.classifier,
+        device=device,
+    )
     photos = _load(arguments)
-    labels = labels_of(photos.names) if classifier else None
+    labels = labels_of(photos.names) if instruments.classifier else None
     squares = [prepare(p, arguments.protocol, crop=arguments.crop) for p in photos.photos]
     with common.Progress(len(squares), unit="photos", quiet=arguments.quiet) as progress:
         evaluation = runner.evaluate_rows(
@@ -120,8 +127,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             [rows.random(squares, seed=arguments.seed), *networks],
             device=device,
             batch=arguments.batch,
-            lpips=lpips,
-            classifier=classifier,
+            lpips=instruments.lpips,
+            classifier=instruments.classifier,
             labels=None if labels is None else labels.tolist(),
             measure_failures=arguments.failures,
             pictures=_PICTURES,
@@ -130,9 +137,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             progress=_stepper(progress),
         )
+    measured = dict(instruments.described)
     if labels is not None:
         measured["classifier"] += f"; {(labels >= 0).sum()} photos have a class"
-    context = _context(arguments, photos, measured, unmeasured, notes)
+    context = _context(arguments, photos, measured, instruments.missing, notes)
     tree = report.write(arguments.out, evaluation, context)
     print(report.table(tree))
     for line in notes:
@@ -171,30 +179,6 @@ def _networks(arguments: argparse.Namespace, device: torch.device, notes: list[s
         further=checkpoints.parse_further(arguments.also),
         sweep=checkpoints.parse_sweep(arguments.sweep),
     )
-
-
-def _instruments(
-    arguments: argparse.Namespace, device: torch.device
-) -> tuple[Any, Any, dict[str, str], dict[str, tuple[str, str]]]:
-    """LPIPS and the classifier, how they are described, and why one is missing."""
-    from pix2color.evaluation import classifier as classifiers
-    from pix2color.evaluation.lpips_distance import Lpips
-
-    measured: dict[str, str] = {}
-    unmeasured: dict[str, tuple[str, str]] = {}
-    lpips, classifier = None, None
-    if not arguments.no_lpips:
-        try:
-            lpips = Lpips(arguments.lpips_net, backbone=arguments.lpips_backbone, device=device)
-            measured["LPIPS"] = lpips.description
-        except WeightsError as error:
-            if arguments.lpips_backbone is not None:
-                raise
-            unmeasured["lpips"] = ("no backbone: give --lpips-backbone FILE", f"{error}")
-    if arguments.classifier:
-        classifier = classifiers.Classifier(arguments.classifier, device=device)
-        measured["classifier"] = f"{classifier.name}, {classifiers.PREPARATION}"
-    return lpips, classifier, measured, unmeasured
 
 
 def _load(arguments: argparse.Namespace) -> PhotoSet:
@@ -242,7 +226,7 @@ def _context(
     arguments: argparse.Namespace,
     photos: PhotoSet,
     measured: dict[str, str],
-    unmeasured: dict[str, tuple[str, str]],
+    missing: dict[str, tuple[str, str]],
     notes: list[str],
 ) -> Context:
     from pix2color.config import Data
@@ -282,7 +266,7 @@ def _context(
         },
         names=photos.names,
         measured_with=measured,
-        unmeasured=unmeasured,
+        unmeasured=missing,
         notes=notes,
         groups=_folders(photos.names) if arguments.by_folder else {},
     )

@@ -5,7 +5,16 @@ defaults < `extends` < recipe < `--set a.b=value`.
 This package imports no torch, so that `--help` and errors about a config are instant.
 """
 
-from pix2color.config.files import find, from_dict, load
+from pix2color.config.files import (
+    apply,
+    explain,
+    find,
+    from_dict,
+    load,
+    merge,
+    read_yaml,
+    table_name,
+)
 from pix2color.config.sections import (
     Augment,
     Budget,
@@ -20,6 +29,7 @@ from pix2color.config.sections import (
     Model,
     Optim,
     Plain,
+    Section,
     Split,
     Train,
     Upsample,
@@ -39,10 +49,16 @@ __all__ = [
     "Model",
     "Optim",
     "Plain",
+    "Section",
     "Split",
     "Train",
     "Upsample",
+    "apply",
+    "explain",
     "find",
     "from_dict",
     "load",
+    "merge",
+    "read_yaml",
+    "table_name",
 ]

@@ -57,8 +57,22 @@ def find(name: str | Path) -> Path:
     raise ConfigError(f"no config {str(name)!r}: {hint}")
 
 
-def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+def table_name(recipe: str | Path) -> str:
+    """The name that a recipe has in the benchmark's table: mostly that of its file."""
+    stem = Path(recipe).name.removesuffix(".yaml")
+    names = {file: name for name, file in _ALIASES.items()}
+    return names.get(stem, stem)
+
+
+def load(
+    path: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    over: Mapping[str, Any] | None = None,
+) -> Config:
     """Read a recipe and apply overrides of the form `a.b=value` (values are YAML).
+
+    `over` holds sections with values that are laid over the recipe's before the overrides.
 
     Raises ConfigError for a missing file, broken YAML, an unknown key (naming the nearest known
     one), a value of the wrong type, or a contradiction.
@@ -68,8 +82,9 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Confi
         file = find(path)
         tree = _read(file)
         tree.setdefault("output", f"runs/{file.stem}")
+    tree = merge(tree, over or {})
     for override in overrides:
-        _apply(tree, override)
+        apply(tree, override)
     return from_dict(tree, source=str(path) if path else "overrides")
 
 
@@ -78,7 +93,7 @@ def from_dict(tree: Mapping[str, Any], *, source: str = "config") -> Config:
     try:
         return Config.model_validate(dict(tree))
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(error)}") from None
+        raise ConfigError(f"{source}: {explain(error)}") from None
 
 
 def _recipe_folders() -> Iterator[Path]:
@@ -90,19 +105,20 @@ def _recipe_folders() -> Iterator[Path]:
 
 def _read(file: Path) -> dict[str, Any]:
     """The YAML of one recipe, merged over the one it `extends`."""
-    tree = _parse(file)
+    tree = read_yaml(file)
     parent_name = tree.pop("extends", None)
     if parent_name is None:
         return tree
     sibling = file.parent / str(parent_name)
-    parent = _parse(sibling if sibling.is_file() else find(str(parent_name)))
+    parent = read_yaml(sibling if sibling.is_file() else find(str(parent_name)))
     if "extends" in parent:
         raise ConfigError(f"{file}: {parent_name} extends another recipe; one step only")
     parent.pop("output", None)
-    return _merge(parent, tree)
+    return merge(parent, tree)
 
 
-def _parse(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file; ConfigError names the line that cannot be read."""
     try:
         tree = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
@@ -119,16 +135,18 @@ def _parse(file: Path) -> dict[str, Any]:
     return tree
 
 
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values laid over others; a section keeps the keys that are not named."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, dict)
-        merged[key] = _merge(below, value) if both else value  # type: ignore[arg-type]
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
     return merged
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def apply(tree: dict[str, Any], override: str) -> None:
+    """Set one value in nested sections from `a.b=value`, where the value is YAML."""
     key, sign, text = override.partition("=")
     if not sign or not key.strip():
         raise ConfigError(f"--set {override!r}: write it as section.key=value")
@@ -144,14 +162,14 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     tree[last] = value
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError, root: type[BaseModel] = Config) -> str:
     """One line for a person out of pydantic's list: the first problem, and how many more."""
     problems = error.errors()
     first = problems[0]
     # Unions add their member's tag to the location; keep only names that are keys.
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = _keys_beside(first["loc"])
+        known = _keys_beside(first["loc"], root)
         near = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0.0)
         section = where.rpartition(".")[0]
         meant = f"{section}.{near[0]}" if near and section else "".join(near)
@@ -165,9 +183,9 @@ def _explain(error: ValidationError) -> str:
     return text + (f" (and {more} more)" if more else "")
 
 
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+def _keys_beside(location: tuple[int | str, ...], root: type[BaseModel]) -> list[str]:
     """The keys known where an unknown one was found."""
-    section: type[BaseModel] = Config
+    section = root
     for part in location[:-1]:
         annotation = section.model_fields[str(part)].annotation
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):

@@ -130,14 +130,20 @@ def rare_recall(near: Array, counts: Array, *, prior: Array | None = None) -> Ar
         counts: ...,313 pixels, by true bin.
         prior: 313; which bins are rare; None: the photos' own distribution.
     """
-    share = counts / counts.sum(-1, keepdims=True) if prior is None else prior + 0 * counts
-    order = np.argsort(share, axis=-1, kind="stable")
-    below = np.cumsum(np.take_along_axis(share, order, -1), -1) <= RARE_SHARE
-    rare = np.zeros(counts.shape)
-    np.put_along_axis(rare, order, below.astype(np.float64), -1)
+    rare = rare_bins(counts if prior is None else prior + 0 * counts)
     pixels = (rare * counts).sum(-1)
     found = (rare * near).sum(-1)
     return 100 * np.divide(found, pixels, out=np.full(pixels.shape, np.nan), where=pixels > 0)
+
+
+def rare_bins(counts: Array) -> Mask:
+    """Which bins are the rarest that together hold RARE_SHARE of all pixels: ...,313."""
+    share = counts / counts.sum(-1, keepdims=True)
+    order = np.argsort(share, axis=-1, kind="stable")
+    below = np.cumsum(np.take_along_axis(share, order, -1), -1) <= RARE_SHARE
+    rare = np.zeros(counts.shape, dtype=np.bool_)
+    np.put_along_axis(rare, order, below, -1)
+    return rare
 
 
 def divergence(predicted: Array, counts: Array) -> Array:

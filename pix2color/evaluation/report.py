@@ -65,13 +65,13 @@ def write(folder: Path, evaluation: Evaluation, context: Context) -> dict[str, A
     """Write the report, each file whole; returns what metrics.json holds."""
     tree = as_tree(evaluation, context)
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / JSON_NAME, json.dumps(tree, indent=1, allow_nan=False).encode())
-    _replace(folder / MARKDOWN_NAME, markdown(tree).encode())
-    _replace(folder / CSV_NAME, _per_photo(evaluation, context).encode())
+    replace_file(folder / JSON_NAME, json.dumps(tree, indent=1, allow_nan=False).encode())
+    replace_file(folder / MARKDOWN_NAME, markdown(tree).encode())
+    replace_file(folder / CSV_NAME, _per_photo(evaluation, context).encode())
     if evaluation.pictures:
         picture = io.BytesIO()
         grid(featured_pictures(evaluation)).save(picture, "PNG")
-        _replace(folder / GRID_NAME, picture.getvalue())
+        replace_file(folder / GRID_NAME, picture.getvalue())
     return tree
 
 
@@ -318,7 +318,7 @@ def _per_photo(evaluation: Evaluation, context: Context) -> str:
     return out.getvalue()
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write a file whole: beside its final name, then renamed."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -25,6 +25,7 @@ _TIMED_PHOTOS = 8
 _TIMED_RUNS = 3
 
 Progress = Callable[[int, int], object]
+Inspect = Callable[[Row, Batch, Tensor, Tensor], object]
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,12 @@ def evaluate_rows(
     labels: Sequence[int] | None = None,
     measure_failures: bool = False,
     pictures: int = 0,
+    timed: bool = True,
     prior: Array | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     progress: Progress | None = None,
+    inspect: Inspect | None = None,
 ) -> Evaluation:
     """Measure rows beside truth and gray, which are always the first two.
 
@@ -104,15 +107,17 @@ def evaluate_rows(
         classifier, labels: None leave accuracy out; a label an evaluated photo.
         measure_failures: also the measures of `failures` (about 0.2 s a photo, 0.03 s a row).
         pictures: keep every row's pictures of so many photos.
+        timed: measure the milliseconds of the featured rows.
         prior: 313 probabilities for the AuC at lambda 0.5; None leaves that out.
         resamples, seed: of the bootstrap.
         progress: called with (photos done, photos in all).
+        inspect: called with each row, batch, and the row's rgb and ab of it, as they are measured.
     """
     everything = [rows.truth(), rows.gray(), *compared]
     names = [row.name for row in everything]
     if len(set(names)) != len(names):
         raise ValueError(f"rows need names of their own: {names}")
-    meter = _Meter(photos, device, lpips, classifier, labels, measure_failures, pictures)
+    meter = _Meter(photos, device, lpips, classifier, labels, measure_failures, pictures, inspect)
     done = 0
     for indices in batches(photos, size=batch, pixels=_BATCH_PIXELS):
         meter.measure(everything, indices)
@@ -123,7 +128,7 @@ def evaluate_rows(
         Result(
             row,
             meter.samples(row.name),
-            time_row(row, photos, device=device) if row.featured else None,
+            time_row(row, photos, device=device) if row.featured and timed else None,
         )
         for row in everything
     ]
@@ -168,6 +173,7 @@ class _Meter:
         labels: Sequence[int] | None,
         measure_failures: bool,
         pictures: int,
+        inspect: Inspect | None,
     ) -> None:
         self._photos = photos
         self._device = device
@@ -176,6 +182,7 @@ class _Meter:
         self._labels = labels
         self._failures = measure_failures
         self._kept = pictures
+        self._inspect = inspect
         self._figures: dict[str, dict[str, Array]] = {}
         self._pictures: dict[str, dict[int, Pixels]] = {}
 
@@ -204,6 +211,8 @@ class _Meter:
                 if row.featured:
                     flipped = row.colour(one.mirrored())
                     found["flip_difference"] = failures.flip_difference(raw_ab, flipped)
+            if self._inspect is not None:
+                self._inspect(row, one, rgb, ab)
             self._store(row.name, indices, found)
             self._keep(row.name, indices, rgb)
 

@@ -77,6 +77,7 @@ def make_trainer(
     *,
     accelerator: Accelerator | None = None,
     resume: bool = False,
+    photos: tuple[PhotoSet, PhotoSet] | None = None,
     announce: Callable[[str], object] = lambda line: None,
     observer: Callable[[Status], object] = lambda status: None,
     progress: Callable[[int, int], object] | None = None,
@@ -87,6 +88,8 @@ def make_trainer(
         config: of the recipe.
         accelerator: None makes one from the config.
         resume: go on from the run folder's state.
+        photos: for training and for validation, where they are in RAM already; None: they are
+            read as `data` says.
         announce: is given lines for people (main process only).
         observer: of the training.
         progress: of reading the photos: (done, total).
@@ -102,12 +105,16 @@ def make_trainer(
     config = resolve_start(config, announce=announce)
     set_seed(config.train.seed)
     data, seed = config.data, config.train.seed
-    validation = load_photos(data, parts=["val"], announce=_silent)
+    validation = photos[1] if photos else load_photos(data, parts=["val"], announce=_silent)
     source: Source
-    if data.cache == "ram":
-        photos = load_photos(data, parts=["train"], announce=announce, progress=progress)
-        source = CachedSource(photos.photos, data, seed=seed)
-        facts = describe(config, photos)
+    if photos or data.cache == "ram":
+        training = (
+            photos[0]
+            if photos
+            else load_photos(data, parts=["train"], announce=announce, progress=progress)
+        )
+        source = CachedSource(training.photos, data, seed=seed)
+        facts = describe(config, training)
     else:
         rank, world = accelerator.process_index, accelerator.num_processes
         source = StreamSource(data, seed=seed, rank=rank, world=world)

@@ -1,0 +1,272 @@
+"""Trained networks on sets of photos: one evaluation, kept as a JSON file and arrays a set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pix2color import ab_bins, color, weights
+from pix2color.benchmark.histograms import Histograms
+from pix2color.benchmark.plan import Evaluation as Settings
+from pix2color.benchmark.train import Outcome
+from pix2color.data.photos import PhotoSet, Pixels
+from pix2color.errors import DataError, WeightsError
+from pix2color.evaluation import report, rows, runner
+from pix2color.evaluation.classifier import UNKNOWN, labels_of
+from pix2color.evaluation.fid import Fid, inception
+from pix2color.evaluation.instruments import Instruments, find_instruments
+from pix2color.evaluation.protocol import prepare, stack
+from pix2color.evaluation.rows import Network, Row
+from pix2color.evaluation.runner import Evaluation
+
+Say = Callable[[str], object]
+_BATCH = 16
+_MEAN_PHOTOS = 500  # the mean colour of so many training photos is that of all within 0.3 ab
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Photos that no recipe has seen."""
+
+    __test__ = False  # for pytest: it is no test
+
+    name: str
+    photos: PhotoSet
+    squares: list[Pixels]
+    """The measured part of each photo."""
+    labels: list[int] | None
+    """ImageNet classes, where the photos have them and a classifier reads them."""
+
+
+class Meter:
+    """What measures all sets.
+
+    Args:
+        settings: of the plan.
+        device: where everything runs.
+        say: is told what cannot be measured.
+
+    Raises:
+        Pix2ColorError: weights that the plan names do not hold.
+    """
+
+    def __init__(self, settings: Settings, *, device: torch.device, say: Say) -> None:
+        self.settings, self.device = settings, device
+        self.instruments: Instruments = find_instruments(
+            net=settings.lpips_net,
+            backbone=settings.lpips_backbone,
+            classifier=settings.classifier,
+            device=device,
+        )
+        self.fid: Fid | None = None
+        if settings.fid != "none":
+            try:
+                self.fid = inception(settings.fid, device=device)
+            except WeightsError as error:
+                if settings.fid != "inception":
+                    raise
+                say(f"no FID: {error}")
+        for name, (_, why) in self.instruments.missing.items():
+            say(f"no {name}: {why}")
+
+    def test_set(self, name: str, photos: PhotoSet) -> TestSet:
+        """A set ready to be measured.
+
+        Raises:
+            DataError: some photos have classes and others have none.
+        """
+        labels = self._labels(photos.names, name) if self.instruments.classifier else None
+        squares = [prepare(p, "center", crop=self.settings.crop) for p in photos.photos]
+        return TestSet(name, photos, squares, labels)
+
+    def measure(
+        self,
+        test: TestSet,
+        compared: Sequence[Row],
+        *,
+        failures: bool,
+        timed: bool,
+        progress: Callable[[int, int], object],
+    ) -> tuple[Evaluation, Histograms, dict[str, float]]:
+        """All rows on a set.
+
+        Args:
+            test: the set.
+            compared: rows beside truth and gray.
+            failures: measure the five failures, too.
+            timed: measure the milliseconds a photo, too.
+            progress: (photos done, photos in all).
+
+        Returns:
+            The evaluation; histograms; FID by row, empty where it is not measured.
+        """
+        histograms = Histograms()
+        fid = self.fid
+
+        def inspect(row: Row, batch: rows.Batch, rgb: torch.Tensor, ab: torch.Tensor) -> None:
+            histograms.add(row, batch, rgb, ab)
+            if fid is not None:
+                fid.add(row.name, rgb)
+
+        evaluation = runner.evaluate_rows(
+            test.squares,
+            compared,
+            device=self.device,
+            batch=_BATCH,
+            lpips=self.instruments.lpips,
+            classifier=self.instruments.classifier if test.labels else None,
+            labels=test.labels,
+            measure_failures=failures,
+            timed=timed,
+            pictures=self.settings.shown,
+            prior=ab_bins.Prior.load().probability.numpy(),
+            resamples=self.settings.resamples,
+            progress=progress,
+            inspect=inspect,
+        )
+        distances = fid.distances("truth") if fid is not None else {}
+        if fid is not None:
+            fid.clear()
+        return evaluation, histograms, distances
+
+    def context(self, test: TestSet) -> report.Context:
+        """What was measured and how, for the set's part of the report."""
+        counts = test.photos.counts
+        described = dict(self.instruments.described)
+        if test.labels is None:
+            described.pop("classifier", None)
+        if self.fid is not None:
+            described["FID"] = self.fid.description
+        crop = self.settings.crop
+        return report.Context(
+            protocol={
+                "name": "center",
+                "crop": crop,
+                "text": f"centre squares, reduced to {crop} px where they are larger",
+                "enlargement": "bilinear",
+            },
+            data={
+                "text": f"{len(test.squares)} photos of {counts.found} files",
+                "digest": test.photos.digest[:12],
+                "used": len(test.squares),
+                "found": counts.found,
+                "nearly_gray_left_out": counts.gray,
+                "duplicates": counts.duplicates,
+                "broken": [list(one) for one in counts.broken],
+                "toy": test.photos.toy,
+            },
+            names=test.photos.names,
+            measured_with=described,
+            unmeasured=self.instruments.missing,
+        )
+
+    def _labels(self, names: Sequence[str], what: str) -> list[int] | None:
+        try:
+            labels = labels_of(names)
+        except DataError:
+            return None  # a set without classes has no accuracy
+        unknown = [n for n, label in zip(names, labels, strict=True) if label == UNKNOWN]
+        if unknown:
+            raise DataError(
+                f"{what}: {len(unknown)} of {len(names)} photos have no class, such as"
+                f" {unknown[0]}: name their folders like ImageNet classes, or give no --classifier"
+            )
+        return [int(label) for label in labels]
+
+
+def baselines(training: PhotoSet, *, seed: int) -> list[Row]:
+    """Rows without training: colours of a random training photo, and the training photos' mean."""
+    return [
+        rows.random(training.photos, seed=seed, own=False),
+        rows.constant("mean", mean_ab(training.photos)),
+    ]
+
+
+def mean_ab(photos: Sequence[Pixels]) -> tuple[float, float]:
+    """The mean ab over the pixels of photos, in Lab units."""
+    step = max(1, len(photos) // _MEAN_PHOTOS)
+    chosen = range(0, len(photos), step)
+    total, pixels = torch.zeros(2, dtype=torch.float64), 0
+    for index in chosen:
+        ab = color.rgb_to_lab(stack(photos, [index]))[0, 1:].flatten(1)
+        total += ab.double().sum(1)
+        pixels += ab.shape[1]
+    a, b = (total / pixels).tolist()
+    return a, b
+
+
+def network_rows(outcomes: Sequence[Outcome], out: Path, *, device: torch.device) -> list[Row]:
+    """A row a trained recipe, and one for the state that each GAN recipe started from."""
+    found: list[Row] = []
+    for outcome in outcomes:
+        if outcome.status != "done":
+            continue
+        before = outcome.before(out)
+        if before is not None:
+            found.append(_row(f"{outcome.name} (start)", before, device))
+        found.append(_row(outcome.name, outcome.release(out), device))
+    return found
+
+
+def _row(name: str, path: Path, device: torch.device) -> Row:
+    released = weights.load(path, device=device)
+    about = {"digest": released.digest, "kind": released.generator.head.__class__.__name__}
+    return Network(released.generator).row(name, released.decode, about=about)
+
+
+def key(test: TestSet, outcomes: Sequence[Outcome], out: Path, settings: Settings) -> str:
+    """What a set's kept evaluation depends on, as hex digits: photos, weights, settings."""
+    parts = [test.name, test.photos.digest, json.dumps(settings.model_dump(), sort_keys=True)]
+    for outcome in outcomes:
+        for path in (outcome.before(out), outcome.release(out)):
+            if path is not None and outcome.status == "done":
+                parts.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        parts.append(f"{outcome.name} {outcome.status}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def keep(
+    folder: Path,
+    evaluation: Evaluation,
+    histograms: Histograms,
+    distances: dict[str, float],
+    context: report.Context,
+    *,
+    key: str,
+) -> dict[str, Any]:
+    """Write a set's evaluation; returns its tree."""
+    tree = report.as_tree(evaluation, context)
+    for row in tree["rows"]:
+        if row["name"] in distances:
+            row["fid"] = distances[row["name"]]
+    tree["key"] = key
+    arrays = {f"errors/{name}": v for name, v in histograms.errors.items()}
+    arrays |= {f"colours/{name}": v for name, v in histograms.colours.items()}
+    for result in evaluation.results:
+        for name, values in result.samples.values.items():
+            arrays[f"photos/{name}/{result.row.name}"] = values
+        for name in ("near", "counts"):
+            if name in result.samples.sums:
+                arrays[f"{name}/{result.row.name}"] = result.samples.sums[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / ".arrays.part.npz"
+    np.savez_compressed(aside, **arrays)  # type: ignore[arg-type]
+    aside.replace(folder / "arrays.npz")
+    report.replace_file(folder / "set.json", json.dumps(tree, indent=1, allow_nan=False).encode())
+    return tree
+
+
+def kept(folder: Path, key: str) -> dict[str, Any] | None:
+    """A set's evaluation from before, where nothing that it depends on has changed."""
+    file = folder / "set.json"
+    if not file.is_file() or not (folder / "arrays.npz").is_file():
+        return None
+    tree: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return tree if tree.get("key") == key else None

@@ -1,0 +1,130 @@
+"""A benchmark as files: metrics.json, report.md, and index.html that holds its pictures."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pix2color.benchmark import tables
+from pix2color.benchmark.pictures import FAILURES
+from pix2color.benchmark.tables import Table
+from pix2color.evaluation.report import replace_file
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
+td, th { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #ddd }
+td:first-child, th:first-child { text-align: left; white-space: nowrap }
+small { color: #666; white-space: nowrap } img { max-width: 100% } .wide { overflow-x: auto }
+"""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture of the report."""
+
+    file: Path
+    title: str
+    text: str = ""
+
+
+def write(out: Path, tree: Mapping[str, Any]) -> Path:
+    """Write the three files, each whole; returns the page."""
+    replace_file(out / "metrics.json", json.dumps(tree, indent=1, allow_nan=False).encode())
+    parts = _parts(out, tree)
+    replace_file(out / "report.md", _markdown(parts, out).encode())
+    page = out / "index.html"
+    replace_file(page, _html(parts).encode())
+    return page
+
+
+Part = str | Table | Shown | Sequence[str]
+"""A heading (begins with #), a paragraph, a table, a picture, or a list of lines."""
+
+
+def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
+    pictures = out / "pictures"
+    parts: list[Part] = ["# Benchmark", tables.summary(tree), "## Training", tables.training(tree)]
+    for name, one in tree["sets"].items():
+        parts += [f"## Figures: {name}", f"{one['photos']} photos: {one['protocol']['text']}."]
+        parts += [tables.figures(one), "Gains over gray, paired:", tables.gains(one)]
+    parts += ["## Plots"]
+    parts += [
+        Shown(pictures / "errors.png", "Cumulative error histograms", "Up and left is better."),
+        Shown(pictures / "colourfulness.png", "Colourfulness against AuC"),
+        Shown(pictures / "colours.png", "Distribution of ab", "Truth first; log scale."),
+        Shown(pictures / "losses.png", "Loss curves", "Samples across; losses differ in kind."),
+        Shown(
+            pictures / "temperatures.jpg",
+            "Temperature of the annealed mean",
+            "From the mean of the classes (1) to the likeliest one (0).",
+        ),
+        "## The same photos by every recipe",
+        Shown(pictures / "grid.jpg", "Test photos"),
+        Shown(pictures / "bundled.jpg", "scikit-image's photos, which are in the public domain"),
+        "## The failure page",
+    ]
+    first = next(iter(tree["sets"].values()))
+    if table := tables.failures(first):
+        parts += ["Means over the test photos:", table]
+        for number, failure in enumerate(FAILURES, start=1):
+            parts.append(f"### {number}. {failure.title}")
+            parts.append(f"Measure: {failure.text}.")
+            worst = "Worst photos by it, one a recipe; the truth below each."
+            parts.append(Shown(pictures / f"failure_{number}.jpg", worst))
+    else:
+        parts.append("Not measured (evaluate.failures).")
+    parts += ["## How", tables.explanations(tree)]
+    return [part for part in parts if not isinstance(part, Shown) or part.file.is_file()]
+
+
+def _markdown(parts: Sequence[Part], out: Path) -> str:
+    blocks = []
+    for part in parts:
+        if isinstance(part, str):
+            blocks.append(part)
+        elif isinstance(part, Table):
+            blocks.append(part.markdown())
+        elif isinstance(part, Shown):
+            place = part.file.relative_to(out).as_posix()
+            blocks.append(f"{part.title}. {part.text}".rstrip() + f"\n\n![{part.title}]({place})")
+        else:
+            blocks.append("\n".join(f"- {line}" for line in part))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _html(parts: Sequence[Part]) -> str:
+    blocks = []
+    for part in parts:
+        if isinstance(part, str):
+            blocks.append(_text(part))
+        elif isinstance(part, Table):
+            blocks.append(f'<div class="wide">{part.html()}</div>')
+        elif isinstance(part, Shown):
+            said = html.escape(f"{part.title}. {part.text}".strip())
+            blocks.append(f'<p>{said}</p><img alt="{html.escape(part.title)}" src="{_data(part)}">')
+        else:
+            lines = "".join(f"<li>{html.escape(line)}</li>" for line in part)
+            blocks.append(f"<ul>{lines}</ul>")
+    body = "\n".join(blocks)
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>pix2color benchmark</title>'
+        '<meta name="viewport" content="width=device-width">'
+        f"<style>{_STYLE}</style>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _text(text: str) -> str:
+    level = len(text) - len(text.lstrip("#"))
+    said = html.escape(text[level:].strip())
+    return f"<h{level}>{said}</h{level}>" if level else f"<p>{said}</p>"
+
+
+def _data(shown: Shown) -> str:
+    kind = "png" if shown.file.suffix == ".png" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(shown.file.read_bytes()).decode()}"

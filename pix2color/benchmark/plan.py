@@ -1,0 +1,264 @@
+"""What a benchmark is made of: its plan file, and the recipes as the plan has them trained.
+
+A plan is a YAML file beside the recipes. Every recipe is trained as its file says, but for what
+the plan's `common` section lays over all of them, the budget and the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from pix2color import config as configs
+from pix2color.config import Budget, Config, Section, Split
+from pix2color.errors import ConfigError, WeightsError
+from pix2color.pretrained import pretrained_classifier, pretrained_encoder
+
+Count = Annotated[int, Field(ge=1)]
+Say = Callable[[str], object]
+_FALLBACK = "mobilenet_v2"
+_EVERY = 1 << 40  # samples: never within a benchmark
+
+
+class Evaluation(Section):
+    """What is measured of every recipe, on every set of photos."""
+
+    photos: Count = 300
+    """Of each set: the first by content hash."""
+    crop: Count = 176
+    """Side of the measured centre square, in pixels."""
+    resamples: Annotated[int, Field(ge=0)] = 1000
+    """Of the bootstrap."""
+    lpips_net: Literal["alex", "vgg", "squeeze"] = "squeeze"
+    lpips_backbone: str | None = None
+    """torchvision's weights of that net; null: downloaded."""
+    classifier: str | None = None
+    """A network's name or a weights file, for photos that have classes."""
+    fid: Literal["none", "inception"] | str = "none"
+    """inception (torch-fidelity downloads it) | a file with its weights | none."""
+    failures: bool = True
+    """The five failures, on the test photos."""
+    shown: Count = 12
+    """Photos in the grid."""
+
+
+class Plan(Section):
+    """The whole plan."""
+
+    recipes: Literal["all"] | tuple[str, ...] = "all"
+    """Names of recipes; all: every recipe in the folder of the plan."""
+    budget: Budget = Budget(samples=None, minutes=5)
+    """Of each recipe: equal samples or equal minutes of training steps."""
+    gan_share: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    """The share of its budget that a GAN recipe trains against the discriminator. It starts from
+    its pretraining recipe as that was after the rest of the budget, so that the whole is equal."""
+    split: Split = Split(train=0.6, val=0.2, test=0.2)
+    limit: Count | None = None
+    """Train on only this many photos."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    common: dict[str, dict[str, Any]] = Field(default={})
+    """Sections of a recipe that are laid over every one."""
+    changes: dict[str, dict[str, Any]] = Field(default={})
+    """The same for single recipes, by name; laid over `common`."""
+    pretrained: dict[str, str] = Field(default={})
+    """Weights files of encoders and classifiers by name; others are downloaded."""
+    evaluate: Evaluation = Evaluation()
+    tests: dict[str, str] = Field(default={})
+    """Further photos that no recipe sees: name -> folder or .tar."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if min(self.split.train, self.split.val, self.split.test) <= 0:
+            raise ValueError("a benchmark needs train, val and test photos: no share may be 0")
+        return self
+
+
+SMOKE: dict[str, Any] = {
+    "budget": {"samples": 8, "minutes": None},
+    "common": {
+        "data": {"side": 48, "crop": 32, "scale": [0.6, 1.0]},
+        "model": {"plain": {"width": 8}},
+        "gan": {"critic_samples": 0, "width": 8, "layers": 1},
+        "optim": {"warmup_samples": 0},
+        "train": {"batch": 4, "log_samples": 4},
+        "decode": {"size": 32},
+    },
+    "evaluate": {"photos": 4, "crop": 48, "resamples": 20, "shown": 2},
+}
+"""Laid over a plan by `--budget smoke`: every recipe for seconds, to see that all parts hold."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recipe as the benchmark trains it."""
+
+    name: str
+    config: Config
+    parent: str | None = None
+    """The recipe that it starts from: it gets `gan_share` of the budget, its parent the rest."""
+    remark: str = ""
+    """What differs from the recipe as reported, such as another encoder."""
+    missing: str = ""
+    """Why it cannot be trained here; empty where it can."""
+
+
+def load_plan(
+    path: str | Path, *, overrides: Mapping[str, Any] | None = None, smoke: bool = False
+) -> Plan:
+    """Read a plan.
+
+    Args:
+        path: a file, or its name in `configs/`.
+        overrides: sections and values laid over the file's.
+        smoke: lay SMOKE over it, too.
+
+    Raises:
+        ConfigError: it cannot be read, or a key or value is wrong.
+    """
+    tree = configs.read_yaml(configs.find(path))
+    for over in (SMOKE if smoke else {}, overrides or {}):
+        tree = configs.merge(tree, over)
+    try:
+        return Plan.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {configs.explain(error, Plan)}") from None
+
+
+def entries(plan: Plan, folder: Path, *, out: Path, roots: Sequence[str], say: Say) -> list[Entry]:
+    """The recipes in the order of training: a pretraining before what starts from it.
+
+    Args:
+        plan: the plan.
+        folder: of the recipes, where the plan lists `all`.
+        out: the report's folder; runs lie in `out/runs/NAME`.
+        roots: of the training photos.
+        say: is told what stands in for weights that cannot be had.
+
+    Raises:
+        ConfigError: a recipe is broken, or starts from one that is not listed.
+        WeightsError: a weights file that the plan names does not hold.
+    """
+    listed = _recipe_files(folder) if plan.recipes == "all" else list(plan.recipes)
+    files = {configs.table_name(name): configs.find(name) for name in listed}
+    if unknown := sorted(plan.changes.keys() - files.keys()):
+        raise ConfigError(f"changes: {unknown[0]} is none of the recipes: {', '.join(files)}")
+    known: dict[str, Entry] = {}
+    waiting = [_entry(name, files[name], plan, out, roots) for name in sorted(files)]
+    weights = _Weights(plan.pretrained)
+    while waiting:
+        ready = [e for e in waiting if e.parent is None or e.parent in known]
+        if not ready:
+            lost = waiting[0]
+            raise ConfigError(
+                f"recipe {lost.name} starts from {lost.parent}, which is not listed: add it"
+            )
+        for entry in ready:
+            chosen = weights.choose(entry)
+            if chosen.remark or chosen.missing:
+                say(f"{chosen.name}: {chosen.missing or chosen.remark}")
+            known[chosen.name] = _as_its_parent(chosen, known)
+        waiting = [e for e in waiting if e.name not in known]
+    return list(known.values())
+
+
+def _recipe_files(folder: Path) -> list[str]:
+    """Every recipe of a folder: a YAML file that is no plan."""
+    found = [p for p in sorted(folder.glob("*.yaml")) if "recipes" not in configs.read_yaml(p)]
+    if not found:
+        raise ConfigError(f"{folder} holds no recipes")
+    return [str(path) for path in found]
+
+
+def _entry(name: str, file: Path, plan: Plan, out: Path, roots: Sequence[str]) -> Entry:
+    over = configs.merge(plan.common, plan.changes.get(name, {}))
+    config = configs.load(file, over=over)
+    parent = None
+    if config.init_from is not None:
+        parent = configs.table_name(PurePosixPath(config.init_from).parent.name)
+    share = plan.gan_share if parent else 1.0
+    samples, minutes = plan.budget.samples, plan.budget.minutes
+    changes: dict[str, Any] = {
+        "data": {"root": list(roots), "split": plan.split.model_dump(), "limit": plan.limit},
+        "budget": {
+            "samples": max(1, round(samples * share)) if samples else None,
+            "minutes": minutes * share if minutes else None,
+        },
+        # One validation at the end is all that a benchmark needs.
+        "train": {"seed": plan.seed, "validate_samples": _EVERY, "validate_photos": 32},
+        "init_from": str(out / "runs" / parent / BEFORE) if parent else None,
+        "output": str(out / "runs" / name),
+    }
+    tree = configs.merge(config.model_dump(mode="json"), changes)
+    return Entry(name, configs.from_dict(tree, source=name), parent)
+
+
+def _as_its_parent(entry: Entry, known: Mapping[str, Entry]) -> Entry:
+    """Decoded as its pretraining is, so that the two rows differ by their training alone."""
+    if entry.parent is None:
+        return entry
+    decode = known[entry.parent].config.decode
+    return replace(entry, config=entry.config.model_copy(update={"decode": decode}))
+
+
+BEFORE = "before_gan.safetensors"
+"""In the run folder of a pretraining: its weights when its GAN recipe starts from them."""
+
+
+class _Weights:
+    """Finds pretrained weights, each once."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self._files = files
+        self._found: dict[str, str | WeightsError] = {}
+
+    def choose(self, entry: Entry) -> Entry:
+        """The entry with weights that can be had, or with what is missing."""
+        model = entry.config.model
+        if model.encoder == "fusion":
+            return self._fusion(entry)
+        if model.pretrained == "none":
+            return entry
+        source = self._source(model.encoder)
+        if isinstance(source, str):
+            return _with_model(entry, pretrained=source)
+        stand_in = self._source(_FALLBACK)
+        if model.encoder != _FALLBACK and isinstance(stand_in, str):
+            remark = f"{_FALLBACK} in place of {model.encoder}, whose weights cannot be had here"
+            changed = _with_model(entry, encoder=_FALLBACK, pretrained=stand_in)
+            return replace(changed, remark=remark)
+        pretrained_encoder(_FALLBACK, "default")
+        remark = (
+            f"the packaged weights' {_FALLBACK} in place of ImageNet's {model.encoder}: it has"
+            " learned colours already, which flatters this row"
+        )
+        return replace(_with_model(entry, encoder=_FALLBACK, pretrained="default"), remark=remark)
+
+    def _fusion(self, entry: Entry) -> Entry:
+        name = entry.config.model.fusion.classifier
+        source = self._source(name, whole=True)
+        if isinstance(source, str):
+            return _with_model(entry, pretrained=source)
+        return replace(entry, missing=f"needs the weights of a whole classifier: {source}")
+
+    def _source(self, name: str, *, whole: bool = False) -> str | WeightsError:
+        """Where the weights come from: the plan's file, or `imagenet` where it can be had."""
+        kind = f"{name}/classifier" if whole else name
+        if kind not in self._found:
+            source = self._files.get(name, "imagenet")
+            try:
+                (pretrained_classifier if whole else pretrained_encoder)(name, source)
+                self._found[kind] = source
+            except WeightsError as error:
+                if name in self._files:
+                    raise
+                self._found[kind] = error
+        return self._found[kind]
+
+
+def _with_model(entry: Entry, **changes: Any) -> Entry:
+    model = entry.config.model.model_copy(update=changes)
+    return replace(entry, config=entry.config.model_copy(update={"model": model}))

@@ -1,0 +1,118 @@
+"""Plots of a report, as PNG files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+
+from pix2color.benchmark.histograms import CELL, LIMIT, REACH
+from pix2color.evaluation.report import replace_file
+from pix2color.training.log import read_log
+
+matplotlib.use("Agg", force=False)
+from matplotlib.figure import Figure
+
+Array = npt.NDArray[np.float64]
+_DPI = 90
+_FLOORS = ("gray", "mean", "random")  # drawn black
+_DASHES = ("-", "--", ":", "-.")
+_COLOURS = 10  # of matplotlib's cycle
+
+
+def errors(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> None:
+    """Cumulative histograms of ab errors: over all pixels, and of the photos' mean errors."""
+    figure = Figure(figsize=(12, 4.6))
+    pixels, photos = figure.subplots(1, 2)
+    for number, name in enumerate(names):
+        style = _style(number, name)
+        counts = arrays[f"errors/{name}"]
+        share = 100 * np.cumsum(counts) / counts.sum()
+        pixels.plot(np.arange(1, LIMIT + 2), share, label=name, **style)
+        # AuC is 1 - mean error / LIMIT, so that it gives the mean error back.
+        mean = np.sort(LIMIT * (1 - arrays[f"photos/auc/{name}"] / 100))
+        photos.step(mean, 100 * np.arange(1, len(mean) + 1) / len(mean), where="post", **style)
+    pixels.set(title="pixels", xlabel="ab error at most", ylabel="% of pixels", xlim=(0, 60))
+    photos.set(title="photos", xlabel="mean ab error at most", ylabel="% of photos", xlim=(0, 40))
+    figure.legend(loc="center right", fontsize=7)
+    figure.subplots_adjust(0.05, 0.11, 0.82, 0.92, wspace=0.18)
+    _save(path, figure)
+
+
+def colours(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> None:
+    """The distribution of ab for the truth and each row, on a log scale."""
+    columns = 6
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(2 * columns, 2.2 * lines))
+    for number, name in enumerate(names):
+        counts = arrays[f"colours/{name}"]
+        share = np.log10(counts / counts.sum() + 1e-7)
+        axes = figure.add_subplot(lines, columns, number + 1)
+        extent = (-REACH, REACH, -REACH, REACH)
+        axes.imshow(share, origin="lower", extent=extent, vmin=-7, vmax=-1, cmap="magma")
+        axes.set_title(name, fontsize=8)
+        axes.set(xticks=[-100, 0, 100], yticks=[-100, 0, 100])
+        axes.tick_params(labelsize=6)
+    figure.suptitle(
+        f"log10 of the share of pixels in cells of {CELL} x {CELL}; a across, b up", y=1
+    )
+    figure.tight_layout()
+    _save(path, figure)
+
+
+def colourfulness(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> None:
+    """Colourfulness over the truth's against AuC, a panel a set."""
+    figure = Figure(figsize=(5.5 * len(trees), 4.6))
+    for number, (title, tree) in enumerate(trees.items(), start=1):
+        axes = figure.add_subplot(1, len(trees), number)
+        for row in tree["rows"]:
+            if row["name"] in ("truth", "random"):
+                continue
+            values = row["figures"]
+            x, y = values["colourfulness_ratio"]["value"], values["auc"]["value"]
+            axes.plot(x, y, "o", markersize=4)
+            axes.annotate(row["name"], (x, y), (3, 3), textcoords="offset points", fontsize=6)
+        axes.axvline(1, linewidth=0.6, color="0.5")
+        axes.set(title=title, xlabel="colourfulness / truth", ylabel="AuC (%)")
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    _save(path, figure)
+
+
+def losses(path: Path, runs: Mapping[str, Path]) -> None:
+    """The training loss of every run against its samples, a panel a run."""
+    columns = 5
+    lines = -(-len(runs) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.0 * lines))
+    for number, (name, folder) in enumerate(runs.items(), start=1):
+        axes = figure.add_subplot(lines, columns, number)
+        log = folder / "metrics.jsonl"
+        logged = [one for one in read_log(log) if one["kind"] == "train"] if log.is_file() else []
+        for key in ("loss", "discriminator"):
+            points = [(one["samples"], one[key]) for one in logged if key in one]
+            if points:
+                axes.plot(*zip(*points, strict=True), linewidth=1, label=key)
+        axes.set_title(name, fontsize=8)
+        axes.tick_params(labelsize=6)
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    _save(path, figure)
+
+
+def _style(number: int, name: str) -> dict[str, Any]:
+    if name in _FLOORS:
+        return {"color": "black", "linestyle": _DASHES[_FLOORS.index(name)], "linewidth": 1}
+    dash = _DASHES[number // _COLOURS % len(_DASHES)]
+    return {"color": f"C{number % _COLOURS}", "linestyle": dash, "linewidth": 1}
+
+
+def _save(path: Path, figure: Figure) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=_DPI)
+    replace_file(path, content.getvalue())

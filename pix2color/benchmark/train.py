@@ -1,0 +1,240 @@
+"""Every entry of a benchmark trained, one after the other; what is finished is not trained again.
+
+A pretraining that a GAN recipe starts from stops on its way, once, to leave its weights behind
+(`plan.BEFORE`): the GAN recipe goes on from them with the share of the budget that is left.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pix2color import config as configs
+from pix2color import release_file, weights
+from pix2color.benchmark.plan import BEFORE, Entry
+from pix2color.data.photos import PhotoSet
+from pix2color.errors import ConfigError, TrainingError
+from pix2color.training.release import release_run
+from pix2color.training.setup import make_accelerator, make_trainer
+from pix2color.training.trainer import Status, Summary
+
+OUTCOME = "outcome.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an entry's training ended."""
+
+    name: str
+    status: str
+    """done | diverged | not run"""
+    reason: str = ""
+    """Of a status that is not done."""
+    remark: str = ""
+    digest: str = ""
+    """Of the config."""
+    parent: str | None = None
+    samples: int = 0
+    """Seen, those of the pretraining included."""
+    seconds: float = 0.0
+    """Of training steps, those of the pretraining included."""
+    parent_samples: int = 0
+    """The part of `samples` that belongs to the pretraining."""
+    parent_seconds: float = 0.0
+    rate: float = 0.0
+    """Samples a second, of its own training alone."""
+    trainable: int = 0
+    frozen: int = 0
+    """Parameters; of the generator, the classifier of `fusion` included."""
+
+    def release(self, out: Path) -> Path:
+        """The trained weights."""
+        return out / "runs" / self.name / f"{self.name}.safetensors"
+
+    def before(self, out: Path) -> Path | None:
+        """The weights that a GAN recipe started from; None for others."""
+        return out / "runs" / self.parent / BEFORE if self.parent else None
+
+
+Photos = tuple[PhotoSet, PhotoSet]
+"""For training and for validation."""
+Observer = Callable[[Entry, Status], object]
+
+
+def check(entries: Sequence[Entry], out: Path) -> None:
+    """Refuse to go on with runs of other settings, before anything is trained.
+
+    Raises:
+        ConfigError: a run folder in `out` holds a run of another config.
+    """
+    for entry in entries:
+        file = out / "runs" / entry.name / "config.yaml"
+        if file.is_file() and configs.load(file).digest() != entry.config.digest():
+            raise ConfigError(
+                f"{file.parent} holds a run of other settings or photos: remove it, or choose"
+                " another --out"
+            )
+
+
+def train_all(
+    entries: Sequence[Entry],
+    photos: Photos,
+    out: Path,
+    *,
+    gan_share: float,
+    say: Callable[[str], object],
+    observer: Observer,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[Outcome]:
+    """Train every entry that is not trained yet.
+
+    Args:
+        entries: of `plan.entries`; a parent stands before its children.
+        photos: for training and validation.
+        out: the report's folder.
+        gan_share: of the plan.
+        say: is given a line an entry.
+        observer: is told each entry's status.
+        stopped: True ends the training under way after its step, with its state saved.
+
+    Returns:
+        An outcome an entry, by name: a GAN recipe follows its pretraining.
+
+    Raises:
+        KeyboardInterrupt: `stopped` said so.
+        Pix2ColorError: what is no fault of one recipe.
+    """
+    parents = {entry.parent for entry in entries if entry.parent}
+    outcomes: dict[str, Outcome] = {}
+    for number, entry in enumerate(entries, start=1):
+        if stopped():
+            raise KeyboardInterrupt
+        job = _Job(entry, photos, out, say, observer, stopped)
+        outcome = job.finished()
+        if outcome is None:
+            say(f"{number}/{len(entries)} {entry.name}")
+            leave_at = 1 - gan_share if entry.name in parents else None
+            outcome = job.train(outcomes.get(entry.parent or ""), leave_at=leave_at)
+        outcomes[entry.name] = outcome
+    return sorted(outcomes.values(), key=lambda outcome: outcome.name)
+
+
+class _Job:
+    """The training of one entry."""
+
+    def __init__(
+        self,
+        entry: Entry,
+        photos: Photos,
+        out: Path,
+        say: Callable[[str], object],
+        observer: Observer,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self.entry, self.photos, self.out = entry, photos, out
+        self.say, self.observer, self.stopped = say, observer, stopped
+        self.folder = out / "runs" / entry.name
+        self.leave_at: float | None = None
+
+    def finished(self) -> Outcome | None:
+        """What an earlier benchmark left, if it came to an end."""
+        file = self.folder / OUTCOME
+        if not file.is_file():
+            return None
+        outcome = Outcome(**json.loads(file.read_text(encoding="utf-8")))
+        return replace(outcome, remark=self.entry.remark)
+
+    def train(self, parent: Outcome | None, *, leave_at: float | None) -> Outcome:
+        """Train to the end of the budget and keep the averaged weights."""
+        entry, config = self.entry, self.entry.config
+        blank = Outcome(
+            entry.name, "not run", entry.missing, entry.remark, config.digest(), entry.parent
+        )
+        if entry.missing:
+            return blank  # not kept: what is missing may be there next time
+        if parent is not None and parent.status != "done":
+            return replace(blank, reason=f"its pretraining {parent.name}: {parent.status}")
+        before = self.folder / BEFORE
+        self.leave_at = leave_at if not before.is_file() else None
+        try:
+            summary, sizes = self._fit()
+        except TrainingError as error:
+            # Any other error is the benchmark's own; this one is what came out of the recipe.
+            return self._end(replace(blank, status="diverged", reason=str(error)))
+        trainable, frozen = sizes
+        done = replace(
+            blank,
+            status="done",
+            reason="",
+            samples=summary.samples,
+            seconds=summary.seconds,
+            rate=summary.rate,
+            trainable=trainable,
+            frozen=frozen,
+        )
+        if parent is not None:
+            start = release_file.read(self.out / "runs" / parent.name / BEFORE).meta["data"]
+            done = replace(
+                done,
+                parent_samples=start["samples"],
+                parent_seconds=start["seconds"],
+                samples=done.samples + start["samples"],
+                seconds=done.seconds + start["seconds"],
+            )
+        release_run(self.folder, done.release(self.out))
+        return self._end(done)
+
+    def _fit(self) -> tuple[Summary, tuple[int, int]]:
+        config = self.entry.config
+        accelerator = make_accelerator(config)
+        trainer = make_trainer(
+            config,
+            accelerator=accelerator,
+            resume=(self.folder / "state").is_dir(),
+            photos=self.photos,
+            announce=self.say,
+            observer=self._observe,
+        )
+        self.trainer = trainer
+        summary = trainer.fit()
+        if self.leave_at is not None and not self.stopped():
+            self._leave(summary)
+            if not summary.finished:
+                trainer.stop = False
+                summary = trainer.fit()
+        accelerator.end_training()
+        if not summary.finished:
+            raise KeyboardInterrupt
+        sizes = {True: 0, False: 0}
+        for parameter in trainer.bare.parameters():
+            sizes[parameter.requires_grad] += parameter.numel()
+        return summary, (sizes[True], sizes[False])
+
+    def _observe(self, status: Status) -> None:
+        left = self.leave_at is not None and status.fraction >= self.leave_at
+        self.trainer.stop = left or self.stopped()
+        self.observer(self.entry, status)
+
+    def _leave(self, summary: Summary) -> None:
+        """Keep the weights as they are now for the recipe that starts from them."""
+        self.leave_at = None
+        facts: Mapping[str, Any] = {"samples": summary.samples, "seconds": summary.seconds}
+        weights.save(
+            self.folder / BEFORE,
+            self.trainer.ema.module,
+            config=self.entry.config,
+            data=facts,
+        )
+
+    def _end(self, outcome: Outcome) -> Outcome:
+        """Remember the outcome; what only resuming needs is removed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        aside = self.folder / f".{OUTCOME}.part"
+        aside.write_text(json.dumps(asdict(outcome), indent=1), encoding="utf-8")
+        aside.replace(self.folder / OUTCOME)
+        shutil.rmtree(self.folder / "state", ignore_errors=True)
+        return outcome

@@ -1,0 +1,95 @@
+"""Frechet inception distance (Heusel et al. 2017) by torch-fidelity, an extra.
+
+It compares the distributions of two sets of pictures in a network's features. It falls with the
+number of photos (Chong and Forsyth 2020): compare it only between rows of the same photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pix2color.errors import ConfigError, WeightsError
+from pix2color.evaluation.weight_files import read_tensors
+
+Features = Callable[[Tensor], Tensor]
+"""uint8 B,3,H,W -> B,F."""
+
+
+class Fid:
+    """Gathers features of named rows of pictures.
+
+    Args:
+        features: of pictures, as `inception` gives it.
+        description: of the network, for the report.
+    """
+
+    def __init__(self, features: Features, *, description: str) -> None:
+        self.description = description
+        self._features = features
+        self._seen: dict[str, list[Tensor]] = {}
+
+    def add(self, row: str, rgb: Tensor) -> None:
+        """Count a row's pictures: B,3,H,W in 0..1."""
+        levels = (rgb.clamp(0, 1) * 255).round().byte()
+        self._seen.setdefault(row, []).append(self._features(levels).double().cpu())
+
+    def clear(self) -> None:
+        """Forget all pictures."""
+        self._seen.clear()
+
+    def distances(self, reference: str) -> dict[str, float]:
+        """Every row's distance to a row, which has 0 to itself."""
+        from torch_fidelity.metric_fid import (
+            KEY_METRIC_FID,
+            fid_features_to_statistics,
+            fid_statistics_to_metric,
+        )
+
+        known = {name: fid_features_to_statistics(torch.cat(f)) for name, f in self._seen.items()}
+        return {
+            name: float(fid_statistics_to_metric(one, known[reference], False)[KEY_METRIC_FID])
+            for name, one in known.items()
+        }
+
+
+def inception(source: str, *, device: torch.device | str) -> Fid:
+    """Inception v3 of the original FID.
+
+    Args:
+        source: inception (torch-fidelity downloads its weights), or a file with them.
+        device: where it runs.
+
+    Raises:
+        ConfigError: torch-fidelity is not installed.
+        WeightsError: the weights cannot be had.
+    """
+    try:
+        from torch_fidelity import version
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError:
+        raise ConfigError('FID needs torch-fidelity: pip install "pix2color[fid]"') from None
+    path = None if source == "inception" else Path(source)
+    if path is not None:
+        read_tensors(path)  # torch-fidelity would run what a pickle holds
+    try:
+        net: Any = FeatureExtractorInceptionV3(
+            "inception-v3-compat", ["2048"], feature_extractor_weights_path=path
+        )
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"Inception's weights for FID cannot be had ({str(error).splitlines()[0]:.80}); give"
+            " torch-fidelity's file of them as evaluate.fid"
+        ) from None
+    net = net.eval().to(device)
+
+    @torch.no_grad()
+    def features(levels: Tensor) -> Tensor:
+        found: Tensor = net(levels)[0]
+        return found
+
+    return Fid(features, description=f"torch-fidelity {version.__version__}, Inception v3")
