@@ -1,4 +1,7 @@
-"""Encoders: torchvision's (and timm's) classifiers as lists of features at falling resolution.
+"""Encoders: known classifiers as lists of features at falling resolution.
+
+The default, mobilenet_v2, is ours; torchvision and timm, which are slow to import, are imported
+where another one is built.
 
 An encoder is described by `channels` and `reduction` alone; a decoder needs to know nothing else.
 It is given a gray photo as RGB, three equal channels in 0..1 (the sRGB gray that L stands for), and
@@ -12,10 +15,10 @@ from types import ModuleType
 from typing import Any
 
 import torch
-import torchvision.models as tv
 from torch import Tensor, nn
 
 from pix2color.errors import ConfigError
+from pix2color.models.mobilenet import MobileNetV2
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -58,8 +61,8 @@ class Encoder(nn.Module):
         """Keep `none`, `early` or `all` levels as they are: weights and batch statistics."""
         limit = {"none": 0, "early": EARLY_REDUCTION, "all": max(self.reduction)}[which]
         self._frozen = sum(r <= limit for r in self.reduction)
-        for level in self.levels[: self._frozen]:
-            level.requires_grad_(False)
+        for number, level in enumerate(self.levels):
+            level.requires_grad_(number >= self._frozen)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Encoder:
@@ -129,7 +132,7 @@ class Encoder(nn.Module):
     forward = features
 
 
-def _resnet(net: tv.ResNet) -> list[nn.Module]:
+def _resnet(net: Any) -> list[nn.Module]:
     return [
         nn.Sequential(net.conv1, net.bn1, net.relu),
         nn.Sequential(net.maxpool, net.layer1),
@@ -149,49 +152,39 @@ def _cut(*ends: int) -> Callable[[Any], list[nn.Module]]:
     return split
 
 
-_Builder = tuple[
-    Callable[..., nn.Module],
-    str,
-    Callable[[Any], list[nn.Module]],
-    tuple[int, ...],
-    tuple[int, ...],
-]
+_Layout = tuple[str, Callable[[Any], list[nn.Module]], tuple[int, ...], tuple[int, ...]]
 _HALVES = (2, 4, 8, 16, 32)
-_TORCHVISION: dict[str, _Builder] = {
-    # name: constructor, torchvision's weights, split, channels, reduction
-    "resnet18": (tv.resnet18, "IMAGENET1K_V1", _resnet, (64, 64, 128, 256, 512), _HALVES),
-    "resnet34": (tv.resnet34, "IMAGENET1K_V1", _resnet, (64, 64, 128, 256, 512), _HALVES),
-    "resnet50": (tv.resnet50, "IMAGENET1K_V2", _resnet, (64, 256, 512, 1024, 2048), _HALVES),
+_KNOWN: dict[str, _Layout] = {
+    # torchvision's name: its weights, split, channels, reduction
+    "resnet18": ("IMAGENET1K_V1", _resnet, (64, 64, 128, 256, 512), _HALVES),
+    "resnet34": ("IMAGENET1K_V1", _resnet, (64, 64, 128, 256, 512), _HALVES),
+    "resnet50": ("IMAGENET1K_V2", _resnet, (64, 256, 512, 1024, 2048), _HALVES),
     "vgg16": (
-        tv.vgg16, "IMAGENET1K_V1", _cut(4, 9, 16, 23, 30), (64, 128, 256, 512, 512),
-        (1, 2, 4, 8, 16),
+        "IMAGENET1K_V1", _cut(4, 9, 16, 23, 30), (64, 128, 256, 512, 512), (1, 2, 4, 8, 16),
     ),
     "vgg16_bn": (
-        tv.vgg16_bn, "IMAGENET1K_V1", _cut(6, 13, 23, 33, 43), (64, 128, 256, 512, 512),
-        (1, 2, 4, 8, 16),
+        "IMAGENET1K_V1", _cut(6, 13, 23, 33, 43), (64, 128, 256, 512, 512), (1, 2, 4, 8, 16),
     ),
-    "mobilenet_v2": (
-        tv.mobilenet_v2, "IMAGENET1K_V1", _cut(2, 4, 7, 14, 18), (16, 24, 32, 96, 320), _HALVES,
-    ),
+    "mobilenet_v2": ("IMAGENET1K_V1", _cut(2, 4, 7, 14, 18), (16, 24, 32, 96, 320), _HALVES),
     "mobilenet_v3_large": (
-        tv.mobilenet_v3_large, "IMAGENET1K_V1", _cut(2, 4, 7, 13, 16), (16, 24, 40, 112, 160),
-        _HALVES,
+        "IMAGENET1K_V1", _cut(2, 4, 7, 13, 16), (16, 24, 40, 112, 160), _HALVES,
     ),
-    "efficientnet_b0": (
-        tv.efficientnet_b0, "IMAGENET1K_V1", _cut(2, 3, 4, 6, 8), (16, 24, 40, 112, 320), _HALVES,
-    ),
-    "convnext_tiny": (
-        tv.convnext_tiny, "IMAGENET1K_V1", _cut(2, 4, 6, 8), (96, 192, 384, 768), (4, 8, 16, 32),
-    ),
+    "efficientnet_b0": ("IMAGENET1K_V1", _cut(2, 3, 4, 6, 8), (16, 24, 40, 112, 320), _HALVES),
+    "convnext_tiny": ("IMAGENET1K_V1", _cut(2, 4, 6, 8), (96, 192, 384, 768), (4, 8, 16, 32)),
 }  # fmt: skip
-NAMES = tuple(_TORCHVISION)
+NAMES = tuple(_KNOWN)
 
 
 def classifier(name: str) -> nn.Module:
-    """torchvision's whole network of this name, untrained; its keys are those of weights files."""
-    if name not in _TORCHVISION:
+    """The whole network of this name, untrained; its keys are those of torchvision's files."""
+    if name not in NAMES:
         raise ConfigError(f"no classifier {name!r}: choose one of {', '.join(NAMES)}")
-    return _TORCHVISION[name][0](weights=None)
+    if name == "mobilenet_v2":
+        return MobileNetV2()
+    import torchvision
+
+    net: nn.Module = torchvision.models.get_model(name, weights=None)
+    return net
 
 
 def imagenet_weights(name: str) -> dict[str, Tensor]:
@@ -199,7 +192,9 @@ def imagenet_weights(name: str) -> dict[str, Tensor]:
 
     Raises whatever torch.hub raises where nothing can be downloaded.
     """
-    enum = tv.get_model_weights(name)[_TORCHVISION[name][1]]
+    import torchvision
+
+    enum = torchvision.models.get_model_weights(name)[_KNOWN[name][0]]
     weights: dict[str, Tensor] = enum.get_state_dict(progress=False, check_hash=True)
     return weights
 
@@ -219,12 +214,12 @@ def build_encoder(name: str, *, state: dict[str, Tensor] | None = None) -> Encod
     """
     if name.startswith("timm/"):
         return _build_timm(name, pretrained=state is not None)
-    if name not in _TORCHVISION:
+    if name not in NAMES:
         raise ConfigError(f"no encoder {name!r}: choose one of {', '.join(NAMES)} or timm/<name>")
     net = classifier(name)
     if state is not None:
         net.load_state_dict({key: value.float() for key, value in state.items()})
-    _, _, split, channels, reduction = _TORCHVISION[name]
+    _, split, channels, reduction = _KNOWN[name]
     return Encoder(split(net), channels, reduction)
 
 

@@ -127,6 +127,16 @@ def test_frozen_levels_keep_weights_and_statistics(name: str, frozen: str) -> No
             assert any("running_mean" in key for key in own)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_what_was_frozen_can_learn_again(name: str) -> None:
+    encoder = build_encoder(name)
+    for which, most in (("all", 64), ("early", 4), ("none", 0)):
+        encoder.freeze(which)
+        assert train_once(encoder) == [r > most for r in encoder.reduction]
+        for level, reduction in zip(encoder.levels, encoder.reduction, strict=True):
+            assert all(m.training is (reduction > most) for m in level.modules())
+
+
 def test_a_frozen_encoder_passes_no_gradient_on_and_stores_none() -> None:
     encoder = build_encoder("mobilenet_v2")
     encoder.freeze("all")
