@@ -15,6 +15,7 @@ from pix2color._version import __version__
 from pix2color.config import Config, Decode, Model
 from pix2color.errors import WeightsError
 from pix2color.models.generator import Generator
+from pix2color.models.undrawn import Undrawn
 from pix2color.recipe import build_generator
 from pix2color.release_file import DEFAULT_FILE
 
@@ -59,7 +60,8 @@ def load(name_or_path: str | Path | None = None, *, device: str | torch.device =
             f"{path} was written by another version of pix2color "
             f"({file.meta.get('version', 'unknown')}; this is {__version__}): {error!s:.80}"
         ) from None
-    generator = build_generator(model, pretrained=False)
+    with Undrawn():
+        generator = build_generator(model, pretrained=False)
     release_file.load_strictly(generator, file.tensors, what=str(path))
     generator.eval().requires_grad_(False)
     generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -209,6 +209,24 @@ def test_planning_and_help_import_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+def test_colouring_imports_torch_and_nothing_else_that_is_heavy(
+    tmp_path: Path, folder: Path
+) -> None:
+    code = (
+        "import sys; from pix2color.cli import infer;"
+        "code = infer.main(sys.argv[1:]);"
+        "heavy = {'torchvision', 'lpips', 'skimage', 'scipy', 'accelerate', 'matplotlib', 'timm',"
+        " 'torch._dynamo', 'sympy', 'tifffile', 'pandas'};"
+        "assert 'torch' in sys.modules;"
+        "sys.exit(code or ', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    photo, out = str(folder / "a.jpg"), str(tmp_path / "out")
+    command = [sys.executable, "-c", code, photo, "--out", out]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "out/a.jpg").mode == "RGB"
+
+
 def test_photos_of_the_repository_are_small_and_gray() -> None:
     files = sorted((ROOT / "photos").glob("*.jpg"))
     assert len(files) == 6
