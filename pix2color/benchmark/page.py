@@ -31,6 +31,8 @@ class Shown:
     file: Path
     title: str
     text: str = ""
+    private: bool = False
+    """It shows photos of the data."""
 
 
 def write(out: Path, tree: Mapping[str, Any]) -> Path:
@@ -41,6 +43,23 @@ def write(out: Path, tree: Mapping[str, Any]) -> Path:
     page = out / "index.html"
     replace_file(page, _html(parts).encode())
     return page
+
+
+def publish(folder: Path, tree: Mapping[str, Any], pictures: Path) -> None:
+    """Write report.md, metrics.json and the pictures that show no photo of the data.
+
+    Args:
+        folder: made if missing.
+        tree: what metrics.json holds.
+        pictures: the folder with the report's pictures.
+    """
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    for part in _parts(pictures.parent, tree):
+        if isinstance(part, Shown) and not part.private:
+            replace_file(folder / "pictures" / part.file.name, part.file.read_bytes())
+    parts = [p for p in _parts(folder, tree) if not (isinstance(p, Shown) and p.private)]
+    replace_file(folder / "metrics.json", json.dumps(tree, allow_nan=False).encode())
+    replace_file(folder / "report.md", _markdown(parts, folder).encode())
 
 
 Part = str | Table | Shown | Sequence[str]
@@ -65,7 +84,7 @@ def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
             "From the mean of the classes (1) to the likeliest one (0).",
         ),
         "## The same photos by every recipe",
-        Shown(pictures / "grid.jpg", "Test photos"),
+        Shown(pictures / "grid.jpg", "Test photos", private=True),
         Shown(pictures / "bundled.jpg", "scikit-image's photos, which are in the public domain"),
         "## The failure page",
     ]
@@ -76,7 +95,8 @@ def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
             parts.append(f"### {number}. {failure.title}")
             parts.append(f"Measure: {failure.text}.")
             worst = "Worst photos by it, one a recipe; the truth below each."
-            parts.append(Shown(pictures / f"failure_{number}.jpg", worst))
+            file = pictures / f"failure_{number}.jpg"
+            parts.append(Shown(file, worst, private=True))
     else:
         parts.append("Not measured (evaluate.failures).")
     parts += ["## How", tables.explanations(tree)]

@@ -88,8 +88,12 @@ class Benchmark:
             stopped=stopped,
         )
 
-    def report(self, told: Told) -> Path:
+    def report(self, told: Told, *, publish: Path | None = None) -> Path:
         """Measure what is trained and write the report; returns its page.
+
+        Args:
+            told: of the photos measured.
+            publish: a folder for a second report, without pictures of the data's photos.
 
         Raises:
             TrainingError: no recipe came to its end.
@@ -105,7 +109,10 @@ class Benchmark:
             )
         trees = {test.name: self._measure(test, compared, told) for test in self.sets}
         self._draw(compared, trees)
-        return page.write(self.out, self._tree(trees))
+        tree = self._tree(trees)
+        if publish is not None:
+            page.publish(publish, tree, self.out / "pictures")
+        return page.write(self.out, tree)
 
     def _draw(self, compared: Sequence[Row], trees: dict[str, Any]) -> None:
         folder, first = self.out / "pictures", self.sets[0]
@@ -129,7 +136,7 @@ class Benchmark:
         return {
             "pix2color": __version__,
             "versions": _versions(self.device),
-            "plan": self.plan.model_dump(mode="json"),
+            "plan": _without_paths(self.plan),
             "data": {
                 "train": len(self.training),
                 "validation": len(self.validation),
@@ -173,6 +180,17 @@ class Benchmark:
             update={"root": (root,), "limit": limit, "side": side}
         )
         return self.meter.test_set(name, load_photos(data, parts=ALL_PARTS, keep_gray=True))
+
+
+def _without_paths(plan: Plan) -> dict[str, Any]:
+    """The plan as plain values, files by their names: where they lie is nobody's business."""
+    tree = plan.model_dump(mode="json")
+    for section in ("pretrained", "tests"):
+        tree[section] = {key: Path(path).name for key, path in tree[section].items()}
+    measured = tree["evaluate"]
+    for key in ("lpips_backbone", "classifier", "fid"):
+        measured[key] = measured[key] and Path(measured[key]).name
+    return tree
 
 
 def _versions(device: torch.device) -> dict[str, str]:

@@ -57,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
         help="reads the recoloured photos of sets that have classes (folders or names)")
     add("--set", action="append", default=[], metavar="KEY=VALUE",
         help="change one value of the plan, such as evaluate.photos=100; may be repeated")
+    add("--publish", type=Path, metavar="FOLDER",
+        help="also write a report without pictures of the data's photos")
     add("--train-only", action="store_true", help="leave measuring to another call")
     add("--device", default=None, help="of measuring: cpu, cuda, ... (a GPU where there is one)")
     add("--quiet", action="store_true", help="plain lines, no bar")
@@ -94,7 +96,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
         if not arguments.train_only:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             common.stop_on_sigterm()
-            benchmark.report(reporter.photos)
+            benchmark.report(reporter.photos, publish=arguments.publish)
     finally:
         reporter.close()
     print(f"report in {arguments.out / 'index.html'}" if not arguments.train_only else "trained")
