@@ -6,22 +6,27 @@ the plan's `common` section lays over all of them, the budget and the seed.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pix2color import config as configs
 from pix2color.config import Budget, Config, Section, Split
 from pix2color.errors import ConfigError, WeightsError
+from pix2color.models.encoders import NAMES
 from pix2color.pretrained import pretrained_classifier, pretrained_encoder
 
 Count = Annotated[int, Field(ge=1)]
 Say = Callable[[str], object]
 _FALLBACK = "mobilenet_v2"
 _EVERY = 1 << 40  # samples: never within a benchmark
+FIRST_SET = "test"
+"""The name of the training photos' own test part among the sets."""
 
 
 class Evaluation(Section):
@@ -65,13 +70,26 @@ class Plan(Section):
     changes: dict[str, dict[str, Any]] = Field(default={})
     """The same for single recipes, by name; laid over `common`."""
     pretrained: dict[str, str] = Field(default={})
-    """Weights files of encoders and classifiers by name; others are downloaded."""
+    """Weights files of encoders and classifiers by name; others are what the recipe names, or
+    downloaded."""
     evaluate: Evaluation = Evaluation()
     tests: dict[str, str] = Field(default={})
     """Further photos that no recipe sees: name -> folder or .tar."""
 
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _only_what_is_named(cls, value: Any) -> Any:
+        """Minutes alone are minutes: a recipe's default number of samples is no second limit."""
+        return {"samples": None, **value} if isinstance(value, Mapping) else value
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        for name in self.tests:
+            if name == FIRST_SET or not re.fullmatch(r"[\w.-]*\w", name):
+                raise ValueError(
+                    f"tests: {name!r} is a folder of the report: give another name, of letters,"
+                    f" digits, - and _, that is not {FIRST_SET}"
+                )
         if min(self.split.train, self.split.val, self.split.test) <= 0:
             raise ValueError("a benchmark needs train, val and test photos: no share may be 0")
         return self
@@ -146,6 +164,7 @@ def entries(plan: Plan, folder: Path, *, out: Path, roots: Sequence[str], say: S
     files = {configs.table_name(name): configs.find(name) for name in listed}
     if unknown := sorted(plan.changes.keys() - files.keys()):
         raise ConfigError(f"changes: {unknown[0]} is none of the recipes: {', '.join(files)}")
+    _check_networks(plan.pretrained)
     known: dict[str, Entry] = {}
     waiting = [_entry(name, files[name], plan, out, roots) for name in sorted(files)]
     weights = _Weights(plan.pretrained)
@@ -165,6 +184,14 @@ def entries(plan: Plan, folder: Path, *, out: Path, roots: Sequence[str], say: S
     return list(known.values())
 
 
+def _check_networks(named: Mapping[str, str]) -> None:
+    """A misspelt network's weights would be left unused, and others downloaded in their place."""
+    for name in named:
+        if name not in NAMES and not name.startswith("timm/"):
+            near = difflib.get_close_matches(name, NAMES, 1, 0.0)
+            raise ConfigError(f"pretrained: no network {name}; did you mean {near[0]}?")
+
+
 def _recipe_files(folder: Path) -> list[str]:
     """Every recipe of a folder: a YAML file that is no plan."""
     found = [p for p in sorted(folder.glob("*.yaml")) if "recipes" not in configs.read_yaml(p)]
@@ -176,9 +203,7 @@ def _recipe_files(folder: Path) -> list[str]:
 def _entry(name: str, file: Path, plan: Plan, out: Path, roots: Sequence[str]) -> Entry:
     over = configs.merge(plan.common, plan.changes.get(name, {}))
     config = configs.load(file, over=over)
-    parent = None
-    if config.init_from is not None:
-        parent = configs.table_name(PurePosixPath(config.init_from).parent.name)
+    parent = _parent(name, config.init_from)
     share = plan.gan_share if parent else 1.0
     samples, minutes = plan.budget.samples, plan.budget.minutes
     changes: dict[str, Any] = {
@@ -194,6 +219,19 @@ def _entry(name: str, file: Path, plan: Plan, out: Path, roots: Sequence[str]) -
     }
     tree = configs.merge(config.model_dump(mode="json"), changes)
     return Entry(name, configs.from_dict(tree, source=name), parent)
+
+
+def _parent(name: str, start: str | None) -> str | None:
+    """The recipe whose run a recipe starts from."""
+    if start is None:
+        return None
+    path = PurePosixPath(start)
+    if path.name != "release.safetensors" or not path.parent.name:
+        raise ConfigError(
+            f"recipe {name} starts from {start}: in a benchmark it can start only from another"
+            " recipe's run, whose training counts (init_from: runs/RECIPE/release.safetensors)"
+        )
+    return configs.table_name(path.parent.name)
 
 
 def _as_its_parent(entry: Entry, known: Mapping[str, Entry]) -> Entry:
@@ -222,6 +260,10 @@ class _Weights:
             return self._fusion(entry)
         if model.pretrained == "none":
             return entry
+        own = model.pretrained not in ("imagenet", "default")
+        if own and model.encoder not in self._files:
+            pretrained_encoder(model.encoder, model.pretrained)
+            return entry
         source = self._source(model.encoder)
         if isinstance(source, str):
             return _with_model(entry, pretrained=source)
@@ -238,7 +280,12 @@ class _Weights:
         return replace(_with_model(entry, encoder=_FALLBACK, pretrained="default"), remark=remark)
 
     def _fusion(self, entry: Entry) -> Entry:
-        name = entry.config.model.fusion.classifier
+        model = entry.config.model
+        name = model.fusion.classifier
+        own = model.pretrained not in ("imagenet", "default", "none")
+        if own and name not in self._files:
+            pretrained_classifier(name, model.pretrained)
+            return entry
         source = self._source(name, whole=True)
         if isinstance(source, str):
             return _with_model(entry, pretrained=source)

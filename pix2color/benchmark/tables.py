@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pix2color.evaluation.samples import FAILURES, FIGURES
+from pix2color.evaluation.samples import FAILURES, FIGURES, READINGS
 
 _SHOWN = (
     "auc",
@@ -139,6 +139,15 @@ def gains(one: Tree) -> Table:
         if row["name"] != "gray"
     ]
     return Table(["", *map(_title, names)], lines)
+
+
+def readings(one: Tree) -> Table:
+    """Three readings of an accuracy that system D's report (92.1 %) did not define."""
+    lines = [
+        [Cell(row["name"]), *(Cell(_number(row["figures"].get(n), n)) for n in READINGS)]
+        for row in one["rows"]
+    ]
+    return Table(["", *map(_title, READINGS)], lines)
 
 
 def failures(one: Tree) -> Table | None:

@@ -19,7 +19,7 @@ from pix2color._version import __version__
 from pix2color.data.photos import Pixels
 from pix2color.evaluation import metrics
 from pix2color.evaluation.runner import Evaluation
-from pix2color.evaluation.samples import CONFIDENCE, FAILURES, FIGURES
+from pix2color.evaluation.samples import CONFIDENCE, FAILURES, FIGURES, READINGS
 
 JSON_NAME, MARKDOWN_NAME, CSV_NAME, GRID_NAME = (
     "metrics.json",
@@ -139,7 +139,7 @@ def markdown(tree: Mapping[str, Any]) -> str:
 
 def table(tree: Mapping[str, Any]) -> str:
     """One line a row, one column a figure, as Markdown; the failures have a table of their own."""
-    names = _columns(tree)
+    names = [name for name in _columns(tree) if name == "auc" or name not in READINGS]
     lines = []
     for row in tree["rows"]:
         cells = [_cell(tree, row["figures"], name) for name in names]
@@ -281,6 +281,10 @@ def _explanations(tree: Mapping[str, Any]) -> list[str]:
         "Colourfulness: Hasler and Suesstrunk 2003, CF on 0..255 and M(1) in Lab; ratios are of"
         " means over photos.",
     ]
+    lines.append(
+        f"{_title(READINGS[0])} and {_title(READINGS[2])}: with AuC, three readings of an accuracy"
+        " that a report did not define; given for comparison with it, and no more."
+    )
     if "auc_half" in columns:
         lines.append("AuC, lambda 0.5: pixels weighted by 1 / (p / 2 + 1 / 626), packaged prior p.")
     if any(name in FAILURES for name in _present(tree)):

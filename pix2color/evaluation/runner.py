@@ -253,6 +253,8 @@ def _colour_figures(
         "auc": metrics.auc(error),
         "psnr": metrics.psnr(rgb, one.rgb),
         "psnr_lab": metrics.psnr_lab(ab, one.ab),
+        "larger_agrees": metrics.larger_agrees(ab, one.ab),
+        "closeness": metrics.closeness(ab, one.ab),
         "ssim": metrics.ssim(rgb, one.rgb, local),
         "colourfulness": metrics.colourfulness(rgb),
         "colourfulness_lab": metrics.colourfulness_lab(ab),

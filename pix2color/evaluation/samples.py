@@ -50,6 +50,8 @@ FIGURES: dict[str, Figure] = {
     "top5": Figure("top-5", "%", 1, "higher"),
     "top1_won_back": Figure("top-1 gap won back", "%", 1, "higher"),
     "top5_won_back": Figure("top-5 gap won back", "%", 1, "higher"),
+    "larger_agrees": Figure("larger of a, b agrees", "%", 2, "higher"),
+    "closeness": Figure("1 - mean error / 256", "%", 2, "higher"),
     "rare_recall": Figure("rare colours found", "%", 2, "higher"),
     "divergence": Figure("JS divergence of colours", "nats", 4, "lower"),
     "chroma_ratio": Figure("chroma / truth", "", 3),
@@ -64,6 +66,8 @@ FIGURES: dict[str, Figure] = {
 """Every figure that can occur, in the order of the tables."""
 FAILURES = tuple(FIGURES)[tuple(FIGURES).index("rare_recall") :]
 """The measures of the five failures, which stand in a table of their own."""
+READINGS = ("larger_agrees", "auc", "closeness")
+"""What an accuracy of colours that is reported without a definition may mean."""
 
 _PERCENT = {"top1", "top5"}
 _RATIOS = {
