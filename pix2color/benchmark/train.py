@@ -20,7 +20,7 @@ from pix2color.data.photos import PhotoSet
 from pix2color.errors import ConfigError, TrainingError
 from pix2color.training.release import release_run
 from pix2color.training.setup import make_accelerator, make_trainer
-from pix2color.training.trainer import Status, Summary
+from pix2color.training.status import Status, Summary
 
 OUTCOME = "outcome.json"
 

@@ -16,7 +16,7 @@ from pix2color.errors import EXIT_OK, ConfigError
 
 if TYPE_CHECKING:
     from pix2color.benchmark.plan import Entry
-    from pix2color.training.trainer import Status
+    from pix2color.training.status import Status
 
 _EPILOG = """examples:
   python -m pix2color benchmark --config configs/benchmark.yaml --data photos/ --out report/

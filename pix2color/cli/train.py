@@ -15,7 +15,8 @@ from pix2color.cli import common
 
 if TYPE_CHECKING:
     from pix2color.config import Config
-    from pix2color.training.trainer import Status, Summary, Trainer
+    from pix2color.training.status import Status, Summary
+    from pix2color.training.trainer import Trainer
 
 _EPILOG = """examples:
   accelerate launch train.py --config pretrain_class.yaml --data my-photos/

@@ -100,7 +100,7 @@ def list_files(roots: Sequence[str]) -> tuple[list[Item], list[tuple[str, Path]]
     seen: set[tuple[int, int]] = set()
     labels: set[str] = set()
     for root in _expand(roots):
-        label = _unique(_own_name(root), labels)
+        label = unique_name(_own_name(root), labels)
         found = len(items) + len(shards)
         known = len(seen)
         files = list(_files(root, label, seen))
@@ -194,7 +194,7 @@ def _members(label: str, shard: Path) -> Iterator[Item]:
             for member in tar:
                 if member.isreg() and not member.issparse() and is_photo_name(member.name):
                     found = True
-                    name = _unique(f"{label}/{plain_name(member.name)}", names)
+                    name = unique_name(f"{label}/{plain_name(member.name)}", names)
                     yield Item(name, member.size, shard, member.offset_data)
             end = tar.offset
         check_end(shard, end)
@@ -247,12 +247,12 @@ def _own_name(root: Path) -> str:
     return root.name if root.name not in ("", "..") else root.resolve().name or "root"
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def unique_name(name: str, taken: set[str], *, mark: str = "#") -> str:
     """The name, with #2, #3 ... behind it where it is taken; it is taken afterwards."""
     unique, count = name, 1
     while unique in taken:
         count += 1
-        unique = f"{name}#{count}"
+        unique = f"{name}{mark}{count}"
     taken.add(unique)
     return unique
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pix2color import weights
 from pix2color.config import Decode
+from pix2color.data.sources import unique_name
 from pix2color.errors import ConfigError
 from pix2color.evaluation.rows import Network, Row
 
@@ -106,12 +107,7 @@ def _row_name(source: str, taken: set[str]) -> str:
         name = DEFAULT
     else:
         name = path.resolve().parent.name if path.stem == "release" else path.stem
-    unique, count = name, 1
-    while unique in taken:
-        count += 1
-        unique = f"{name} #{count}"
-    taken.add(unique)
-    return unique
+    return unique_name(name, taken, mark=" #")
 
 
 def _pair(text: str, where: str) -> tuple[str, str]:

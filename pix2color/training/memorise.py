@@ -30,7 +30,8 @@ from pix2color.data.pixels import Pixels
 from pix2color.errors import ConfigError, DataError
 from pix2color.models.generator import Generator
 from pix2color.training.setup import make_accelerator
-from pix2color.training.trainer import Status, Trainer
+from pix2color.training.status import Status
+from pix2color.training.trainer import Trainer
 
 Progress = Callable[[int, int], object]
 _ROWS = 6  # photos in a picture

@@ -16,7 +16,8 @@ from pix2color.config import Config
 from pix2color.data.loader import Batches, CachedSource, DeviceBatches, Source, StreamSource
 from pix2color.data.photos import PhotoSet, load_photos
 from pix2color.errors import ConfigError, TrainingError
-from pix2color.training.trainer import Status, Trainer
+from pix2color.training.status import Status
+from pix2color.training.trainer import Trainer
 
 _PRIOR_CROPS = 2048
 _PRIOR_CROPS_A_PHOTO = 16

@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -30,41 +29,7 @@ from pix2color.recipe import Parts
 from pix2color.training import state, steps
 from pix2color.training.log import Means, RunLog, draw_curves
 from pix2color.training.pictures import sample_grid, save_picture
-
-Figures = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Status:
-    """What an observer is told while training goes on."""
-
-    samples: int
-    total: int | None
-    """None where the budget is in minutes alone."""
-    fraction: float
-    """Of the budget, 0..1."""
-    rate: float
-    """Samples a second over the last interval."""
-    figures: Figures
-    """Means of the losses (log) or the validation figures."""
-    kind: Literal["step", "log", "validation"]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How a training ended."""
-
-    samples: int
-    seconds: float
-    rate: float
-    skipped: int
-    best: float
-    best_samples: int
-    figures: Figures
-    """Of the last validation."""
-    release: Path | None
-    finished: bool
-    """False when it was stopped before its budget was spent."""
+from pix2color.training.status import Figures, Status, Summary
 
 
 class Trainer:
