@@ -23,6 +23,14 @@ from pix2color.photo import Photo, profiles, read
 from pix2color.photo.photo import Pixels
 
 _SMALLEST = 48  # network size, pixels, below which no smaller one is tried
+_OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, MPS
+    "not enough memory",  # torch's CPU allocator
+    "can't allocate memory",
+    "ALLOC_FAILED",  # cuBLAS, cuDNN
+    "could not create a ",  # oneDNN: a primitive, a memory object
+)
+"""What torch's plain RuntimeErrors say where memory ran out."""
 
 Picture = Photo | Image.Image | NDArray[Any] | str | Path
 
@@ -43,8 +51,10 @@ class Colorizer:
         self.decode: Decode = released.decode
         self.name = released.name
         self.digest = released.digest
-        self._generator = released.generator.to(self.device).eval()
-        self._place = self.device
+        self._generator = released.generator.eval()
+        self._place: torch.device | None = (
+            None  # the first prediction moves it: a device can be full
+        )
         self._lock = threading.Lock()
 
     @classmethod
@@ -181,6 +191,7 @@ class Colorizer:
         where = device or self.device
         with self._lock, torch.inference_mode(), _one_thread(where):
             if self._place != where:
+                self._place = None  # where memory runs out now, it lies in two places
                 self._generator.to(where)
                 self._place = where
             raw = self._generator.predict_raw(small.to(where))
@@ -239,11 +250,9 @@ def _one_thread(device: torch.device) -> Iterator[None]:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """torch's CPU allocator raises a plain RuntimeError."""
-    text = str(error)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        "not enough memory" in text or "can't allocate memory" in text
-    )
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _in_small_bands(codes: Pixels, ab: NDArray[np.float32], own: Any) -> Pixels:
@@ -263,6 +272,8 @@ def find_device(name: str | None) -> torch.device:
     try:
         device = torch.device(str(name))
         torch.zeros(1, device=device)
+    except torch.OutOfMemoryError:  # it is there, and full: colouring falls back and says so
+        return device
     except (RuntimeError, AssertionError, NotImplementedError):
         raise Pix2ColorError(f"no device {name!r} here; leave --device out, or say cpu") from None
     return device

@@ -118,6 +118,110 @@ def test_out_of_memory_tries_smaller_networks_and_says_so() -> None:
         hungry(10).colour(photo)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("MPS backend out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("could not create a primitive"),
+    ],
+)
+def test_every_way_to_run_out_of_memory_is_known(
+    error: Exception, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = colorizer.predict
+
+    def cramped(small: torch.Tensor, *arguments: object, **options: object) -> torch.Tensor:
+        if min(small.shape[-2:]) > 100:
+            raise error
+        return predict(small, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(colorizer, "predict", cramped)
+    decode = colorizer.decoding(size=192)
+    out = colorizer.colour(Photo(np.full((300, 200), 99, np.uint8)), decode)
+    assert out.notes == ("out of memory: network at 96 pixels on cpu",)
+
+
+def test_errors_of_another_kind_are_not_taken_for_it(
+    colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*arguments: object, **options: object) -> torch.Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(colorizer, "predict", faulty)
+    with pytest.raises(RuntimeError, match="mat1"):
+        colorizer.colour(Photo(np.full((30, 20), 99, np.uint8)))
+
+
+class Elsewhere(Tint):
+    """On a device that is full: `room` sizes up to this fit, and for 0 not even the weights do."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+        self.place = "cpu"
+
+    def to(self, where: torch.device) -> Elsewhere:  # type: ignore[override]
+        """Only notes the place: there is no such device here."""
+        self.place = where.type
+        if where.type == "cuda" and self._room == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return self
+
+    def predict_raw(self, lightness: torch.Tensor) -> torch.Tensor:
+        """As Tint's, where there is room."""
+        if self.place == "cuda" and min(lightness.shape[-2:]) > self._room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().predict_raw(lightness)
+
+
+@pytest.mark.parametrize(
+    ("room", "notes"),
+    [
+        (192, ()),
+        (100, ("out of memory: network at 96 pixels on cuda",)),
+        (10, ("out of memory: network at 192 pixels on cpu",)),
+        (0, ("out of memory: network at 192 pixels on cpu",)),
+    ],
+)
+def test_a_full_device_gives_way_to_the_cpu(
+    room: int, notes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    place = torch.Tensor.to
+    monkeypatch.setattr(
+        torch.Tensor,
+        "to",
+        lambda self, *a, **k: self if a == (torch.device("cuda"),) else place(self, *a, **k),
+    )
+    network = Elsewhere(room)
+    colorizer = Colorizer(replace(released(size=192), generator=network), device="cuda")  # type: ignore[arg-type]
+    photo = Photo(np.random.default_rng(0).integers(0, 256, (300, 200), dtype=np.uint8))
+    out = [colorizer.colour(photo), colorizer.colour(photo)]  # the second tries the device again
+    assert [o.notes for o in out] == [notes, notes]
+    assert (out[0].pixels == out[1].pixels).all()
+    assert np.ptp(out[0].pixels.astype(int), axis=-1).max() > 10
+    assert network.place == ("cuda" if room >= 100 else "cpu")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("could not create a primitive")])
+def test_out_of_memory_to_the_last_fails_the_photo_and_leaves_no_gray_one(
+    error: Exception, tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(colorizer, "predict", none)
+    source = folder_of(tmp_path / "in", 2)
+    assert set(colour(colorizer, source, tmp_path / "out").values()) == {"failed"}
+    assert contents(tmp_path / "out") == {}
+
+
 def test_out_of_memory_in_the_bands_takes_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     compose = full_size.compose
 
