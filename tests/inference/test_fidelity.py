@@ -216,22 +216,3 @@ class TestBorders:
         out = colorizer(codes)
         assert np.ptp(out[:16].astype(int), axis=-1).max() <= 1
         assert np.ptp(out[40:-40, 40:-40].astype(int), axis=-1).max() > 20
-
-
-def test_golden_pictures(photos: dict[str, np.ndarray]) -> None:
-    """The packaged weights' mean ab on four photos, and its independence of threads."""
-    from pix2color.release_file import DEFAULT_FILE
-
-    if not DEFAULT_FILE.exists():
-        pytest.skip("no packaged weights in this checkout")
-    colorizer = Colorizer.from_pretrained(device="cpu")
-    codes = lightness.gray_codes(Photo(photos["astronaut"].copy()))
-    before = torch.get_num_threads()
-    results = []
-    try:
-        for threads in (1, 2, 4):
-            torch.set_num_threads(threads)
-            results.append(colorizer.chroma(codes, colorizer.decode))
-    finally:
-        torch.set_num_threads(before)
-    assert all((r == results[0]).all() for r in results)

@@ -1,0 +1,87 @@
+"""The packaged weights' colours, pinned: a change that nobody wanted is seen.
+
+After new weights: `python tests/inference/test_golden.py` writes what they give, to be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pix2color.color import rgb_to_lab
+from pix2color.inference import lightness
+from pix2color.inference.colorizer import Colorizer
+from pix2color.photo import read
+
+PHOTOS = sorted((Path(__file__).parents[2] / "photos").glob("*.jpg"))
+GOLDEN = Path(__file__).with_name("golden.npz")
+GRID = 48  # cells a side at which ab is kept
+TOLERANCE = 1.0  # ab units
+
+
+def colours(colorizer: Colorizer, path: Path) -> np.ndarray:
+    """ab of a photo, averaged over GRID x GRID cells: 2,GRID,GRID."""
+    ab = colorizer.chroma(lightness.gray_codes(read(path)), colorizer.decode)
+    return F.adaptive_avg_pool2d(torch.from_numpy(ab), GRID).numpy()
+
+
+@pytest.fixture(scope="module")
+def colorizer() -> Colorizer:
+    return Colorizer.from_pretrained(device="cpu")
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
+def test_colours_stay_within_a_unit(path: Path, colorizer: Colorizer) -> None:
+    golden = np.load(GOLDEN)[path.stem].astype(np.float32)
+    off = np.abs(colours(colorizer, path) - golden).max()
+    assert off <= TOLERANCE, f"{path.stem}: ab differs by {off:.2f}; see this file's first lines"
+    assert np.abs(golden).max() > 10  # it is a coloured picture that is compared
+
+
+@pytest.mark.usefixtures("threads")
+def test_the_same_for_any_number_of_threads(colorizer: Colorizer) -> None:
+    found = []
+    for count in (1, 2, 4):
+        torch.set_num_threads(count)
+        found.append(colours(colorizer, PHOTOS[0]))
+    assert all((one == found[0]).all() for one in found)
+
+
+def test_the_same_in_any_batch(colorizer: Colorizer) -> None:
+    size = (64, 96)
+    small = [lightness.reduced(lightness.gray_codes(read(path)), size) for path in PHOTOS[:3]]
+    together = torch.from_numpy(np.stack(small))[:, None]
+    batch = colorizer.predict(together, colorizer.decode)
+    for index in range(len(small)):
+        alone = colorizer.predict(together[index : index + 1], colorizer.decode)[0]
+        assert float((batch[index] - alone).abs().max()) < 0.01
+
+
+def test_the_files_written_have_those_colours(colorizer: Colorizer) -> None:
+    """From the photo's pixels: the whole way through the Colorizer, not its network alone."""
+    photo = read(PHOTOS[0])
+    out = colorizer(photo)
+    rgb = torch.from_numpy(np.ascontiguousarray(out.pixels)).permute(2, 0, 1).float() / 255
+    ab = F.adaptive_avg_pool2d(rgb_to_lab(rgb[None])[:, 1:], GRID)[0].numpy()
+    golden = np.load(GOLDEN)[PHOTOS[0].stem].astype(np.float32)
+    chroma, wanted = np.hypot(*ab).mean(), np.hypot(*golden).mean()
+    assert chroma == pytest.approx(wanted, rel=0.15)  # less where sRGB has no such colour
+    assert np.corrcoef(ab.ravel(), golden.ravel())[0, 1] > 0.97
+
+
+if __name__ == "__main__":
+    made = Colorizer.from_pretrained(device="cpu")
+    arrays = {path.stem: colours(made, path).astype(np.float16) for path in PHOTOS}
+    np.savez_compressed(GOLDEN, **arrays)
