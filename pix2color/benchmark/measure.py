@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from pix2color import ab_bins, color, weights
+from pix2color._version import __version__
 from pix2color.benchmark.histograms import Histograms
 from pix2color.benchmark.plan import Evaluation as Settings
 from pix2color.benchmark.train import Outcome
@@ -65,14 +66,18 @@ class Meter:
             classifier=settings.classifier,
             device=device,
         )
+        self.described = dict(self.instruments.described)
+        """Each instrument, or why there is none."""
         self.fid: Fid | None = None
         if settings.fid != "none":
             try:
                 self.fid = inception(settings.fid, device=device)
+                self.described["FID"] = self.fid.description
             except WeightsError as error:
                 if settings.fid != "inception":
                     raise
                 say(f"no FID: {error}")
+                self.described["FID"] = f"not measured: {error}"
         for name, (_, why) in self.instruments.missing.items():
             say(f"no {name}: {why}")
 
@@ -139,11 +144,9 @@ class Meter:
     def context(self, test: TestSet) -> report.Context:
         """What was measured and how, for the set's part of the report."""
         counts = test.photos.counts
-        described = dict(self.instruments.described)
+        described = dict(self.described)
         if test.labels is None:
             described.pop("classifier", None)
-        if self.fid is not None:
-            described["FID"] = self.fid.description
         crop = self.settings.crop
         return report.Context(
             protocol={
@@ -221,9 +224,12 @@ def _row(name: str, path: Path, device: torch.device) -> Row:
     return Network(released.generator).row(name, released.decode, about=about)
 
 
-def key(test: TestSet, outcomes: Sequence[Outcome], out: Path, settings: Settings) -> str:
-    """What a set's kept evaluation depends on, as hex digits: photos, weights, settings."""
-    parts = [test.name, test.photos.digest, json.dumps(settings.model_dump(), sort_keys=True)]
+def key(test: TestSet, outcomes: Sequence[Outcome], out: Path, meter: Meter) -> str:
+    """What a set's kept evaluation depends on, as hex digits: photos, weights, instruments."""
+    settings = json.dumps(meter.settings.model_dump(), sort_keys=True)
+    instruments = json.dumps(meter.described, sort_keys=True)
+    parts = [test.name, test.photos.digest, json.dumps(test.labels), settings, instruments]
+    parts.append(__version__)
     for outcome in outcomes:
         for path in (outcome.before(out), outcome.release(out)):
             if path is not None and outcome.status == "done":

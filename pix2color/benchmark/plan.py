@@ -24,6 +24,7 @@ from pix2color.pretrained import pretrained_classifier, pretrained_encoder
 Count = Annotated[int, Field(ge=1)]
 Say = Callable[[str], object]
 _FALLBACK = "mobilenet_v2"
+_NO_FILES = ("imagenet", "default", "none")
 _EVERY = 1 << 40  # samples: never within a benchmark
 FIRST_SET = "test"
 """The name of the training photos' own test part among the sets."""
@@ -162,8 +163,8 @@ def entries(plan: Plan, folder: Path, *, out: Path, roots: Sequence[str], say: S
     """
     listed = _recipe_files(folder) if plan.recipes == "all" else list(plan.recipes)
     files = {configs.table_name(name): configs.find(name) for name in listed}
-    if unknown := sorted(plan.changes.keys() - files.keys()):
-        raise ConfigError(f"changes: {unknown[0]} is none of the recipes: {', '.join(files)}")
+    for name in plan.changes.keys() - files.keys():
+        configs.find(name)  # a recipe that is left out this time may have its changes
     _check_networks(plan.pretrained)
     known: dict[str, Entry] = {}
     waiting = [_entry(name, files[name], plan, out, roots) for name in sorted(files)]
@@ -251,7 +252,7 @@ class _Weights:
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self._files = files
-        self._found: dict[str, str | WeightsError] = {}
+        self._found: dict[tuple[str, str, bool], str | WeightsError] = {}
 
     def choose(self, entry: Entry) -> Entry:
         """The entry with weights that can be had, or with what is missing."""
@@ -260,14 +261,10 @@ class _Weights:
             return self._fusion(entry)
         if model.pretrained == "none":
             return entry
-        own = model.pretrained not in ("imagenet", "default")
-        if own and model.encoder not in self._files:
-            pretrained_encoder(model.encoder, model.pretrained)
-            return entry
-        source = self._source(model.encoder)
+        source = self._source(model.encoder, model.pretrained)
         if isinstance(source, str):
             return _with_model(entry, pretrained=source)
-        stand_in = self._source(_FALLBACK)
+        stand_in = self._source(_FALLBACK, "imagenet")
         if model.encoder != _FALLBACK and isinstance(stand_in, str):
             remark = f"{_FALLBACK} in place of {model.encoder}, whose weights cannot be had here"
             changed = _with_model(entry, encoder=_FALLBACK, pretrained=stand_in)
@@ -281,29 +278,25 @@ class _Weights:
 
     def _fusion(self, entry: Entry) -> Entry:
         model = entry.config.model
-        name = model.fusion.classifier
-        own = model.pretrained not in ("imagenet", "default", "none")
-        if own and name not in self._files:
-            pretrained_classifier(name, model.pretrained)
-            return entry
-        source = self._source(name, whole=True)
+        source = self._source(model.fusion.classifier, model.pretrained, whole=True)
         if isinstance(source, str):
             return _with_model(entry, pretrained=source)
         return replace(entry, missing=f"needs the weights of a whole classifier: {source}")
 
-    def _source(self, name: str, *, whole: bool = False) -> str | WeightsError:
-        """Where the weights come from: the plan's file, or `imagenet` where it can be had."""
-        kind = f"{name}/classifier" if whole else name
-        if kind not in self._found:
-            source = self._files.get(name, "imagenet")
+    def _source(self, name: str, own: str, *, whole: bool = False) -> str | WeightsError:
+        """The plan's file, or the recipe's own, or `imagenet` where that can be had."""
+        named = own if own not in _NO_FILES else "imagenet"
+        source = self._files.get(name, named)
+        key = (name, source, whole)
+        if key not in self._found:
             try:
                 (pretrained_classifier if whole else pretrained_encoder)(name, source)
-                self._found[kind] = source
+                self._found[key] = source
             except WeightsError as error:
-                if name in self._files:
+                if source != "imagenet":
                     raise
-                self._found[kind] = error
-        return self._found[kind]
+                self._found[key] = error
+        return self._found[key]
 
 
 def _with_model(entry: Entry, **changes: Any) -> Entry:

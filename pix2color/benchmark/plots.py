@@ -75,6 +75,8 @@ def colourfulness(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> None:
                 continue
             values = row["figures"]
             x, y = values["colourfulness_ratio"]["value"], values["auc"]["value"]
+            if x is None or y is None:
+                continue  # photos without any colour
             axes.plot(x, y, "o", markersize=4)
             axes.annotate(row["name"], (x, y), (3, 3), textcoords="offset points", fontsize=6)
         axes.axvline(1, linewidth=0.6, color="0.5")

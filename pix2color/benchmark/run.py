@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torchvision
 
+from pix2color import config as configs
 from pix2color._version import __version__
 from pix2color.benchmark import measure, page, pictures, plots, train
 from pix2color.benchmark import plan as plans
@@ -62,14 +63,21 @@ class Benchmark:
         train.check(self.entries, out)
         self.meter = Meter(plan.evaluate, device=self.device, say=say)
         self.training = self._load("train", plan.limit)
-        if self.training.shared and roots and not smoke:
+        self.validation = self._load("val", plan.evaluate.photos)
+        unseen = self._load("test", plan.evaluate.photos)
+        if roots and not smoke and any(p.shared for p in (self.training, self.validation, unseen)):
             raise DataError(
                 f"{self.training.counts.found} photos are too few for a split into train, val and"
                 " test: name more with --data"
             )
-        self.validation = self._load("val", plan.evaluate.photos)
-        self.sets = [self.meter.test_set("test", self._load("test", plan.evaluate.photos))]
+        train.check_photos(self.training, out)
+        self.sets = [self.meter.test_set(plans.FIRST_SET, unseen)]
         self.sets += [self._further(name, root) for name, root in plan.tests.items()]
+        if plan.evaluate.classifier and all(test.labels is None for test in self.sets):
+            raise DataError(
+                f"--classifier: no photo of {' or '.join(test.name for test in self.sets)} has a"
+                " class: name their folders like ImageNet classes (n01443537 or goldfish)"
+            )
         self.outcomes: list[Outcome] = []
 
     def train(self, observer: Observer, stopped: Callable[[], bool]) -> None:
@@ -153,7 +161,7 @@ class Benchmark:
 
     def _measure(self, test: TestSet, compared: Sequence[Row], told: Told) -> dict[str, Any]:
         folder = self.out / "sets" / test.name
-        key = measure.key(test, self.outcomes, self.out, self.plan.evaluate)
+        key = measure.key(test, self.outcomes, self.out, self.meter)
         tree = measure.kept(folder, key)
         if tree is not None:
             return tree
@@ -185,6 +193,8 @@ class Benchmark:
 def _without_paths(plan: Plan) -> dict[str, Any]:
     """The plan as plain values, files by their names: where they lie is nobody's business."""
     tree = plan.model_dump(mode="json")
+    if plan.recipes != "all":
+        tree["recipes"] = [configs.table_name(name) for name in plan.recipes]
     for section in ("pretrained", "tests"):
         tree[section] = {key: Path(path).name for key, path in tree[section].items()}
     measured = tree["evaluate"]

@@ -35,8 +35,9 @@ class Cell:
     bold: bool = False
 
     def markdown(self) -> str:
-        """For report.md."""
-        text = f"**{self.text}**" if self.bold else self.text
+        """For report.md: on one line, without what Markdown takes for a column or a tag."""
+        text = " ".join(self.text.split()).replace("|", "\\|").replace("<", "&lt;")
+        text = f"**{text}**" if self.bold else text
         return f"{text} ({self.interval})" if self.interval else text
 
     def html(self) -> str:
@@ -70,7 +71,8 @@ def summary(tree: Tree) -> str:
     """What was compared, in a paragraph."""
     data, budget = tree["data"], tree["plan"]["budget"]
     minutes, samples = budget["minutes"], budget["samples"]
-    each = f"{minutes:g} minutes of training steps" if minutes else f"{samples:,} samples"
+    limits = [f"{minutes:g} minutes of training steps"] if minutes else []
+    each = " or ".join([*limits, *([f"{samples:,} samples"] if samples else [])])
     done = sum(one["status"] == "done" for one in tree["recipes"])
     text = (
         f"{done} of {len(tree['recipes'])} recipes trained for {each} each on the same"

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from pix2color import config as configs
 from pix2color import release_file, weights
 from pix2color.benchmark.plan import BEFORE, Entry
@@ -23,6 +25,8 @@ from pix2color.training.setup import make_accelerator, make_trainer
 from pix2color.training.status import Status, Summary
 
 OUTCOME = "outcome.json"
+PHOTOS = "photos.json"
+"""In the folder of all runs: the digest of their training photos."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +73,44 @@ def check(entries: Sequence[Entry], out: Path) -> None:
     """Refuse to go on with runs of other settings, before anything is trained.
 
     Raises:
-        ConfigError: a run folder in `out` holds a run of another config.
+        ConfigError: a run folder in `out` holds a run of another config, or two recipes are to be
+            trained in different precisions.
     """
+    # accelerate keeps its precision for the whole process; and it would be no fair comparison.
+    precisions = {entry.config.train.precision: entry.name for entry in entries}
+    if len(precisions) > 1:
+        texts = [f"{precision} ({name})" for precision, name in precisions.items()]
+        raise ConfigError(
+            f"the recipes differ in train.precision: {', '.join(texts)}; set one for all in the"
+            " plan's common.train"
+        )
     for entry in entries:
         file = out / "runs" / entry.name / "config.yaml"
         if file.is_file() and configs.load(file).digest() != entry.config.digest():
             raise ConfigError(
-                f"{file.parent} holds a run of other settings or photos: remove it, or choose"
-                " another --out"
+                f"{file.parent} holds a run of other settings: remove it, or choose another --out"
             )
+
+
+def check_photos(training: PhotoSet, out: Path) -> None:
+    """Refuse to go on with runs of other photos: all recipes are compared on the same ones.
+
+    Raises:
+        ConfigError: the runs in `out` had other photos, though their folder is called the same.
+    """
+    file = out / "runs" / PHOTOS
+    if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != training.digest:
+        raise ConfigError(
+            f"the recipes in {file.parent} were trained on other photos: remove that folder, or"
+            " choose another --out"
+        )
+
+
+def _write(path: Path, tree: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text(json.dumps(tree, indent=1), encoding="utf-8")
+    aside.replace(path)
 
 
 def train_all(
@@ -108,6 +141,9 @@ def train_all(
         KeyboardInterrupt: `stopped` said so.
         Pix2ColorError: what is no fault of one recipe.
     """
+    check_photos(photos[0], out)
+    if not (out / "runs" / PHOTOS).is_file():
+        _write(out / "runs" / PHOTOS, photos[0].digest)
     parents = {entry.parent for entry in entries if entry.parent}
     outcomes: dict[str, Outcome] = {}
     for number, entry in enumerate(entries, start=1):
@@ -139,6 +175,8 @@ class _Job:
         self.say, self.observer, self.stopped = say, observer, stopped
         self.folder = out / "runs" / entry.name
         self.leave_at: float | None = None
+        self.arrived = False
+        """At `leave_at`, which a stop may fall together with."""
 
     def finished(self) -> Outcome | None:
         """What an earlier benchmark left, if it came to an end."""
@@ -201,27 +239,28 @@ class _Job:
         )
         self.trainer = trainer
         summary = trainer.fit()
-        if self.leave_at is not None and not self.stopped():
+        if self.arrived or (self.leave_at is not None and summary.finished):
             self._leave(summary)
-            if not summary.finished:
+            if not summary.finished and not self.stopped():
                 trainer.stop = False
                 summary = trainer.fit()
         accelerator.end_training()
         if not summary.finished:
             raise KeyboardInterrupt
+        _check_finite(trainer.ema.module)
         sizes = {True: 0, False: 0}
         for parameter in trainer.bare.parameters():
             sizes[parameter.requires_grad] += parameter.numel()
         return summary, (sizes[True], sizes[False])
 
     def _observe(self, status: Status) -> None:
-        left = self.leave_at is not None and status.fraction >= self.leave_at
-        self.trainer.stop = left or self.stopped()
+        self.arrived = self.leave_at is not None and status.fraction >= self.leave_at
+        self.trainer.stop = self.arrived or self.stopped()
         self.observer(self.entry, status)
 
     def _leave(self, summary: Summary) -> None:
         """Keep the weights as they are now for the recipe that starts from them."""
-        self.leave_at = None
+        self.leave_at, self.arrived = None, False
         facts: Mapping[str, Any] = {"samples": summary.samples, "seconds": summary.seconds}
         weights.save(
             self.folder / BEFORE,
@@ -232,9 +271,18 @@ class _Job:
 
     def _end(self, outcome: Outcome) -> Outcome:
         """Remember the outcome; what only resuming needs is removed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        aside = self.folder / f".{OUTCOME}.part"
-        aside.write_text(json.dumps(asdict(outcome), indent=1), encoding="utf-8")
-        aside.replace(self.folder / OUTCOME)
+        _write(self.folder / OUTCOME, asdict(outcome))
         shutil.rmtree(self.folder / "state", ignore_errors=True)
         return outcome
+
+
+def _check_finite(network: nn.Module) -> None:
+    """A budget can end before so many steps are left out that the trainer gives up.
+
+    Raises:
+        TrainingError: a weight is not finite as release files hold it.
+    """
+    for name, value in network.state_dict().items():
+        stored = value if release_file.is_statistic(name) else value.half()
+        if value.is_floating_point() and not stored.isfinite().all():
+            raise TrainingError(f"{name} is not finite at the end: lower optim.*_rate")

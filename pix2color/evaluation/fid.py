@@ -43,13 +43,18 @@ class Fid:
         self._seen.clear()
 
     def distances(self, reference: str) -> dict[str, float]:
-        """Every row's distance to a row, which has 0 to itself."""
+        """Every row's distance to a row, which has 0 to itself.
+
+        Empty where there are fewer than two pictures: one has no distribution.
+        """
         from torch_fidelity.metric_fid import (
             KEY_METRIC_FID,
             fid_features_to_statistics,
             fid_statistics_to_metric,
         )
 
+        if sum(map(len, self._seen.get(reference, []))) < 2:
+            return {}
         known = {name: fid_features_to_statistics(torch.cat(f)) for name, f in self._seen.items()}
         return {
             name: float(fid_statistics_to_metric(one, known[reference], False)[KEY_METRIC_FID])
@@ -75,6 +80,8 @@ def inception(source: str, *, device: torch.device | str) -> Fid:
         raise ConfigError('FID needs torch-fidelity: pip install "pix2color[fid]"') from None
     path = None if source == "inception" else Path(source)
     if path is not None:
+        if path.suffix == ".safetensors":
+            raise WeightsError(f"{path}: torch-fidelity reads its weights from a .pth file alone")
         read_tensors(path)  # torch-fidelity would run what a pickle holds
     try:
         net: Any = FeatureExtractorInceptionV3(
@@ -92,4 +99,6 @@ def inception(source: str, *, device: torch.device | str) -> Fid:
         found: Tensor = net(levels)[0]
         return found
 
-    return Fid(features, description=f"torch-fidelity {version.__version__}, Inception v3")
+    origin = path.name if path is not None else "torch-fidelity's download"
+    said = f"torch-fidelity {version.__version__}, Inception v3, weights from {origin}"
+    return Fid(features, description=said)
