@@ -1,0 +1,113 @@
+"""Fixtures of the benchmark's tests: small photos, tiny recipes, weights from files, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pix2color import config as configs
+from pix2color.benchmark.plan import Entry, Plan, entries
+from pix2color.config import Data, Split
+from pix2color.data.photos import Part, PhotoSet, load_photos
+from pix2color.models import encoders
+
+SIDE = 40
+TINY: dict[str, Any] = {
+    "budget": {"samples": 16, "minutes": None},
+    "gan_share": 0.5,
+    "common": {
+        "data": {"side": SIDE, "crop": 32, "scale": [0.6, 1.0]},
+        "model": {"plain": {"width": 4}},
+        "gan": {"width": 4, "layers": 1, "critic_samples": 0},
+        "optim": {"warmup_samples": 0},
+        "train": {"batch": 4, "log_samples": 4, "sample_photos": 0},
+        "decode": {"size": 32},
+    },
+    "changes": {
+        name: {"model": {"upsample": {"stages": [[8], [8], [4]]}}}
+        for name in ("strided", "strided_gan")
+    },
+    "evaluate": {"photos": 4, "crop": SIDE, "resamples": 20, "shown": 2},
+}
+"""Of a plan: every recipe in some steps of four crops of 32 pixels."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_curves() -> Iterator[None]:
+    """Drawing a run's curves takes longer than these trainings; test_log.py draws them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pix2color.training.trainer.draw_curves", lambda folder: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing can be downloaded, and nothing was before."""
+    cache = tmp_path_factory.mktemp("hub")
+
+    def offline(*args: object, **kwargs: object) -> None:
+        raise OSError("Name or service not known")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.hub.download_url_to_file", offline)
+        patch.setattr("torch.hub.get_dir", lambda: str(cache))
+        yield
+
+
+@pytest.fixture(scope="session")
+def crowd(small_photos: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 30 crops of three photos, enough for a split. Shared: do not write into it."""
+    folder = tmp_path_factory.mktemp("crowd")
+    for number in range(30):
+        top, left = 3 * (number // 3), 2 * (number // 3)
+        photo = small_photos[number % 3][top : top + SIDE, left : left + SIDE]
+        Image.fromarray(photo).save(folder / f"{number:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def training_photos(crowd: Path) -> tuple[PhotoSet, PhotoSet]:
+    """The crowd's photos for training and for validation."""
+    data = Data(root=(str(crowd),), split=Split(train=0.6, val=0.2, test=0.2), side=SIDE)
+
+    def part(name: Part) -> PhotoSet:
+        return load_photos(data, parts=[name])
+
+    return part("train"), part("val")
+
+
+@pytest.fixture(scope="session")
+def mobilenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained mobilenet_v2 in a file, as torchvision would save it."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "mobilenet_v2.pth"
+    torch.save(encoders.classifier("mobilenet_v2").state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_plan() -> Callable[..., Plan]:
+    """Makes a tiny plan of recipes; `over` is laid over it."""
+
+    def make(*recipes: str, **over: Any) -> Plan:
+        tree = configs.merge(TINY, {"recipes": recipes, **over})
+        changes = {name: one for name, one in tree["changes"].items() if name in recipes}
+        return Plan.model_validate(tree | {"changes": changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_entries(crowd: Path) -> Callable[..., list[Entry]]:
+    """A plan's entries, to be trained on the crowd."""
+
+    def make(plan: Plan, out: Path, folder: Path = Path()) -> list[Entry]:
+        return entries(plan, folder, out=out, roots=[str(crowd)], say=lambda line: None)
+
+    return make

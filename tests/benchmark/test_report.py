@@ -1,0 +1,319 @@
+"""The whole way from a plan to a report, on a few photos; what is kept and measured again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pix2color.benchmark import measure, page, pictures, plots, tables
+from pix2color.benchmark.pictures import FAILURES
+from pix2color.benchmark.run import Benchmark
+from pix2color.cli import main
+from pix2color.data.photos import PhotoSet
+from pix2color.errors import TrainingError
+from pix2color.evaluation import runner, samples
+
+Make = Callable[..., Any]
+RECIPES = ("strided", "strided_gan", "zhang_class", "fusion")
+OVER: dict[str, Any] = {
+    "budget": {"samples": 8},
+    "changes": {"zhang_class": {"model": {"upsample": {"stages": [[], [8]]}}}},
+}
+ROWS = ["truth", "gray", "random", "mean", "strided", "strided_gan (start)", "strided_gan",
+        "zhang_class"]  # fmt: skip
+
+
+def make(plan: Any, crowd: Path, out: Path) -> Benchmark:
+    """A benchmark whose recipes are trained."""
+    benchmark = Benchmark(
+        plan, Path(), roots=[str(crowd)], out=out, device="cpu", say=lambda line: None
+    )
+    benchmark.train(lambda entry, status: None, lambda: False)
+    return benchmark
+
+
+@pytest.fixture(scope="module")
+def further(crowd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two of the photos, and one without colour."""
+    folder = tmp_path_factory.mktemp("further")
+    for path in sorted(crowd.iterdir())[:2]:
+        shutil.copy(path, folder)
+    gray = np.full((40, 40, 3), 99, np.uint8)
+    gray[:20] = 30
+    Image.fromarray(gray).save(folder / "gray.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(
+    crowd: Path,
+    further: Path,
+    small_photos: list[np.ndarray],
+    make_plan: Make,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The folder of a report on four photos, and on three in a further set. Do not write there."""
+    out = tmp_path_factory.mktemp("report")
+    plan = make_plan(*RECIPES, **OVER, tests={"further": str(further)})
+    told: list[tuple[str, int, int]] = []
+    with pytest.MonkeyPatch.context() as patch:  # these take longer than all the rest
+        patch.setattr(plots, "_DPI", 25)
+        patch.setattr(Figure, "tight_layout", lambda figure: None)
+        patch.setattr(runner, "_TIMED_PHOTOS", 1)
+        patch.setattr(pictures, "_bundled", lambda: [small_photos[0][:48, :48]])
+        made = make(plan, crowd, out).report(
+            lambda *news: told.append(news), publish=out / "published"
+        )
+    assert made == out / "index.html"
+    assert [news for news in told if news[1] == news[2]] == [("test", 4, 4), ("further", 3, 3)]
+    return out
+
+
+@pytest.fixture(scope="module")
+def tree(report: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_recipe_is_a_row(tree: dict[str, Any]) -> None:
+    status = {one["name"]: one["status"] for one in tree["recipes"]}
+    assert status == {name: "not run" if name == "fusion" else "done" for name in RECIPES}
+    for one in tree["sets"].values():
+        assert [row["name"] for row in one["rows"]] == ROWS
+    assert list(tree["sets"]) == ["test", "further"]
+
+
+def test_the_figures_that_are_asked_for_are_there(tree: dict[str, Any]) -> None:
+    rows = {row["name"]: row for row in tree["sets"]["test"]["rows"]}
+    wanted = {"auc", "auc_rebalanced", "psnr", "ssim", "colourfulness", "colourfulness_ratio"}
+    for row in rows.values():
+        assert wanted <= row["figures"].keys()
+        for name in wanted:
+            figure = row["figures"][name]
+            assert figure["low"] <= figure["value"] <= figure["high"]
+    truth = rows["truth"]["figures"]
+    assert (truth["auc"]["value"], truth["colourfulness_ratio"]["value"]) == (100, 1)
+    assert rows["strided"]["milliseconds"] > 0
+    assert {name for name, row in rows.items() if row["featured"]} == set(ROWS[4:])
+    assert rows["random"]["figures"]["auc"]["value"] < rows["mean"]["figures"]["auc"]["value"]
+    assert tree["sets"]["test"]["unmeasured"].keys() == {"lpips"}
+    for name in samples.FAILURES:
+        assert name in rows["strided"]["figures"]
+        assert name not in tree["sets"]["further"]["rows"][4]["figures"]
+
+
+def test_the_protocol_is_in_the_tree(tree: dict[str, Any]) -> None:
+    assert tree["plan"]["split"] == {"train": 0.6, "val": 0.2, "test": 0.2}
+    assert {"pix2color", "torch", "torchvision", "Python", "device"} <= tree["versions"].keys()
+    assert re.fullmatch(r"[0-9a-f]{12}", tree["data"]["digest"])
+    assert all(re.fullmatch(r"[0-9a-f]{12}", one["digest"]) for one in tree["recipes"])
+    trained = [one for one in tree["recipes"] if one["status"] == "done"]
+    assert all(one["trainable"] > 0 and one["samples"] == 8 for one in trained)
+
+
+def test_the_three_files_agree(report: Path, tree: dict[str, Any]) -> None:
+    """Both are written from the tree, table by table."""
+    markdown = (report / "report.md").read_text(encoding="utf-8")
+    html = (report / "index.html").read_text(encoding="utf-8")
+    wanted = [tables.training(tree)]
+    for one in tree["sets"].values():
+        wanted += [tables.figures(one), tables.gains(one)]
+    wanted.append(tables.readings(tree["sets"]["test"]))
+    failures = tables.failures(tree["sets"]["test"])
+    assert failures is not None
+    for table in (*wanted, failures):
+        assert table.markdown() in markdown
+        assert table.html() in html
+    assert html.count("<b>") == len(re.findall(r"\*\*[^*]+\*\*", markdown))
+    missing = ("no backbone: give --lpips-backbone FILE", "needs the weights of a whole classifier")
+    for text in (tables.summary(tree), *missing):
+        assert text in markdown and text in html
+    assert not list(report.rglob("*.part*"))
+
+
+def test_the_page_stands_alone_and_the_text_links_pictures(report: Path) -> None:
+    html = (report / "index.html").read_text(encoding="utf-8")
+    sources = re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert len(sources) == 12
+    assert all(source.startswith("data:image/") for source in sources)
+    assert not re.search(r"url\(|@import|<script|<link|https?://", html)
+    links = re.findall(r"!\[[^]]*\]\(([^)]*)\)", (report / "report.md").read_text(encoding="utf-8"))
+    assert len(links) == len(sources)
+    for link in links:
+        with Image.open(report / link) as picture:
+            picture.load()
+    assert {"errors", "colours", "colourfulness", "losses", "temperatures", "grid", "bundled"} <= {
+        Path(link).stem for link in links
+    }
+
+
+def test_what_is_published_shows_no_photo_of_the_data_and_no_path(
+    report: Path, tree: dict[str, Any]
+) -> None:
+    folder = report / "published"
+    found = {path.name for path in (folder / "pictures").iterdir()}
+    assert found == {"errors.png", "colours.png", "colourfulness.png", "losses.png",
+                     "temperatures.jpg", "bundled.jpg"}  # fmt: skip
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\(pictures/([^)]*)\)", text)) == found
+    assert json.loads((folder / "metrics.json").read_text(encoding="utf-8")) == tree
+    for written in (text, json.dumps(tree)):
+        assert str(report.parent) not in written
+
+
+def test_the_failure_page_has_all_five(report: Path) -> None:
+    html = (report / "index.html").read_text(encoding="utf-8")
+    wanted = ("Colour bias", "Desaturation", "Inconsistent colour", "Edge pollution", "Bleeding")
+    assert tuple(failure.title for failure in FAILURES) == wanted
+    for number, failure in enumerate(FAILURES, start=1):
+        assert f"<h3>{number}. {failure.title}</h3>\n<p>Measure: " in html
+        assert failure.figure in samples.FAILURES
+
+
+def test_photos_without_any_colour_are_no_crash(report: Path, tree: dict[str, Any]) -> None:
+    """The share of a colourfulness of nought is no number; the plot leaves its point out."""
+    rows = [
+        {"name": name, "figures": {key: {"value": value} for key in ("colourfulness_ratio", "auc")}}
+        for name, value in (("gray", 0.0), ("one", None))
+    ]
+    plots.colourfulness(report / "aside.png", {"test": {"rows": rows}})
+    (report / "aside.png").unlink()
+
+
+# Kept evaluations
+
+
+@pytest.fixture
+def again(
+    report: Path, crowd: Path, further: Path, make_plan: Make, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., list[str]]:  # fmt: skip
+    """Reports on a copy of the folder, without its pictures; gives the sets that are measured.
+
+    `touch` is called with the copy before that. Where `real` is not set, what is kept stands in
+    for what would be measured, to save the time.
+    """
+    monkeypatch.setattr(Benchmark, "_draw", lambda *args: None)
+    out = tmp_path / "report"
+    shutil.copytree(report, out, ignore=shutil.ignore_patterns("pictures", "published"))
+    for file in (out / "runs").rglob("config.yaml"):  # a GAN recipe's start lies in the folder
+        file.write_text(file.read_text().replace(str(report), str(out)))
+
+    def measured(
+        touch: Callable[[Path], object] = lambda out: None, *, real: bool = False, **over: Any
+    ) -> list[str]:
+        touch(out)
+        told: list[str] = []
+        kept = measure.kept
+
+        def stand_in(folder: Path, key: str) -> Any:
+            if (found := kept(folder, key)) is None:
+                told.append(folder.name)
+                found = json.loads((folder / "set.json").read_text(encoding="utf-8"))
+            return found
+
+        if not real:
+            monkeypatch.setattr(measure, "kept", stand_in)
+        plan = make_plan(*RECIPES, **OVER, tests={"further": str(further)}, **over)
+        make(plan, crowd, out).report(lambda name, done, total: told.append(name))
+        return sorted(set(told))
+
+    return measured
+
+
+def test_what_was_measured_is_kept(again: Make, tree: dict[str, Any], tmp_path: Path) -> None:
+    assert again(real=True) == []
+    found = json.loads((tmp_path / "report" / "metrics.json").read_text(encoding="utf-8"))
+    assert found["sets"] == tree["sets"]
+
+
+def test_other_weights_are_measured_again(again: Make) -> None:
+    def touch(out: Path) -> None:
+        mine = out / "runs" / "strided" / "strided.safetensors"
+        shutil.copy(out / "runs" / "strided_gan" / "strided_gan.safetensors", mine)
+
+    assert again(touch) == ["further", "test"]
+
+
+def test_other_settings_are_measured_again(again: Make, report: Path) -> None:
+    assert again(evaluate={"resamples": 21}) == ["further", "test"]
+
+
+def test_an_instrument_that_was_missing_is_used(again: Make, monkeypatch: Any) -> None:
+    class Told(measure.Meter):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.described["LPIPS"] = "found at last"
+
+    monkeypatch.setattr("pix2color.benchmark.run.Meter", Told)
+    assert again() == ["further", "test"]
+
+
+def test_a_lost_array_is_measured_again(again: Make) -> None:
+    assert again(lambda out: (out / "sets" / "further" / "arrays.npz").unlink(), real=True) == [
+        "further"
+    ]
+
+
+def test_nothing_trained_is_no_report(crowd: Path, make_plan: Make, tmp_path: Path) -> None:
+    benchmark = make(make_plan("fusion"), crowd, tmp_path)
+    with pytest.raises(TrainingError, match="no recipe came to its end: fusion: needs"):
+        benchmark.report(lambda *news: None)
+
+
+# Parts
+
+
+def test_the_mean_colour_of_plain_photos(training_photos: tuple[PhotoSet, PhotoSet]) -> None:
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    assert measure.mean_ab([red]) == pytest.approx((80.1, 67.2), abs=0.1)
+    gray = np.full((8, 8, 3), 128, np.uint8)
+    assert measure.mean_ab([red, gray]) == pytest.approx((40.05, 33.6), abs=0.1)
+    rows = measure.baselines(training_photos[0], seed=0)
+    assert [row.name for row in rows] == ["random", "mean"]
+
+
+def test_a_page_without_failures_says_so(tree: dict[str, Any], tmp_path: Path) -> None:
+    shorter = tree | {"sets": {"further": tree["sets"]["further"]}}
+    html = page.write(tmp_path, shorter).read_text(encoding="utf-8")
+    assert "<p>Not measured (evaluate.failures).</p>" in html
+    assert "<img" not in html
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config", "nothing-here"], "no config"),
+        (["--data", "nothing-here", "--recipes", "strided"], "no such file"),
+        (["--recipes", "stridet"], "did you mean strided"),
+        (["--test", "photos"], "--test 'photos': write it as NAME=PATH"),
+        (["--pretrained", "=x"], "write it as NAME=PATH"),
+        (["--set", "evaluate.photo=3"], "did you mean evaluate.photos"),
+        (["--minutes", "0"], "budget.minutes"),
+        (["--classifier", "nothing.pth", "--recipes", "strided"], "no weights file nothing.pth"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["benchmark", "--out", str(tmp_path), *arguments]) == 2
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[-1].startswith("error: ")
+    assert said in shown[-1]
+    assert not list(tmp_path.iterdir())
