@@ -57,6 +57,9 @@ def _add_photo_arguments(group: argparse._ArgumentGroup) -> None:
         " to --crop; full: as it is")
     add("--crop", type=int, default=256, metavar="PX", help="side of the measured picture (256)")
     add("--limit", type=int, metavar="N", help="a fixed sample: the first N by content hash")
+    add("--part", metavar="K/N",
+        help="only the Kth of N equal parts by content hash: settings are chosen on 1/2 and"
+        " measured on 2/2")
     add("--by-folder", action="store_true", help="also the gains of each folder's photos")
 
 
@@ -155,9 +158,18 @@ def _check(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise ConfigError(f"--{name} {value}: at least {least}")
+    _part(arguments.part)
     there = next(p for p in (arguments.out, *arguments.out.absolute().parents) if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise ConfigError(f"--out {arguments.out}: {there} is no folder that can be written to")
+
+
+def _part(text: str | None) -> tuple[int, int]:
+    """`2/3` -> (2, 3); the whole is (1, 1)."""
+    number, sign, of = (text or "1/1").partition("/")
+    if not (sign and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise ConfigError(f"--part {text}: write it as K/N with 1 <= K <= N, such as 1/2")
+    return int(number), int(of)
 
 
 def _networks(arguments: argparse.Namespace, device: torch.device, notes: list[str]) -> list[Row]:
@@ -198,6 +210,7 @@ def _load(arguments: argparse.Namespace) -> PhotoSet:
         )
         for name, reason in photos.counts.broken:
             progress.say(f"left out: {name} ({reason})")
+    photos = photos.part(*_part(arguments.part))
     if not photos.photos:
         raise DataError("no photo can be decoded")
     return photos
@@ -236,9 +249,10 @@ def _context(
     counts = photos.counts
     gray = sum(is_gray(photo, Data().gray_chroma) for photo in photos.photos)
     roots = list(arguments.data) or ["scikit-image"]
+    part = f" (part {arguments.part})" if arguments.part else ""
     text = (
-        f"{counts.used} of {counts.found} files in {', '.join(roots)}; {gray} of them nearly gray"
-        f" (kept), {len(counts.broken)} broken and {counts.duplicates} duplicates (left out)"
+        f"{len(photos)} of {counts.found} files in {', '.join(roots)}{part}; {gray} of them nearly"
+        f" gray (kept), {len(counts.broken)} broken and {counts.duplicates} duplicates (left out)"
     )
     crop = arguments.crop
     words = {
@@ -258,7 +272,7 @@ def _context(
             "roots": roots,
             "digest": photos.digest[:12],
             "found": counts.found,
-            "used": counts.used,
+            "used": len(photos),
             "nearly_gray": gray,
             "duplicates": counts.duplicates,
             "broken": [list(one) for one in counts.broken],

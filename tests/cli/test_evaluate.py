@@ -101,6 +101,17 @@ def test_the_sample_is_fixed(photo_folder: Path, tmp_path: Path) -> None:
     assert one == two
 
 
+def test_halves_share_no_photo_and_make_the_whole(photo_folder: Path, tmp_path: Path) -> None:
+    seen = {}
+    for part in ("1/1", "1/2", "2/2"):
+        out = tmp_path / part.replace("/", "of")
+        _run("--data", photo_folder, "--part", part, "--crop", "24", "--no-lpips", "--out", out)
+        lines = (out / "photos.csv").read_text().splitlines()[1:]
+        seen[part] = {line.split(",")[0] for line in lines}
+    assert seen["1/2"] and seen["2/2"] and not seen["1/2"] & seen["2/2"]
+    assert seen["1/2"] | seen["2/2"] == seen["1/1"]
+
+
 @pytest.mark.parametrize("protocol", ["resize", "full"])
 def test_other_protocols(photo_folder: Path, tmp_path: Path, protocol: str) -> None:
     code = _run(
@@ -148,6 +159,8 @@ def test_figures_by_folder(small_photos: list[np.ndarray], tmp_path: Path) -> No
         (("--data", "{tmp}/empty"), "no photos in"),
         (("--crop", "0"), "--crop 0: at least 1"),
         (("--limit", "0"), "--limit 0: at least 1"),
+        (("--part", "3/2"), "--part 3/2: write it as K/N"),
+        (("--part", "half"), "--part half: write it as K/N"),
         (("--sweep", "heat=1"), "KEY of temperature"),
         (("--also", "faithful"), "NAME:"),
         (("--checkpoint", "{tmp}/no.safetensors"), "no weights file"),
