@@ -210,7 +210,7 @@ def test_a_classifier_needs_classes(
 def test_classes_of_folders_are_read(
     small_photos: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pix2color.evaluation import classifier
+    from pix2color.evaluation import instruments
 
     class Fixed:
         name = "fixed"
@@ -222,7 +222,7 @@ def test_classes_of_folders_are_read(
             right = torch.tensor([float(label == 1) for label in labels], dtype=torch.float64)
             return right, torch.ones_like(right)
 
-    monkeypatch.setattr(classifier, "Classifier", Fixed)
+    monkeypatch.setattr(instruments, "Classifier", Fixed)
     for folder, photo in zip(("goldfish", "tench"), small_photos, strict=False):
         (tmp_path / "data" / folder).mkdir(parents=True)
         Image.fromarray(photo).save(tmp_path / "data" / folder / "1.png")
