@@ -176,8 +176,14 @@ class Benchmark:
         return measure.keep(folder, *found, self.meter.context(test), key=key)
 
     def _load(self, part: Part, limit: int | None) -> PhotoSet:
-        data = self.entries[0].config.data.model_copy(
-            update={"root": self.roots, "split": self.plan.split, "limit": limit}
+        given = [entry.config.data for entry in self.entries]
+        data = given[0].model_copy(
+            update={
+                "root": self.roots,
+                "split": self.plan.split,
+                "limit": limit,
+                "side": max(one.side for one in given),  # crops are shares of it
+            }
         )
         return load_photos(data, parts=[part], announce=self.say if part == "train" else None)
 

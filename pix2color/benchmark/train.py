@@ -18,6 +18,7 @@ from torch import nn
 from pix2color import config as configs
 from pix2color import release_file, weights
 from pix2color.benchmark.plan import BEFORE, Entry
+from pix2color.config import Config
 from pix2color.data.photos import PhotoSet
 from pix2color.errors import ConfigError, TrainingError
 from pix2color.training.release import release_run
@@ -86,10 +87,17 @@ def check(entries: Sequence[Entry], out: Path) -> None:
         )
     for entry in entries:
         file = out / "runs" / entry.name / "config.yaml"
-        if file.is_file() and configs.load(file).digest() != entry.config.digest():
+        if file.is_file() and _settings(configs.load(file)) != _settings(entry.config):
             raise ConfigError(
                 f"{file.parent} holds a run of other settings: remove it, or choose another --out"
             )
+
+
+def _settings(config: Config) -> str:
+    """Digest of what a run depends on but for where its photos and its start lie: these are
+    compared by their content, and a report may be moved."""
+    data = config.data.model_copy(update={"root": ()})
+    return config.model_copy(update={"data": data, "init_from": None}).digest()
 
 
 def check_photos(training: PhotoSet, out: Path) -> None:

@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         help="folders or .tar shards, split into train, val and test; left out: the few photos"
         " bundled with scikit-image")
     add("--out", type=Path, default=Path("report"), help="folder of the report (%(default)s)")
-    add("--recipes", nargs="+", metavar="NAME", help="only these, in place of the plan's")
+    add("--recipes", nargs="+", metavar="NAME", help="only these, in place of the plan's; all: every recipe")
     add("--budget", choices=("plan", "smoke"), default="plan",
         help="smoke: seconds a recipe on a few small photos, to see that all parts hold")
     add("--minutes", type=float, metavar="N", help="of training a recipe")
@@ -113,7 +113,8 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.minutes is not None or arguments.samples is not None:
         tree["budget"] = {"minutes": arguments.minutes, "samples": arguments.samples}
     if arguments.recipes:
-        tree["recipes"] = arguments.recipes
+        every = arguments.recipes == ["all"]
+        tree["recipes"] = "all" if every else arguments.recipes
     for flag, section in (("test", "tests"), ("pretrained", "pretrained")):
         for text in getattr(arguments, flag):
             name, sign, path = text.partition("=")
