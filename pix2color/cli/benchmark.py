@@ -42,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
         help="folders or .tar shards, split into train, val and test; left out: the few photos"
         " bundled with scikit-image")
     add("--out", type=Path, default=Path("report"), help="folder of the report (%(default)s)")
-    add("--recipes", nargs="+", metavar="NAME", help="only these, in place of the plan's; all: every recipe")
+    add("--recipes", nargs="+", metavar="NAME",
+        help="only these, in place of the plan's; all: every recipe")
     add("--budget", choices=("plan", "smoke"), default="plan",
         help="smoke: seconds a recipe on a few small photos, to see that all parts hold")
     add("--minutes", type=float, metavar="N", help="of training a recipe")
