@@ -19,6 +19,8 @@ from pix2color import weights
 from pix2color.config import Decode
 from pix2color.errors import PhotoError, Pix2ColorError
 from pix2color.inference import bands, borders, enlarge, full_size, images, lightness
+from pix2color.inference.guess import Guess
+from pix2color.models.heads import Head
 from pix2color.photo import Photo, profiles, read
 from pix2color.photo.photo import Pixels
 
@@ -173,32 +175,67 @@ class Colorizer:
 
         Paper or black around the photo is left without colour.
         """
+        guess = self.look(codes, decode.size, device=device)
+        with _one_thread(torch.device("cpu")):
+            ab = guess.ab(decode).numpy()
+        return followed(ab, guess.cells(), guess.guide)
+
+    def look(
+        self,
+        codes: Pixels,
+        size: int | None = None,
+        *,
+        features: bool = False,
+        device: torch.device | None = None,
+    ) -> Guess:
+        """The network's one pass over a photo: gray codes H,W -> what it makes of it.
+
+        Args:
+            codes: of `lightness.gray_codes`.
+            size: shorter side the network sees; None: the weights' default.
+            features: keep the decoder's, which hints and variants need.
+            device: in place of the Colorizer's.
+        """
         height, width = codes.shape
-        size = lightness.network_size(height, width, decode.size, multiple=self._generator.stride)
-        small = lightness.reduced(codes, size)
-        ab = self.predict(torch.from_numpy(small)[None, None], decode, device=device)[0].numpy()
-        guide = lightness.reduced(codes, lightness.guide_size(height, width, decode.size))
-        return followed(ab, small, guide)
+        size = size or self.decode.size
+        shape = lightness.network_size(height, width, size, multiple=self._generator.stride)
+        small = lightness.reduced(codes, shape)
+        raw, found = self.run_network(small, features=features, device=device)
+        guide = lightness.reduced(codes, lightness.guide_size(height, width, size))
+        return Guess(raw, small, guide, self.head, found)
 
-    def predict(
-        self, small: Tensor, decode: Decode, *, device: torch.device | None = None
-    ) -> Tensor:
-        """L at the network's size, B,1,h,w -> ab of each cell, B,2,h/stride,w/stride (on the CPU).
+    @property
+    def head(self) -> Head:
+        """The network's last layer, which decodes its output."""
+        return self._generator.head
 
-        h and w are multiples of the network's stride. On the CPU one thread computes: convolutions
-        add in another order with more, and the last bits of a result would depend on the machine.
+    def run_network(
+        self,
+        small: NDArray[np.float32],
+        *,
+        features: bool = False,
+        device: torch.device | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """L at the network's size, multiples of its stride -> C,h,w, and F,h,w where asked for.
+
+        On the CPU one thread computes: convolutions add in another order with more, and the last
+        bits of a result would depend on the machine.
         """
         where = device or self.device
+        seen = torch.from_numpy(small)[None, None]
         with self._lock, torch.inference_mode(), _one_thread(where):
-            if self._place != where:
-                self._place = None  # where memory runs out now, it lies in two places
-                self._generator.to(where)
-                self._place = where
-            raw = self._generator.predict_raw(small.to(where))
-            ab = self._generator.head.to_ab(
-                raw, temperature=decode.temperature, vividness=decode.vividness
-            )
-            return (decode.saturation * ab).float().cpu()
+            self._move(where)
+            if not features:
+                return self._generator.predict_raw(seen.to(where))[0].float().cpu(), None
+            both = self._generator.predict_features(seen.to(where))
+            found, raw = (one[0].float().cpu() for one in both)
+            return raw, found
+
+    def _move(self, where: torch.device) -> None:
+        if self._place != where:
+            self._place = None  # where memory runs out now, it lies in two places
+            self._generator.to(where)
+            self._place = where
 
     def _one(self, picture: Picture, decode: Decode) -> Any:
         if isinstance(picture, Photo):
@@ -216,18 +253,15 @@ class Colorizer:
 
 
 def followed(
-    ab: NDArray[np.float32], small: NDArray[np.float32], guide: NDArray[np.float32]
+    ab: NDArray[np.float32], cells: NDArray[np.float32], guide: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """A network's ab, cells of its L `small`, enlarged along the edges of `guide`; borders neutral.
+    """A network's ab enlarged along the edges of `guide`; borders neutral.
 
     Args:
         ab: 2,h,w.
-        small: L of h * stride, w * stride.
+        cells: h,w, the mean L of each cell.
         guide: H,W, the L at the size wanted.
     """
-    rows, columns = ab.shape[1:]
-    height, width = small.shape
-    cells = small.reshape(rows, height // rows, columns, width // columns).mean(axis=(1, 3))
     full = enlarge.edge_aware(ab, cells, guide)
     inner_rows, inner_columns = borders.neutral(guide)
     inside = np.zeros(guide.shape, np.float32)

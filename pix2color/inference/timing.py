@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from pix2color.inference import full_size, lightness
 from pix2color.inference.colorizer import Colorizer, followed
+from pix2color.inference.guess import Guess
 from pix2color.photo import Photo, profiles, read, writing
 
 STAGES = ("decode", "to L", "network", "enlarge", "to RGB", "encode")
@@ -60,9 +60,11 @@ def _once(data: bytes, colorizer: Colorizer) -> list[float]:
     small = lightness.reduced(codes, lightness.network_size(height, width, decode.size))
     guide = lightness.reduced(codes, lightness.guide_size(height, width, decode.size))
     passed()
-    ab = colorizer.predict(torch.from_numpy(small)[None, None], decode)[0].numpy()
+    raw, _ = colorizer.run_network(small)
+    guess = Guess(raw, small, guide, colorizer.head)
+    ab = guess.ab(decode).numpy()
     passed()
-    ab = followed(ab, small, guide)
+    ab = followed(ab, guess.cells(), guide)
     passed()
     pixels = full_size.compose(codes, ab)
     passed()

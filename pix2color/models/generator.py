@@ -62,6 +62,16 @@ class Generator(nn.Module):
         return raw[..., : -(-height // self.stride), : -(-width // self.stride)]
 
     @torch.no_grad()
+    def predict_features(self, lightness: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoder's last features beside `predict_raw`: B,F,h,w and B,C,h,w, one pass."""
+        height, width = lightness.shape[-2:]
+        gray = lightness_to_gray(pad_to_multiple(lightness, self.multiple)).expand(-1, 3, -1, -1)
+        features: Tensor = self.decoder(self.encoder.features(gray))
+        raw: Tensor = self.head(features)
+        rows, columns = -(-height // self.stride), -(-width // self.stride)
+        return features[..., :rows, :columns], raw[..., :rows, :columns]
+
+    @torch.no_grad()
     def predict(self, lightness: Tensor, decode: Decode) -> Tensor:
         """Colours of photos of any size, H, W >= 1.
 

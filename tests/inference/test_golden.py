@@ -59,14 +59,10 @@ def test_the_same_for_any_number_of_threads(colorizer: Colorizer) -> None:
     assert all((one == found[0]).all() for one in found)
 
 
-def test_the_same_in_any_batch(colorizer: Colorizer) -> None:
-    size = (64, 96)
-    small = [lightness.reduced(lightness.gray_codes(read(path)), size) for path in PHOTOS[:3]]
-    together = torch.from_numpy(np.stack(small))[:, None]
-    batch = colorizer.predict(together, colorizer.decode)
-    for index in range(len(small)):
-        alone = colorizer.predict(together[index : index + 1], colorizer.decode)[0]
-        assert float((batch[index] - alone).abs().max()) < 0.01
+def test_the_same_in_any_list(colorizer: Colorizer) -> None:
+    together = colorizer(PHOTOS[:3])
+    for path, one in zip(PHOTOS, together, strict=False):
+        assert (one.pixels == colorizer(path).pixels).all()
 
 
 def test_the_files_written_have_those_colours(colorizer: Colorizer) -> None:

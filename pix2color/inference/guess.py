@@ -1,0 +1,72 @@
+"""What the network makes of one photo, kept: settings are tried on it without another pass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pix2color import ab_bins
+from pix2color.config import Decode
+from pix2color.errors import Pix2ColorError
+from pix2color.models.heads import ClassHead, Head
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One photo's output of the network, on the CPU; h x w cells."""
+
+    raw: Tensor
+    """C,h,w float32."""
+    small: Floats
+    """h * stride, w * stride: the L that the network saw."""
+    guide: Floats
+    """L at the middle size to which colours are enlarged (`lightness.guide_size`)."""
+    head: Head
+    features: Tensor | None = None
+    """F,h,w float32: the decoder's last features, where they were asked for."""
+
+    def ab(self, decode: Decode) -> Tensor:
+        """2,h,w: the colour of each cell."""
+        ab = self.head.to_ab(
+            self.raw[None], temperature=decode.temperature, vividness=decode.vividness
+        )[0]
+        return (decode.saturation * ab).float()
+
+    def cells(self) -> Floats:
+        """h,w: the mean L of each cell."""
+        rows, columns = self.raw.shape[1:]
+        height, width = self.small.shape
+        return self.small.reshape(rows, height // rows, columns, width // columns).mean(axis=(1, 3))
+
+    def with_raw(self, raw: Tensor) -> Guess:
+        """The same with another output."""
+        return replace(self, raw=raw)
+
+    def log_probabilities(self) -> Tensor:
+        """313,h,w: of the classes, as the network was trained to give them.
+
+        Raises:
+            Pix2ColorError: the weights have no classes.
+        """
+        if not isinstance(self.head, ClassHead):
+            raise Pix2ColorError(
+                "these weights predict ab, not 313 classes: confidence, variants and palettes need"
+                " weights with classes, such as the packaged ones"
+            )
+        return torch.log_softmax(self.raw, dim=0)
+
+    def confidence(self) -> Tensor:
+        """h,w in 0..1: 1 less the entropy of the classes over that of a uniform choice.
+
+        0: every colour is as likely as any other; 1: there is but one.
+        """
+        log_p = self.log_probabilities()
+        entropy = -(log_p.exp() * log_p).sum(0)
+        return 1 - entropy / math.log(ab_bins.COUNT)
