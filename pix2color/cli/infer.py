@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pix2color.inference.colorizer import Colorizer
+    from pix2color.inference.hints import Hint
     from pix2color.inference.pipeline import Options, Outcome
     from pix2color.inference.plan import Plan
+    from pix2color.inference.wishes import Wishes
 
 _EXAMPLE = """example:
   python infer.py photos/                        colours a folder into ./colorized/
@@ -65,6 +67,22 @@ def _parser() -> argparse.ArgumentParser:
         "--vividness", type=float, metavar="TAU", help="0 is faithful, 0.5 vivid, 1 too much"
     )
     colour.add_argument("--saturation", type=float, metavar="X", help="factor on the colours")
+    say = parser.add_argument_group("a say in the colours")
+    say.add_argument(
+        "--hints", metavar="FILE", help="JSON: colours pinned to points, strokes and boxes"
+    )
+    say.add_argument("--reference", metavar="PHOTO", help="a colour photo whose palette is taken")
+    say.add_argument(
+        "--strength", type=float, default=0.5, metavar="X", help="of the palette: 0..1 (0.5)"
+    )
+    say.add_argument(
+        "--variants", type=int, default=1, metavar="N",
+        help="versions that differ where the network is unsure: NAME, NAME-2, ... NAME-N",
+    )  # fmt: skip
+    say.add_argument(
+        "--confidence", action="store_true",
+        help="also NAME-confidence.png: white where the network is sure",
+    )  # fmt: skip
     files = parser.add_argument_group("files")
     files.add_argument(
         "--keep-color", action="store_true", help="skip photos that already have colour"
@@ -99,7 +117,10 @@ def _infer(options: argparse.Namespace) -> int:
     from pix2color.inference.plan import plan
 
     start = time.perf_counter()
-    todo = plan(options.inputs, options.out)
+    _check(options)
+    todo = plan(
+        options.inputs, options.out, variants=options.variants, confidence=options.confidence
+    )
     stop_on_sigterm()
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     jobs = todo.jobs[rank::processes]
@@ -108,7 +129,7 @@ def _infer(options: argparse.Namespace) -> int:
         from pix2color.inference.colorizer import Colorizer
 
         colorizer = Colorizer.from_pretrained(options.checkpoint, _device(options.device))
-    settings = _settings(options, colorizer)
+    settings = _settings(options, colorizer, todo)
     outcomes: list[Outcome] = []
     try:
         with Progress(len(jobs), unit="photo", quiet=options.quiet) as progress:
@@ -145,7 +166,54 @@ def _device(name: str | None) -> str | None:
     return name
 
 
-def _settings(options: argparse.Namespace, colorizer: Colorizer) -> Options:
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what cannot be before anything heavy is done."""
+    from pix2color.errors import Pix2ColorError
+
+    if options.variants < 1:
+        raise Pix2ColorError(f"--variants {options.variants}: at least 1")
+    asked = options.hints or options.reference or options.variants > 1 or options.confidence
+    if options.reversible and asked:
+        raise Pix2ColorError(
+            "--reversible goes with none of --hints, --reference, --variants and --confidence"
+        )
+
+
+def _hints(options: argparse.Namespace, todo: Plan) -> dict[str, tuple[Hint, ...]]:
+    """Hints by the name of a photo.
+
+    A list is for the one photo that is given; an object names its photos.
+    """
+    from pix2color.errors import Pix2ColorError
+    from pix2color.inference.hints import read_hints
+
+    if not options.hints:
+        return {}
+    found = read_hints(options.hints)
+    names = [job.source.name for job in todo.jobs]
+    if isinstance(found, list):
+        if len(names) != 1:
+            raise Pix2ColorError(
+                f"hints {options.hints}: a list is for one photo, and there are {len(names)}:"
+                ' write {"NAME.jpg": [...], ...}'
+            )
+        return {names[0]: tuple(found)}
+    for name in found:
+        if names.count(name) != 1:
+            many = "several photos are" if name in names else "no photo is"
+            raise Pix2ColorError(f"hints {options.hints}: {many} called {name}")
+    return {name: tuple(one) for name, one in found.items()}
+
+
+def _wishes(options: argparse.Namespace) -> Wishes:
+    from pix2color.inference.palette import palette_of
+    from pix2color.inference.wishes import Wishes
+
+    palette = palette_of(options.reference) if options.reference else None
+    return Wishes(palette=palette, strength=options.strength, variants=options.variants)
+
+
+def _settings(options: argparse.Namespace, colorizer: Colorizer, todo: Plan) -> Options:
     from pix2color.inference import pipeline
     from pix2color.photo import Limits, Mark
 
@@ -164,6 +232,9 @@ def _settings(options: argparse.Namespace, colorizer: Colorizer) -> Options:
         srgb=options.srgb,
         reversible=options.reversible,
         resume=options.resume,
+        wishes=_wishes(options),
+        hints=_hints(options, todo),
+        confidence=options.confidence,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -20,6 +20,9 @@ from pix2color.config import Decode
 from pix2color.errors import PhotoError, Pix2ColorError
 from pix2color.inference import bands, borders, enlarge, full_size, images, lightness
 from pix2color.inference.guess import Guess
+from pix2color.inference.hints import Hint, parse_hints
+from pix2color.inference.palette import palette_of
+from pix2color.inference.wishes import PLAIN, Wishes
 from pix2color.models.heads import Head
 from pix2color.photo import Photo, profiles, read
 from pix2color.photo.photo import Pixels
@@ -85,12 +88,26 @@ class Colorizer:
     def __call__(self, picture: NDArray[Any], **options: Any) -> NDArray[Any]: ...
     @overload
     def __call__(self, picture: Sequence[Picture], **options: Any) -> list[Any]: ...
-    def __call__(self, picture: Picture | Sequence[Picture], **options: Any) -> Any:
+    def __call__(
+        self,
+        picture: Picture | Sequence[Picture],
+        *,
+        hints: Sequence[Hint | Mapping[str, Any]] = (),
+        reference: Image.Image | str | Path | None = None,
+        strength: float = 0.5,
+        variants: int | None = None,
+        **options: Any,
+    ) -> Any:
         """Colour one picture or a list of them; each comes back as the kind it came in.
 
         Args:
             picture: a path (a Photo comes back), a Photo, a Pillow image, or an array H,W,
                 H,W,1..4: uint8, uint16, or float in 0..1; sRGB; 2 and 4 channels have alpha last.
+            hints: colours pinned to places of one picture, as `hints.Hint` or as the objects of
+                hints.json: {"x": 120, "y": 80, "color": "#2040ff"}.
+            reference: a colour photo whose palette is taken.
+            strength: of the palette, 0..1.
+            variants: so many versions; each picture then becomes a list, the likeliest first.
             options: size, temperature, vividness, saturation: as in config.Decode, each in place
                 of the weights' default.
 
@@ -99,11 +116,43 @@ class Colorizer:
 
         Raises:
             PhotoError: a file that cannot be read, a picture of a kind that is not supported.
+            Pix2ColorError: an option out of range, a hint outside the picture, or weights without
+                classes where variants or a palette are asked for.
         """
         decode = self.decoding(**options)
+        wishes = Wishes(
+            hints=tuple(parse_hints(hints)),
+            palette=None if reference is None else palette_of(reference),
+            strength=strength,
+            variants=1 if variants is None else variants,
+        )
+
+        def one(item: Picture) -> Any:
+            photo, back = _as_photo(item)
+            versions = [back(made) for made in self.versions(photo, decode, wishes=wishes)[0]]
+            return versions[0] if variants is None else versions
+
         if isinstance(picture, list | tuple):
-            return [self._one(item, decode) for item in picture]
-        return self._one(picture, decode)  # type: ignore[arg-type]
+            if wishes.hints:
+                raise Pix2ColorError("hints are for one picture: colour a list without them")
+            return [one(item) for item in picture]
+        return one(picture)  # type: ignore[arg-type]
+
+    def confidence(self, picture: Picture, **options: Any) -> NDArray[np.float32]:
+        """How sure the network is of each pixel's colour: H,W in 0..1 (`Guess.confidence`).
+
+        Args:
+            picture: as for a call.
+            options: size, as for a call.
+
+        Raises:
+            PhotoError, Pix2ColorError: as a call.
+        """
+        photo, _ = _as_photo(picture)
+        guess, _ = self._within_memory(lightness.gray_codes(photo), self.decoding(**options))
+        sure = Image.fromarray(guess.confidence().numpy())
+        size = (photo.width, photo.height)
+        return np.asarray(sure.resize(size, Image.Resampling.BILINEAR))
 
     def decoding(self, **options: Any) -> Decode:
         """The weights' default decoding with some options in place of it; None keeps a default.
@@ -118,7 +167,14 @@ class Colorizer:
             name = ".".join(str(part) for part in first["loc"])
             raise Pix2ColorError(f"{name} = {first['input']}: {first['msg'].lower()}") from None
 
-    def colour(self, photo: Photo, decode: Decode | None = None, *, srgb: bool = False) -> Photo:
+    def colour(
+        self,
+        photo: Photo,
+        decode: Decode | None = None,
+        *,
+        srgb: bool = False,
+        wishes: Wishes = PLAIN,
+    ) -> Photo:
         """A Photo in colour, all pages; everything else in it is kept.
 
         A gray profile, which cannot describe colour, gives way to sRGB; an RGB profile stays. Where
@@ -127,55 +183,71 @@ class Colorizer:
         Args:
             decode: in place of the weights' default.
             srgb: write sRGB even where the photo has another RGB profile.
+            wishes: hints (of the first page) and a palette.
 
         Raises:
             PhotoError: not enough memory whatever is tried.
+            Pix2ColorError: a hint outside the photo, or weights without classes.
         """
+        versions, _ = self.versions(photo, decode, srgb=srgb, wishes=replace(wishes, variants=1))
+        return versions[0]
+
+    def versions(
+        self,
+        photo: Photo,
+        decode: Decode | None = None,
+        *,
+        srgb: bool = False,
+        wishes: Wishes = PLAIN,
+    ) -> tuple[list[Photo], Guess]:
+        """As `colour`, as many versions as are wished for; and the guess that they come from."""
+        decode = decode or self.decode
         codes = lightness.gray_codes(photo)
-        ab, notes = self._within_memory(codes, decode or self.decode)
+        guess, notes = self._within_memory(codes, decode, features=wishes.need_features)
+        with _one_thread(torch.device("cpu")):
+            colours = wishes.fulfil(guess, decode, codes.shape)
         own = lightness.space_of(photo)
         icc = photo.icc
         if own.gray or (srgb and not own.standard):
             own, icc = lightness.space.SRGB, profiles.srgb_profile()
-        try:
-            pixels = full_size.compose(codes, ab, own)
-        except MemoryError:
-            notes += ("out of memory: coloured in smaller bands",)
-            pixels = _in_small_bands(codes, ab, own)
-        pages = tuple(self.colour(page, decode, srgb=srgb) for page in photo.pages)
-        notes = (*photo.notes, *notes, *(note for page in pages for note in page.notes))
-        return replace(photo, pixels=pixels, icc=icc, pages=pages, notes=notes)
+        further = replace(wishes, hints=())
+        pages = [self.versions(p, decode, srgb=srgb, wishes=further)[0] for p in photo.pages]
+        made = []
+        for number, cells in enumerate(colours):
+            ab = followed(cells.numpy(), guess.cells(), guess.guide)
+            pixels, said = _composed(codes, ab, own)
+            mine = tuple(page[number] for page in pages)
+            all_notes = (*photo.notes, *notes, *said, *(n for page in mine for n in page.notes))
+            made.append(replace(photo, pixels=pixels, icc=icc, pages=mine, notes=all_notes))
+        return made, guess
 
     def _within_memory(
-        self, codes: Pixels, decode: Decode
-    ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-        """`chroma`, at a smaller network size and then on the CPU where memory runs out."""
+        self, codes: Pixels, decode: Decode, *, features: bool = False
+    ) -> tuple[Guess, tuple[str, ...]]:
+        """`look`, at a smaller network size and then on the CPU where memory runs out."""
         sizes = [decode.size]
         while sizes[-1] // 2 >= _SMALLEST:
             sizes.append(sizes[-1] // 2)
         devices = [self.device] if self.device.type == "cpu" else [self.device, torch.device("cpu")]
         for device in devices:
             for size in sizes:
-                tried = decode.model_copy(update={"size": size})
                 try:
-                    ab = self.chroma(codes, tried, device=device)
+                    guess = self.look(codes, size, features=features, device=device)
                 except (MemoryError, RuntimeError) as error:
                     if not _out_of_memory(error):
                         raise
                     continue
                 if size == decode.size and device == self.device:
-                    return ab, ()
-                return ab, (f"out of memory: network at {size} pixels on {device.type}",)
+                    return guess, ()
+                return guess, (f"out of memory: network at {size} pixels on {device.type}",)
         raise PhotoError(f"out of memory even with the network at {sizes[-1]} pixels")
 
-    def chroma(
-        self, codes: Pixels, decode: Decode, *, device: torch.device | None = None
-    ) -> NDArray[np.float32]:
+    def chroma(self, codes: Pixels, decode: Decode) -> NDArray[np.float32]:
         """Gray codes of a photo, H,W -> its ab at a middle size (`lightness.guide_size`).
 
         Paper or black around the photo is left without colour.
         """
-        guess = self.look(codes, decode.size, device=device)
+        guess, _ = self._within_memory(codes, decode)
         with _one_thread(torch.device("cpu")):
             ab = guess.ab(decode).numpy()
         return followed(ab, guess.cells(), guess.guide)
@@ -237,19 +309,21 @@ class Colorizer:
             self._generator.to(where)
             self._place = where
 
-    def _one(self, picture: Picture, decode: Decode) -> Any:
-        if isinstance(picture, Photo):
-            return self.colour(picture, decode)
-        if isinstance(picture, str | Path):
-            return self.colour(read(picture), decode)
-        if isinstance(picture, Image.Image):
-            return images.to_image(self.colour(images.from_image(picture), decode), picture)
-        if isinstance(picture, np.ndarray):
-            return images.to_array(self.colour(images.from_array(picture), decode), picture)
-        raise Pix2ColorError(
-            f"{type(picture).__name__} is not a picture: give a path, a Photo, a Pillow image or "
-            "an array"
-        )
+
+def _as_photo(picture: Picture) -> tuple[Photo, Callable[[Photo], Any]]:
+    """A picture as a Photo, and the way back to its own kind."""
+    if isinstance(picture, Photo):
+        return picture, lambda made: made
+    if isinstance(picture, str | Path):
+        return read(picture), lambda made: made
+    if isinstance(picture, Image.Image):
+        return images.from_image(picture), lambda made: images.to_image(made, picture)
+    if isinstance(picture, np.ndarray):
+        return images.from_array(picture), lambda made: images.to_array(made, picture)
+    raise Pix2ColorError(
+        f"{type(picture).__name__} is not a picture: give a path, a Photo, a Pillow image or an"
+        " array"
+    )
 
 
 def followed(
@@ -289,9 +363,13 @@ def _out_of_memory(error: Exception) -> bool:
     return any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
-def _in_small_bands(codes: Pixels, ab: NDArray[np.float32], own: Any) -> Pixels:
+def _composed(codes: Pixels, ab: NDArray[np.float32], own: Any) -> tuple[Pixels, tuple[str, ...]]:
+    """The coloured pixels, in smaller bands where memory runs out; and what to say of that."""
+    with contextlib.suppress(MemoryError):
+        return full_size.compose(codes, ab, own), ()
     try:
-        return full_size.compose(codes, ab, own, band=bands.PIXELS // 16)
+        pixels = full_size.compose(codes, ab, own, band=bands.PIXELS // 16)
+        return pixels, ("out of memory: coloured in smaller bands",)
     except MemoryError:
         raise PhotoError("out of memory: the photo does not fit even in small bands") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pix2color import ab_bins
 from pix2color.config import Decode
 from pix2color.errors import Pix2ColorError
 from pix2color.models.heads import ClassHead, Head
@@ -55,18 +53,28 @@ class Guess:
         Raises:
             Pix2ColorError: the weights have no classes.
         """
+        self._classes()
+        return torch.log_softmax(self.raw, dim=0)
+
+    def confidence(self) -> Tensor:
+        """h,w in 0..1: 1 less the entropy of the classes over that of the training photos' prior.
+
+        0: the place says no more about its colour than that it is one of a photo's; 1: there is
+        but one colour.
+
+        Raises:
+            Pix2ColorError: the weights have no classes.
+        """
+        log_p = self.log_probabilities()
+        entropy = -(log_p.exp() * log_p).sum(0)
+        prior = torch.softmax(self._classes().log_prior.cpu(), 0)
+        most = -(prior * prior.clamp_min(1e-12).log()).sum()
+        return (1 - entropy / most).clamp(0, 1)
+
+    def _classes(self) -> ClassHead:
         if not isinstance(self.head, ClassHead):
             raise Pix2ColorError(
                 "these weights predict ab, not 313 classes: confidence, variants and palettes need"
                 " weights with classes, such as the packaged ones"
             )
-        return torch.log_softmax(self.raw, dim=0)
-
-    def confidence(self) -> Tensor:
-        """h,w in 0..1: 1 less the entropy of the classes over that of a uniform choice.
-
-        0: every colour is as likely as any other; 1: there is but one.
-        """
-        log_p = self.log_probabilities()
-        entropy = -(log_p.exp() * log_p).sum(0)
-        return 1 - entropy / math.log(ab_bins.COUNT)
+        return self.head

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from pix2color.config import Decode
-from pix2color.errors import PhotoError
+from pix2color.errors import PhotoError, Pix2ColorError
 from pix2color.inference import bands, lightness
+from pix2color.inference.hints import Hint
 from pix2color.inference.plan import Job
+from pix2color.inference.wishes import PLAIN, Wishes
 from pix2color.photo import Limits, Mark, Photo, files, marked, read, write
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pix2color.inference.colorizer import Colorizer
 
+MAP = 2048
+"""Longest side of a map of confidence, in pixels: the network's grid is far coarser."""
 _LARGE = 24e6  # bytes of a file above which photos are worked on one at a time
 
 
@@ -37,6 +43,12 @@ class Options:
     """Keep the luminance coefficients of JPEGs (`reversible.colour`)."""
     resume: bool = False
     """Skip photos whose target is there and not older."""
+    wishes: Wishes = PLAIN
+    """Palette and variants, of every photo."""
+    hints: Mapping[str, tuple[Hint, ...]] = field(default_factory=dict)
+    """By the source's name."""
+    confidence: bool = False
+    """Write the map of confidence, too: the last of the job's further files."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +135,41 @@ def _coloured(job: Job, colorizer: Callable[[], Colorizer], options: Options) ->
         return Outcome(job, "skipped", "it already has colour")
     if options.reversible and photo.format == "JPEG":
         return _reversibly(job, photo, colorizer(), options)
-    result = colorizer().colour(photo, options.decode, srgb=options.srgb)
-    if options.mark is not None:
-        result = marked(result, options.mark)
-    write(result, job.target)
-    return Outcome(job, "done", notes=result.notes)
+    wishes = replace(options.wishes, hints=options.hints.get(job.source.name, ()))
+    try:
+        versions, guess = colorizer().versions(
+            photo, options.decode, srgb=options.srgb, wishes=wishes
+        )
+        sure = guess.confidence() if options.confidence else None
+    except Pix2ColorError as error:  # a hint outside this photo
+        raise PhotoError(str(error)) from None
+    if sure is not None:
+        with files.whole(job.also[-1]) as file:
+            file.write(confidence_map(sure, photo.width, photo.height))
+    # The photo itself last: where it is, the others are.
+    for version, target in reversed([*zip(versions, (job.target, *job.also), strict=False)]):
+        write(marked(version, options.mark) if options.mark else version, target)
+    return Outcome(job, "done", notes=versions[0].notes)
+
+
+def confidence_map(sure: Tensor, width: int, height: int) -> bytes:
+    """A gray PNG: white where the network is sure, black where any colour would do.
+
+    Args:
+        sure: h,w in 0..1.
+        width, height: of the photo; the map has its shape, at most MAP pixels a side.
+    """
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    scale = min(1.0, MAP / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image = Image.fromarray(np.rint(255 * sure.numpy()).astype(np.uint8))
+    file = io.BytesIO()
+    image.resize(size, Image.Resampling.BILINEAR).save(file, "PNG")
+    return file.getvalue()
 
 
 def _reversibly(job: Job, photo: Photo, colorizer: Colorizer, options: Options) -> Outcome:
@@ -149,6 +191,8 @@ def _reversibly(job: Job, photo: Photo, colorizer: Colorizer, options: Options) 
 
 def _done(job: Job) -> bool:
     try:
+        if not all(path.exists() for path in job.also):
+            return False
         return job.target.stat().st_mtime >= job.source.stat().st_mtime
     except OSError:
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pix2color.errors import Pix2ColorError
@@ -18,6 +18,8 @@ class Job:
 
     source: Path
     target: Path
+    also: tuple[Path, ...] = ()
+    """Further files: the second and later variants, then the map of confidence."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,21 @@ class Plan:
     """Photos of formats that cannot be read."""
 
 
-def plan(inputs: Sequence[str | Path], out: str | Path) -> Plan:
+def plan(
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    variants: int = 1,
+    confidence: bool = False,
+) -> Plan:
     """Find the photos and where each goes: the same tree and names below `out`.
 
     Folders are walked without following links to folders; hidden files and `out` itself are left
     out. A file given by name is taken whatever its ending.
+
+    Args:
+        variants: versions of each photo; those after the first are called NAME-2, NAME-3, ...
+        confidence: a NAME-confidence.png beside each.
 
     Raises:
         Pix2ColorError: an input that is not there, no photo at all, two photos that would become
@@ -61,6 +73,7 @@ def plan(inputs: Sequence[str | Path], out: str | Path) -> Plan:
         where = ", ".join(str(i) for i in inputs)
         raise Pix2ColorError(f"no photo in {where}; looked for {' '.join(sorted(PHOTO_SUFFIXES))}")
     jobs = sorted(dict.fromkeys(jobs), key=lambda job: str(job.target))
+    jobs = [replace(job, also=_also(job.target, variants, confidence)) for job in jobs]
     _refuse_collisions(jobs)
     _refuse_sources(jobs)
     return Plan(tuple(jobs), tuple(sorted(unsupported)))
@@ -82,6 +95,13 @@ def _target(out: Path, relative: Path) -> Path:
     return out / relative.with_suffix(output_suffix(relative.suffix))
 
 
+def _also(target: Path, variants: int, confidence: bool) -> tuple[Path, ...]:
+    names = [f"{target.stem}-{number}{target.suffix}" for number in range(2, variants + 1)]
+    if confidence:
+        names.append(f"{target.stem}-confidence.png")
+    return tuple(target.with_name(name) for name in names)
+
+
 def _key(path: Path) -> str:
     """One for all spellings that some file system takes for the same name."""
     return unicodedata.normalize("NFC", str(path)).casefold()
@@ -90,24 +110,25 @@ def _key(path: Path) -> str:
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     seen: dict[str, Job] = {}
     for job in jobs:
-        other = seen.setdefault(_key(job.target), job)
-        if other is not job:
-            raise Pix2ColorError(
-                f"{other.source} and {job.source} would both become {job.target}; colour them "
-                "in two runs with different --out"
-            )
+        for target in (job.target, *job.also):
+            other = seen.setdefault(_key(target), job)
+            if other is not job:
+                raise Pix2ColorError(
+                    f"{other.source} and {job.source} would both become {target}; colour them "
+                    "in two runs with different --out"
+                )
 
 
 def _refuse_sources(jobs: Sequence[Job]) -> None:
     names = {_key(job.source.resolve()): job.source for job in jobs}
     files = {_identity(job.source): job.source for job in jobs}
-    for job in jobs:
-        source = names.get(_key(job.target.resolve()))
-        if source is None and job.target.exists():
-            source = files.get(_identity(job.target))
+    for target in (path for job in jobs for path in (job.target, *job.also)):
+        source = names.get(_key(target.resolve()))
+        if source is None and target.exists():
+            source = files.get(_identity(target))
         if source is not None:
             raise Pix2ColorError(
-                f"{job.target} is the source {source}; choose another --out: sources are never "
+                f"{target} is the source {source}; choose another --out: sources are never "
                 "written over"
             )
 

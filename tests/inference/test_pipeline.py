@@ -133,14 +133,14 @@ def test_out_of_memory_tries_smaller_networks_and_says_so() -> None:
 def test_every_way_to_run_out_of_memory_is_known(
     error: Exception, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predict = colorizer.predict
+    run_network = colorizer.run_network
 
     def cramped(small: torch.Tensor, *arguments: object, **options: object) -> torch.Tensor:
         if min(small.shape[-2:]) > 100:
             raise error
-        return predict(small, *arguments, **options)  # type: ignore[arg-type]
+        return run_network(small, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(colorizer, "predict", cramped)
+    monkeypatch.setattr(colorizer, "run_network", cramped)
     decode = colorizer.decoding(size=192)
     out = colorizer.colour(Photo(np.full((300, 200), 99, np.uint8)), decode)
     assert out.notes == ("out of memory: network at 96 pixels on cpu",)
@@ -152,7 +152,7 @@ def test_errors_of_another_kind_are_not_taken_for_it(
     def faulty(*arguments: object, **options: object) -> torch.Tensor:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(colorizer, "predict", faulty)
+    monkeypatch.setattr(colorizer, "run_network", faulty)
     with pytest.raises(RuntimeError, match="mat1"):
         colorizer.colour(Photo(np.full((30, 20), 99, np.uint8)))
 
@@ -216,7 +216,7 @@ def test_out_of_memory_to_the_last_fails_the_photo_and_leaves_no_gray_one(
     def none(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(colorizer, "predict", none)
+    monkeypatch.setattr(colorizer, "run_network", none)
     source = folder_of(tmp_path / "in", 2)
     assert set(colour(colorizer, source, tmp_path / "out").values()) == {"failed"}
     assert contents(tmp_path / "out") == {}

@@ -1,0 +1,85 @@
+"""The colours of a reference photo, laid on another photo's guess.
+
+What the network thinks of each place stays; how common each colour is in the whole photo becomes
+the reference's. That is a change of the classes' prior, found by iterating until the mean
+probabilities are those wanted (the E and M steps of Saerens, Latinne and Decaestecker 2002, which
+are also the scaling steps of entropic optimal transport from places to colours, Cuturi 2013).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from pix2color import ab_bins
+from pix2color.color import rgb_to_lab
+from pix2color.errors import Pix2ColorError
+from pix2color.inference.guess import Guess
+
+_SIDE = 192  # pixels: the palette of a photo needs no more
+_FLOOR = 1e-4  # share of every colour, so that none is impossible
+_STEPS = 30
+_MOST = 8.0  # change of a class's log prior that one reference can make
+
+
+def palette_of(picture: Image.Image | str | Path) -> Tensor:
+    """The distribution of a photo's colours over the 313 bins: 313, sum 1.
+
+    Args:
+        picture: a Pillow image or a file.
+
+    Raises:
+        Pix2ColorError: it cannot be read, or has no colours.
+    """
+    small = _opened(picture).convert("RGB")
+    small.thumbnail((_SIDE, _SIDE))
+    rgb = torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)[None].float() / 255
+    ab = rgb_to_lab(rgb)[:, 1:]
+    if float(torch.hypot(ab[:, 0], ab[:, 1]).quantile(0.95)) < 3:
+        raise Pix2ColorError("the reference photo has no colours to take")
+    # A cell holds the mean of its pixels: single odd pixels make no palette.
+    code = ab_bins.soft_encode(F.avg_pool2d(ab, 2))
+    counts = torch.zeros(ab_bins.COUNT, dtype=torch.float64)
+    counts.scatter_add_(0, code.index.flatten(), code.weight.flatten().double())
+    return ((1 - _FLOOR) * counts / counts.sum() + _FLOOR / ab_bins.COUNT).float()
+
+
+def _opened(picture: Image.Image | str | Path) -> Image.Image:
+    if isinstance(picture, Image.Image):
+        return picture
+    try:
+        with Image.open(picture) as opened:
+            return opened.convert("RGB")
+    except OSError as error:
+        reason = error.strerror or "not a picture that can be read"
+        raise Pix2ColorError(f"reference {picture}: {reason}") from None
+
+
+def towards(guess: Guess, palette: Tensor, strength: float) -> Guess:
+    """A guess whose mean probabilities lie between its own and a palette.
+
+    Args:
+        guess: with classes.
+        palette: 313, sum 1.
+        strength: 0: its own colours; 1: the palette's.
+
+    Raises:
+        Pix2ColorError: the weights have no classes, or the strength lies outside 0..1.
+    """
+    if not 0 <= strength <= 1:
+        raise Pix2ColorError(f"the strength of a reference lies in 0..1, not at {strength:g}")
+    log_p = guess.log_probabilities().flatten(1)  # 313,n
+    own = log_p.exp().mean(1)
+    wanted = (own.clamp_min(1e-12).log() * (1 - strength) + palette.log() * strength).exp()
+    wanted /= wanted.sum()
+    change = torch.zeros(ab_bins.COUNT)
+    for _ in range(_STEPS):
+        now = torch.softmax(log_p + change[:, None], dim=0).mean(1)
+        step = wanted.clamp_min(1e-12).log() - now.clamp_min(1e-12).log()
+        change = (change + step).clamp(-_MOST, _MOST)
+    return guess.with_raw(guess.raw + change[:, None, None])
