@@ -1,0 +1,233 @@
+"""What hints, variants and confidence are worth: the tables and the plot of docs/colouring.md.
+
+    python tests/inference/measure_wishes.py hints photos/ --limit 100
+    python tests/inference/measure_wishes.py variants photos/ --limit 100
+    python tests/inference/measure_wishes.py confidence photos/ --limit 300 --plot reliability.png
+
+Photos are colour photos that the weights have not seen; their centre squares, faithful decoding.
+hints: AuC and PSNR with true colours at random points, beside Levin, Lischinski and Weiss 2004 with
+the same points and no network. variants: mean distance of the pairs, and the AuC of the best of N.
+confidence: how often the true bin is among the classes that hold a given share of the probability.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage, sparse
+from scipy.sparse.linalg import spsolve
+
+from pix2color import color
+from pix2color.config import Data, Decode
+from pix2color.data.photos import ALL_PARTS, load_photos
+from pix2color.evaluation import metrics
+from pix2color.evaluation.protocol import prepare
+from pix2color.inference.colorizer import Colorizer
+from pix2color.inference.enlarge import edge_aware
+from pix2color.inference.guess import Guess
+from pix2color.inference.spread import spread
+from pix2color.inference.variants import distance, vary
+
+POINTS = (1, 5, 10, 50)
+COUNTS = (1, 2, 4, 8)
+_PATCH = 1  # pixels around a point whose mean colour is the hint
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A photo and what the network makes of it."""
+
+    lab: np.ndarray
+    """3,H,W"""
+    guess: Guess
+    decode: Decode
+
+
+def photos(arguments: argparse.Namespace) -> Iterator[Seen]:
+    colorizer = Colorizer.from_pretrained(arguments.checkpoint, device="cpu")
+    decode = colorizer.decoding(temperature=1.0, vividness=0.0, saturation=1.0)
+    data = Data(root=tuple(arguments.photos), side=176, limit=arguments.limit)
+    for photo in load_photos(data, parts=ALL_PARTS, keep_gray=True).photos:
+        square = prepare(photo, "center", crop=176)
+        rgb = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
+        lab = color.rgb_to_lab(rgb)
+        codes = (255 * color.lightness_to_gray(lab[:, :1])[0, 0]).round().byte().numpy()
+        yield Seen(lab[0].numpy(), colorizer.look(codes, decode.size, features=True), decode)
+
+
+def figures(one: Seen, ab: np.ndarray) -> tuple[float, float]:
+    """AuC and PSNR of colours at the photo's size."""
+    lab = torch.from_numpy(one.lab)[None]
+    rgb, shown = metrics.show(lab[:, :1], torch.from_numpy(ab)[None])
+    error = metrics.distance(shown, lab[:, 1:])
+    return float(metrics.auc(error)), float(metrics.psnr(rgb, color.lab_to_rgb(lab)))
+
+
+def enlarged(one: Seen, ab: np.ndarray) -> np.ndarray:
+    return edge_aware(ab, one.guess.cells(), one.lab[0])
+
+
+def places(number: int, count: int, side: int) -> np.ndarray:
+    return np.random.default_rng(1000 + number).integers(3, side - 3, size=(count, 2))
+
+
+def patch(one: Seen, y: int, x: int) -> tuple[slice, slice]:
+    return slice(y - _PATCH, y + _PATCH + 1), slice(x - _PATCH, x + _PATCH + 1)
+
+
+def hinted(one: Seen, points: np.ndarray) -> np.ndarray:
+    """The network's colours with the truth at some points spread over them."""
+    base = one.guess.ab(one.decode)
+    rows, columns = base.shape[1:]
+    height, width = one.lab.shape[1:]
+    share = np.zeros((rows, columns), np.float32)
+    wanted = np.zeros((2, rows, columns), np.float32)
+    for y, x in points:
+        cell = (int(y * rows / height), int(x * columns / width))
+        share[cell] = 1
+        wanted[:, cell[0], cell[1]] = one.lab[1:, *patch(one, y, x)].mean(axis=(1, 2))
+    return enlarged(one, spread(one.guess, base, share, wanted))
+
+
+def levin(one: Seen, points: np.ndarray, weights: sparse.csr_matrix) -> np.ndarray:
+    """Levin et al. 2004: colours that vary only where L does, pinned at the points."""
+    height, width = one.lab.shape[1:]
+    pinned = np.zeros((height, width))
+    colours = np.zeros((2, height, width))
+    for y, x in points:
+        where = patch(one, y, x)
+        pinned[where] = 1
+        colours[:, *where] = one.lab[1:, *where].mean(axis=(1, 2))[:, None, None]
+    keep = sparse.diags(1 - pinned.ravel())
+    matrix = (sparse.identity(height * width) - keep @ weights).tocsc()
+    solved = [spsolve(matrix, (pinned * plane).ravel()) for plane in colours]
+    return np.stack(solved).reshape(2, height, width).astype(np.float32)
+
+
+def levin_weights(lightness: np.ndarray) -> sparse.csr_matrix:
+    """Equation 2 of that paper: exp(-(Y(r) - Y(s))^2 / 2 var_r) over 3 x 3, rows summing to 1."""
+    luma = lightness / 100
+    height, width = luma.shape
+    mean = ndimage.uniform_filter(luma, 3)
+    variance = np.maximum(0.6 * (ndimage.uniform_filter(luma * luma, 3) - mean * mean), 2e-6)
+    index = np.arange(height * width).reshape(height, width)
+    ones, others, values = [], [], []
+    for dy, dx in ((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)):
+        here = (slice(max(0, -dy), height - max(0, dy)), slice(max(0, -dx), width - max(0, dx)))
+        there = (slice(max(0, dy), height + min(0, dy)), slice(max(0, dx), width + min(0, dx)))
+        weight = np.exp(-((luma[here] - luma[there]) ** 2) / (2 * variance[here]))
+        ones.append(index[here].ravel())
+        others.append(index[there].ravel())
+        values.append(weight.ravel())
+    parts = (np.concatenate(ones), np.concatenate(others))
+    matrix = sparse.coo_matrix((np.concatenate(values), parts), shape=(index.size, index.size))
+    return (sparse.diags(1 / np.asarray(matrix.sum(1)).ravel()) @ matrix).tocsr()
+
+
+def measure_hints(arguments: argparse.Namespace) -> None:
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for number, one in enumerate(photos(arguments)):
+        weights = levin_weights(one.lab[0])
+        none = enlarged(one, one.guess.ab(one.decode).numpy())
+        found.setdefault(("ours", 0), []).append(figures(one, none))
+        for count in POINTS:
+            points = places(number, count, min(one.lab.shape[1:]))
+            for name, ab in (
+                ("ours", hinted(one, points)),
+                ("Levin", levin(one, points, weights)),
+            ):
+                found.setdefault((name, count), []).append(figures(one, ab))
+    sys.stdout.write("points | AuC | PSNR | Levin: AuC | PSNR\n")
+    for count in (0, *POINTS):
+        names = ("ours", "Levin") if count else ("ours",)
+        cells = [np.mean(found[name, count], axis=0) for name in names]
+        sys.stdout.write(f"{count} | " + " | ".join(f"{a:.2f} | {p:.2f}" for a, p in cells) + "\n")
+
+
+def measure_variants(arguments: argparse.Namespace) -> None:
+    best: dict[int, list[float]] = {count: [] for count in COUNTS}
+    apart: dict[int, list[float]] = {count: [] for count in COUNTS}
+    for one in photos(arguments):
+        versions = [g.ab(one.decode) for g in vary(one.guess, max(COUNTS), one.decode)]
+        scores = [figures(one, enlarged(one, ab.numpy()))[0] for ab in versions]
+        for count in COUNTS:
+            best[count].append(max(scores[:count]))
+            pairs = [distance(a, b) for i, a in enumerate(versions[:count]) for b in versions[:i]]
+            apart[count].append(float(np.mean(pairs)) if pairs else 0.0)
+    sys.stdout.write("variants | AuC of the best | mean distance of the pairs (ab)\n")
+    for count in COUNTS:
+        sys.stdout.write(f"{count} | {np.mean(best[count]):.2f} | {np.mean(apart[count]):.2f}\n")
+
+
+def measure_confidence(arguments: argparse.Namespace) -> None:
+    """Expected calibration: the share of cells whose true bin has at most a given rank mass."""
+    levels = np.linspace(0.05, 0.95, 19)
+    hits, cells = np.zeros(len(levels)), 0
+    by_confidence: list[tuple[np.ndarray, np.ndarray]] = []
+    for one in photos(arguments):
+        log_p = one.guess.log_probabilities()
+        true = torch.from_numpy(one.lab[1:])[None]
+        small = torch.nn.functional.adaptive_avg_pool2d(true, log_p.shape[1:])
+        bins = metrics.nearest_bin(small)[0]
+        p = log_p.exp().flatten(1)
+        own = p.gather(0, bins.flatten()[None])
+        above = torch.where(p > own, p, 0.0).sum(0).numpy()  # mass of the likelier classes
+        hits += (above[None] < levels[:, None]).sum(1)
+        cells += len(above)
+        error = (one.guess.ab(one.decode) - small[0]).norm(dim=0).flatten().numpy()
+        by_confidence.append((one.guess.confidence().flatten().numpy(), error))
+    sys.stdout.write("probability held | share of cells whose true bin is within\n")
+    for level, share in zip(levels, hits / cells, strict=True):
+        sys.stdout.write(f"{level:.2f} | {share:.3f}\n")
+    sure, error = (np.concatenate(parts) for parts in zip(*by_confidence, strict=True))
+    edges = np.quantile(sure, np.linspace(0, 1, 11))
+    sys.stdout.write("confidence | mean error (ab)\n")
+    rows = []
+    for low, high in itertools.pairwise(edges):
+        inside = (sure >= low) & (sure <= high)
+        rows.append((sure[inside].mean(), error[inside].mean()))
+        sys.stdout.write(f"{rows[-1][0]:.2f} | {rows[-1][1]:.2f}\n")
+    if arguments.plot:
+        draw(arguments.plot, levels, hits / cells, np.array(rows))
+
+
+def draw(path: Path, levels: np.ndarray, shares: np.ndarray, rows: np.ndarray) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.6))
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    left.plot(levels, shares, "o-", markersize=3)
+    left.set(xlabel="probability held by the likeliest classes", ylabel="true bin among them")
+    right.plot(rows[:, 0], rows[:, 1], "o-", markersize=3)
+    right.set(xlabel="confidence", ylabel="mean error (ab units)")
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("hints", "variants", "confidence"))
+    parser.add_argument("photos", nargs="+")
+    parser.add_argument("--limit", type=int, default=100)
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--plot", type=Path)
+    arguments = parser.parse_args()
+    measures = {
+        "hints": measure_hints,
+        "variants": measure_variants,
+        "confidence": measure_confidence,
+    }
+    measures[arguments.what](arguments)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
