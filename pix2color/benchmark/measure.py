@@ -213,8 +213,8 @@ def network_rows(outcomes: Sequence[Outcome], out: Path, *, device: torch.device
             continue
         before = outcome.before(out)
         if before is not None:
-            found.append(_row(f"{outcome.name} (start)", before, device))
-        found.append(_row(outcome.name, outcome.release(out), device))
+            found.append(_row(f"{outcome.title} (start)", before, device))
+        found.append(_row(outcome.title, outcome.release(out), device))
     return found
 
 
@@ -234,7 +234,7 @@ def key(test: TestSet, outcomes: Sequence[Outcome], out: Path, meter: Meter) -> 
         for path in (outcome.before(out), outcome.release(out)):
             if path is not None and outcome.status == "done":
                 parts.append(hashlib.sha256(path.read_bytes()).hexdigest())
-        parts.append(f"{outcome.name} {outcome.status}")
+        parts.append(f"{outcome.title} {outcome.status}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -128,7 +128,7 @@ def draw_temperatures(
         settings = [released.decode.model_copy(update={"temperature": t}) for t in TEMPERATURES]
         strip = [network.row(f"{one.temperature}", one) for one in settings]
         found = colour(strip, photo, device)
-        lines[outcome.name] = [found[row.name][0] for row in strip]
+        lines[outcome.title] = [found[row.name][0] for row in strip]
     if lines:
         heads = [f"T {t:g}" for t in TEMPERATURES[:-1]] + ["T 0"]
         _save(folder / "temperatures.jpg", _grid(list(lines), lines, heads))

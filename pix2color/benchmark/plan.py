@@ -121,6 +121,8 @@ class Entry:
     """The recipe that it starts from: it gets `gan_share` of the budget, its parent the rest."""
     remark: str = ""
     """What differs from the recipe as reported, such as another encoder."""
+    stand_in: str = ""
+    """The encoder in the recipe's own's place, which the row is named by; empty for its own."""
     missing: str = ""
     """Why it cannot be trained here; empty where it can."""
 
@@ -268,13 +270,15 @@ class _Weights:
         if model.encoder != _FALLBACK and isinstance(stand_in, str):
             remark = f"{_FALLBACK} in place of {model.encoder}, whose weights cannot be had here"
             changed = _with_model(entry, encoder=_FALLBACK, pretrained=stand_in)
-            return replace(changed, remark=remark)
+            return replace(changed, remark=remark, stand_in=_FALLBACK)
         pretrained_encoder(_FALLBACK, "default")
         remark = (
             f"the packaged weights' {_FALLBACK} in place of ImageNet's {model.encoder}: it has"
             " learned colours already, which flatters this row"
         )
-        return replace(_with_model(entry, encoder=_FALLBACK, pretrained="default"), remark=remark)
+        changed = _with_model(entry, encoder=_FALLBACK, pretrained="default")
+        stand_in = _FALLBACK if model.encoder != _FALLBACK else ""
+        return replace(changed, remark=remark, stand_in=stand_in)
 
     def _fusion(self, entry: Entry) -> Entry:
         model = entry.config.model

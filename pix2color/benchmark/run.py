@@ -130,7 +130,7 @@ class Benchmark:
         plots.errors(folder / "errors.png", arrays, names[1:])
         plots.colours(folder / "colours.png", arrays, names)
         plots.colourfulness(folder / "colourfulness.png", trees)
-        runs = {one.name: self.out / "runs" / one.name for one in self.outcomes}
+        runs = {one.title: self.out / "runs" / one.name for one in self.outcomes}
         ended = {name: run for name, run in runs.items() if run.is_dir()}
         plots.losses(folder / "losses.png", ended)
         pictures.draw_grids(folder, first, compared, shown=shown, device=device)
@@ -155,7 +155,7 @@ class Benchmark:
                 "broken": [list(one) for one in counts.broken],
                 "toy": self.training.toy,
             },
-            "recipes": [asdict(one) for one in self.outcomes],
+            "recipes": [asdict(one) | {"title": one.title} for one in self.outcomes],
             "sets": trees,
         }
 

@@ -94,12 +94,12 @@ def training(tree: Tree) -> Table:
     )  # fmt: skip
     lines = []
     for one in tree["recipes"]:
-        ms = times.get(one["name"])
+        ms = times.get(one["title"])
         before = f" ({one['parent_samples']:,} as {one['parent']})" if one["parent"] else ""
         done = one["status"] == "done"
         lines.append(
             [
-                one["name"],
+                one["title"],
                 one["status"],
                 f"{one['trainable']:,}" if done else _MISSING,
                 f"{one['frozen']:,}" if done else _MISSING,

@@ -40,6 +40,8 @@ class Outcome:
     reason: str = ""
     """Of a status that is not done."""
     remark: str = ""
+    stand_in: str = ""
+    """The encoder in the recipe's own's place."""
     digest: str = ""
     """Of the config."""
     parent: str | None = None
@@ -55,6 +57,11 @@ class Outcome:
     trainable: int = 0
     frozen: int = 0
     """Parameters; of the generator, the classifier of `fusion` included."""
+
+    @property
+    def title(self) -> str:
+        """The name of its row."""
+        return f"{self.name} on {self.stand_in}" if self.stand_in else self.name
 
     def release(self, out: Path) -> Path:
         """The trained weights."""
@@ -192,13 +199,19 @@ class _Job:
         if not file.is_file():
             return None
         outcome = Outcome(**json.loads(file.read_text(encoding="utf-8")))
-        return replace(outcome, remark=self.entry.remark)
+        return replace(outcome, remark=self.entry.remark, stand_in=self.entry.stand_in)
 
     def train(self, parent: Outcome | None, *, leave_at: float | None) -> Outcome:
         """Train to the end of the budget and keep the averaged weights."""
         entry, config = self.entry, self.entry.config
         blank = Outcome(
-            entry.name, "not run", entry.missing, entry.remark, config.digest(), entry.parent
+            entry.name,
+            "not run",
+            entry.missing,
+            entry.remark,
+            entry.stand_in,
+            config.digest(),
+            entry.parent,
         )
         if entry.missing:
             return blank  # not kept: what is missing may be there next time

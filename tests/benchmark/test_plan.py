@@ -184,7 +184,7 @@ def test_what_stands_in_for_vgg16_is_said(
         entry = found[name]
         assert entry.config.model.encoder == "mobilenet_v2"
         assert entry.config.model.pretrained == str(mobilenet_file)
-        assert "mobilenet_v2 in place of vgg16" in entry.remark
+        assert "mobilenet_v2 in place of vgg16" in entry.remark and entry.stand_in == "mobilenet_v2"
         assert any(line.startswith(f"{name}: ") and entry.remark in line for line in everything[1])
     assert found["unet_class"].remark == ""
 

@@ -8,6 +8,7 @@ import pytest
 
 from pix2color.benchmark import tables
 from pix2color.benchmark.tables import Cell, Table
+from pix2color.benchmark.train import Outcome
 
 Interval = tuple[float | None, float | None, float | None]
 
@@ -39,7 +40,8 @@ def a_set(*rows: dict[str, Any], **unmeasured: str) -> dict[str, Any]:
 
 def recipe(name: str, **changes: Any) -> dict[str, Any]:
     return {
-        "name": name, "status": "done", "reason": "", "remark": "", "digest": "d1", "parent": None,
+        "name": name, "title": name, "status": "done", "reason": "", "remark": "", "digest": "d1",
+        "parent": None,
         "samples": 1200, "seconds": 90.0, "parent_samples": 0, "parent_seconds": 0.0, "rate": 13.3,
         "trainable": 12345, "frozen": 0, **changes,
     }  # fmt: skip
@@ -222,3 +224,9 @@ def test_the_protocol_is_written_down() -> None:
                  "test: 9 photos of 10 files; digest abc.", "classifier: mobilenet_v2.",
                  "one: config d1.", "torch 2."):  # fmt: skip
         assert text in said
+
+
+def test_a_row_with_another_encoder_is_named_so() -> None:
+    assert Outcome("vgg16_regression", "done").title == "vgg16_regression"
+    named = Outcome("vgg16_regression", "done", stand_in="mobilenet_v2")
+    assert named.title == "vgg16_regression on mobilenet_v2"
