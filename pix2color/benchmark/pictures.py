@@ -148,22 +148,35 @@ def draw_failures(
     """
     trained = [row for row in compared if row.featured]
     for number, failure in enumerate(FAILURES, start=1):
-        worst: list[tuple[float, int, Row]] = []
-        for row in trained:
-            values = _per_photo(failure, row.name, arrays)
-            if np.isfinite(values).any():
-                sign = 1 if failure.high_is_bad else -1
-                index = int(np.nanargmax(sign * values))
-                worst.append((sign * float(values[index]), index, row))
-        worst.sort(key=lambda one: -one[0])
+        worst = _worst_of(failure, trained, arrays)
         cells = []
-        for value, index, row in worst[:_WORST]:
+        for value, index, row in worst:
             batch = Batch.of(test.squares, [index], device)
             rgb, _ = metrics.show(batch.lightness, row.colour(batch))
             mine = (255 * rgb[0]).round().byte().permute(1, 2, 0).cpu().numpy()
-            cells.append((row.name, f"{abs(value):.2f}", mine, test.squares[index]))
+            cells.append((row.name, f"{value:.2f}", mine, test.squares[index]))
         if cells:
             _save(folder / f"failure_{number}.jpg", _worst(cells))
+
+
+def _worst_of(
+    failure: Failure, trained: Sequence[Row], arrays: Mapping[str, Array]
+) -> list[tuple[float, int, Row]]:
+    """The worst (value, photo, row), each photo once and each row once."""
+    sign = 1 if failure.high_is_bad else -1
+    every = [
+        (sign * float(value), index, row)
+        for row in trained
+        for index, value in enumerate(_per_photo(failure, row.name, arrays))
+        if np.isfinite(value)
+    ]
+    found: list[tuple[float, int, Row]] = []
+    for value, index, row in sorted(every, key=lambda one: -one[0]):
+        if all(index != other and row is not its for _, other, its in found):
+            found.append((sign * value, index, row))
+        if len(found) == _WORST:
+            break
+    return found
 
 
 def _bundled() -> list[Pixels]:

@@ -27,7 +27,7 @@ _COLOURS = 10  # of matplotlib's cycle
 
 def errors(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> None:
     """Cumulative histograms of ab errors: over all pixels, and of the photos' mean errors."""
-    figure = Figure(figsize=(12, 4.6))
+    figure = Figure(figsize=(12.5, 4.6))
     pixels, photos = figure.subplots(1, 2)
     for number, name in enumerate(names):
         style = _style(number, name)
@@ -40,7 +40,7 @@ def errors(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> Non
     pixels.set(title="pixels", xlabel="ab error at most", ylabel="% of pixels", xlim=(0, 60))
     photos.set(title="photos", xlabel="mean ab error at most", ylabel="% of photos", xlim=(0, 40))
     figure.legend(loc="center right", fontsize=7)
-    figure.subplots_adjust(0.05, 0.11, 0.82, 0.92, wspace=0.18)
+    figure.subplots_adjust(0.05, 0.11, 0.79, 0.92, wspace=0.18)
     _save(path, figure)
 
 
@@ -67,22 +67,28 @@ def colours(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> No
 
 def colourfulness(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> None:
     """Colourfulness over the truth's against AuC, a panel a set."""
-    figure = Figure(figsize=(5.5 * len(trees), 4.6))
-    for number, (title, tree) in enumerate(trees.items(), start=1):
-        axes = figure.add_subplot(1, len(trees), number)
+    figure = Figure(figsize=(4.6 * len(trees) + 2.6, 4.6))
+    names = [row["name"] for row in next(iter(trees.values()))["rows"]]
+    numbers = {name: n for n, name in enumerate(n for n in names if n not in ("truth", "random"))}
+    for place, (title, tree) in enumerate(trees.items(), start=1):
+        axes = figure.add_subplot(1, len(trees), place)
         for row in tree["rows"]:
-            if row["name"] in ("truth", "random"):
+            if row["name"] not in numbers:
                 continue
+            number = numbers[row["name"]]
             values = row["figures"]
             x, y = values["colourfulness_ratio"]["value"], values["auc"]["value"]
             if x is None or y is None:
-                continue  # photos without any colour
-            axes.plot(x, y, "o", markersize=4)
-            axes.annotate(row["name"], (x, y), (3, 3), textcoords="offset points", fontsize=6)
+                continue  # photos without colour
+            label = f"{number}  {row['name']}" if place == 1 else None
+            axes.plot(x, y, "o", markersize=4, color=f"C{number % _COLOURS}", label=label)
+            axes.annotate(f"{number}", (x, y), (3, 2), textcoords="offset points", fontsize=7)
         axes.axvline(1, linewidth=0.6, color="0.5")
         axes.set(title=title, xlabel="colourfulness / truth", ylabel="AuC (%)")
         axes.grid(alpha=0.3)
-    figure.tight_layout()
+    figure.legend(loc="center right", fontsize=7, handlelength=0.5)
+    right = 1 - 2.6 / (4.6 * len(trees) + 2.6)
+    figure.subplots_adjust(0.05, 0.11, right, 0.92, wspace=0.22)
     _save(path, figure)
 
 
