@@ -54,11 +54,14 @@ def test_every_recipe_becomes_a_row(mobilenet_file: Path, tmp_path: Path) -> Non
     assert {one["name"]: one["status"] for one in tree["recipes"]} == dict.fromkeys(RECIPES, "done")
     rows = tree["sets"]["test"]["rows"]
     starts = {name for name in RECIPES if name.endswith("_gan")}
-    names = {"truth", "gray", "random", "mean"} | RECIPES | {f"{name} (start)" for name in starts}
+    titles = {one["title"] for one in tree["recipes"]}
+    names = {"truth", "gray", "random", "mean"} | titles | {f"{name} (start)" for name in starts}
     assert {row["name"] for row in rows} == names
     assert len(rows) == len(names)
     for one in tree["recipes"]:
-        assert ("in place of vgg16" in one["remark"]) == one["name"].startswith("vgg16")
+        vgg = one["name"].startswith("vgg16")  # its weights cannot be had: the row is named so
+        assert ("in place of vgg16" in one["remark"]) == vgg
+        assert one["title"] == one["name"] + (" on mobilenet_v2" if vgg else "")
         assert one["samples"] == 8 or one["parent"]
     assert tree["data"]["toy"]
 
