@@ -21,6 +21,7 @@ from pix2color.benchmark.plan import BEFORE, Entry
 from pix2color.config import Config
 from pix2color.data.photos import PhotoSet
 from pix2color.errors import ConfigError, TrainingError
+from pix2color.training import state
 from pix2color.training.release import release_run
 from pix2color.training.setup import make_accelerator, make_trainer
 from pix2color.training.status import Status, Summary
@@ -219,12 +220,26 @@ class _Job:
             return replace(blank, reason=f"its pretraining {parent.name}: {parent.status}")
         before = self.folder / BEFORE
         self.leave_at = leave_at if not before.is_file() else None
+        accelerator = make_accelerator(config)
+        # Outside the try: a saved state that cannot be read is no fault of the recipe's.
+        self.trainer = make_trainer(
+            config,
+            accelerator=accelerator,
+            resume=bool(state.saved(self.folder / "state")),
+            photos=self.photos,
+            announce=self.say,
+            observer=self._observe,
+        )
         try:
-            summary, sizes = self._fit()
+            summary = self._fit()
         except TrainingError as error:
             # Any other error is the benchmark's own; this one is what came out of the recipe.
             return self._end(replace(blank, status="diverged", reason=str(error)))
-        trainable, frozen = sizes
+        finally:
+            accelerator.end_training()
+        if not summary.finished:
+            raise KeyboardInterrupt
+        trainable, frozen = self._sizes()
         done = replace(
             blank,
             status="done",
@@ -247,32 +262,29 @@ class _Job:
         release_run(self.folder, done.release(self.out))
         return self._end(done)
 
-    def _fit(self) -> tuple[Summary, tuple[int, int]]:
-        config = self.entry.config
-        accelerator = make_accelerator(config)
-        trainer = make_trainer(
-            config,
-            accelerator=accelerator,
-            resume=(self.folder / "state").is_dir(),
-            photos=self.photos,
-            announce=self.say,
-            observer=self._observe,
-        )
-        self.trainer = trainer
+    def _fit(self) -> Summary:
+        """Train, with a pause where a recipe that starts from this one takes over.
+
+        Raises:
+            TrainingError: the training diverged.
+        """
+        trainer = self.trainer
         summary = trainer.fit()
         if self.arrived or (self.leave_at is not None and summary.finished):
             self._leave(summary)
             if not summary.finished and not self.stopped():
                 trainer.stop = False
                 summary = trainer.fit()
-        accelerator.end_training()
-        if not summary.finished:
-            raise KeyboardInterrupt
-        _check_finite(trainer.ema.module)
+        if summary.finished:
+            _check_finite(trainer.ema.module)
+        return summary
+
+    def _sizes(self) -> tuple[int, int]:
+        """Trainable and frozen parameters."""
         sizes = {True: 0, False: 0}
-        for parameter in trainer.bare.parameters():
+        for parameter in self.trainer.bare.parameters():
             sizes[parameter.requires_grad] += parameter.numel()
-        return summary, (sizes[True], sizes[False])
+        return sizes[True], sizes[False]
 
     def _observe(self, status: Status) -> None:
         self.arrived = self.leave_at is not None and status.fraction >= self.leave_at

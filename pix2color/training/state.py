@@ -10,10 +10,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -93,13 +95,16 @@ def restore(accelerator: Accelerator, folder: Path) -> None:
     """Load the newest state of a folder into everything that was prepared and registered.
 
     Raises:
-        TrainingError: there is none, or it is of another recipe.
+        TrainingError: there is none, it cannot be read, or it is of another recipe.
     """
     states = saved(folder)
     if not states:
         raise TrainingError(f"nothing to resume in {folder}; start without --resume")
     try:
         accelerator.load_state(str(states[-1]))
+    except (SafetensorError, UnpicklingError, EOFError, OSError) as error:
+        remedy = "delete it to go on from the one before" if len(states) > 1 else "start anew"
+        raise TrainingError(f"{states[-1]} cannot be read ({error!s:.100}): {remedy}") from None
     except (RuntimeError, ValueError, KeyError) as error:
         raise TrainingError(
             f"{states[-1]} is of another recipe: resume with the config it was started with "

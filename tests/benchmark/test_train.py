@@ -18,7 +18,7 @@ from pix2color.benchmark.plan import BEFORE, Entry
 from pix2color.benchmark.run import Benchmark
 from pix2color.benchmark.train import Outcome
 from pix2color.data.photos import PhotoSet
-from pix2color.errors import ConfigError, DataError, WeightsError
+from pix2color.errors import ConfigError, DataError, TrainingError, WeightsError
 from pix2color.evaluation.instruments import Instruments
 from pix2color.training.status import Status
 
@@ -197,6 +197,22 @@ def test_a_kill_before_the_first_state_costs_nothing_else(
     assert go(entries, tmp_path)["strided"].status == "done"
     its = Path("runs") / "strided" / "strided.safetensors"
     assert equal(whole[0] / its, tmp_path / its)
+
+
+def test_a_saved_state_that_cannot_be_read_is_no_divergence(
+    go: Make, make_plan: Make, make_entries: Make, tmp_path: Path
+) -> None:
+    """It is said, and nothing is thrown away: the person decides."""
+    entries = make_entries(make_plan("strided"), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        go(entries, tmp_path, Watch(after=1))
+    folder = tmp_path / "runs" / "strided" / "state"
+    (file,) = folder.glob("samples-*/model.safetensors")
+    file.write_bytes(b"not a state")
+    with pytest.raises(TrainingError, match="samples-"):
+        go(entries, tmp_path)
+    assert file.is_file()
+    assert not (tmp_path / "runs" / "strided" / train.OUTCOME).exists()
 
 
 # Recipes that cannot be
