@@ -215,7 +215,7 @@ def _wishes(options: argparse.Namespace) -> Wishes:
 
 def _settings(options: argparse.Namespace, colorizer: Colorizer, todo: Plan) -> Options:
     from pix2color.inference import pipeline
-    from pix2color.photo import Limits, Mark
+    from pix2color.photo import Limits
 
     decode = colorizer.decoding(
         size=options.size,
@@ -223,11 +223,10 @@ def _settings(options: argparse.Namespace, colorizer: Colorizer, todo: Plan) -> 
         vividness=options.vividness,
         saturation=options.saturation,
     )
-    words = " ".join(f"{name} {value:g}" for name, value in decode.model_dump().items())
     return pipeline.Options(
         decode=decode,
         limits=Limits(megapixels=options.max_megapixels, truncated=options.truncated),
-        mark=None if options.no_mark else Mark(colorizer.digest, words),
+        mark=None if options.no_mark else pipeline.mark_of(colorizer, decode),
         keep_color=options.keep_color,
         srgb=options.srgb,
         reversible=options.reversible,

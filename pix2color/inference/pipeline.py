@@ -64,6 +64,12 @@ class Outcome:
     seconds: float = 0.0
 
 
+def mark_of(colorizer: Colorizer, decode: Decode) -> Mark:
+    """What the metadata says of photos coloured so."""
+    words = " ".join(f"{name} {value:g}" for name, value in decode.model_dump().items())
+    return Mark(colorizer.digest, words)
+
+
 def run(
     jobs: Sequence[Job],
     colorizer: Callable[[], Colorizer],
