@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pix2color import release_file
+from pix2color import hub, release_file
 from pix2color.errors import ConfigError, WeightsError
 from pix2color.models.encoders import NAMES, Encoder, build_encoder, imagenet_weights
 from pix2color.models.fusion import Classifier, build_classifier
@@ -19,7 +19,8 @@ def pretrained_encoder(name: str, source: str) -> Encoder:
 
     Args:
         name: torchvision's or timm/<name>.
-        source: default (the packaged weights' own encoder) | imagenet | a weights file.
+        source: default (the packaged weights' own encoder) | imagenet | a weights file |
+            user/repo of the Hugging Face Hub, whose encoder is taken.
 
     Raises:
         ConfigError: no such encoder.
@@ -34,7 +35,7 @@ def pretrained_encoder(name: str, source: str) -> Encoder:
             return build_encoder(name, state=state)
         except OSError as error:  # timm downloads while it builds
             raise _no_download(name, error, otherwise) from None
-    path = Path(source)
+    path = hub.find(source) if hub.parse(source) else Path(source)
     if path.suffix == ".safetensors":
         _, meta = release_file.read_safetensors(path)
         if meta.get("format") == release_file.FORMAT:

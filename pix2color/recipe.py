@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pix2color import release_file
+from pix2color import hub, release_file
 from pix2color.ab_bins import Prior
 from pix2color.config import Config, Model, Optim
 from pix2color.config import Head as HeadConfig
@@ -22,6 +21,7 @@ from pix2color.models.encoders import Encoder, build_encoder
 from pix2color.models.fusion import Classifier, FusionEncoder, build_classifier
 from pix2color.models.generator import Generator
 from pix2color.models.heads import ClassHead, Head, RegressionHead, StepHead
+from pix2color.models.hint_input import HintInput
 from pix2color.models.hypercolumn import HypercolumnDecoder
 from pix2color.models.patchgan import PatchDiscriminator
 from pix2color.models.plain import GROUPS, STRIDED, STRIDED_DEEP, PlainEncoder
@@ -110,9 +110,11 @@ def build_generator(
     if model.gray_stem:
         encoder.sum_stem()
     decoder = _DECODERS[model.decoder](model, encoder)
-    head = _HEADS[model.head.kind](model.head, decoder.out_channels, prior)
+    head = build_head(model.head, decoder.out_channels, prior)
     enlarged = head.ENLARGE if isinstance(head, AmlClassHead) else 1
-    return Generator(encoder, decoder, head, stride=model.stride // enlarged)
+    stride = model.stride // enlarged
+    hints = HintInput(encoder.channels, encoder.reduction, stride=stride) if model.hints else None
+    return Generator(encoder, decoder, head, stride=stride, hint_input=hints)
 
 
 def _unet(model: Model, encoder: Encoder) -> UNetDecoder:
@@ -193,6 +195,11 @@ _HEADS: dict[str, Callable[[HeadConfig, int, Prior | None], Head]] = {
 }
 
 
+def build_head(head: HeadConfig, channels: int, prior: Prior | None = None) -> Head:
+    """The last layer of a config's section; `channels` go in."""
+    return _HEADS[head.kind](head, channels, prior)
+
+
 def _groups_encoder(model: Model) -> PlainEncoder:
     return PlainEncoder(GROUPS, width=model.plain.width, norm=True, dropout=model.plain.dropout)
 
@@ -260,15 +267,17 @@ def start_from(generator: Generator, config: Config) -> None:
         WeightsError: it is missing or of another network.
     """
     name = str(config.init_from)
-    path = DEFAULT_FILE if name == "default" else Path(name)
-    file = release_file.read(path)
+    file = release_file.read(hub.find(name))
     head = file.meta.get("model", {}).get("head", {}).get("kind")
     if head != config.model.head.kind:
         raise WeightsError(
             f"init_from {name} has a {head} head, the recipe a {config.model.head.kind} head: "
             "make model.head.kind agree"
         )
-    release_file.load_strictly(generator, file.tensors, what=f"init_from {name}")
+    # Weights from before the network took hints: that input starts at 0, as it is.
+    own = generator.state_dict()
+    new = {k: v for k, v in own.items() if k.startswith("hint_input.")}
+    release_file.load_strictly(generator, new | file.tensors, what=f"init_from {name}")
 
 
 def _perceptual_encoder(config: Config) -> Encoder:
@@ -283,7 +292,11 @@ def _perceptual_encoder(config: Config) -> Encoder:
 
 def _generator_optimiser(generator: Generator, config: Config) -> torch.optim.Optimizer:
     optim = config.optim
-    rest = [*generator.decoder.named_parameters(), *generator.head.named_parameters()]
+    rest = [
+        (name, parameter)
+        for name, parameter in generator.named_parameters()
+        if not name.startswith("encoder.")
+    ]
     groups = [
         *_groups(list(generator.encoder.named_parameters()), optim.encoder_rate, optim),
         *_groups(rest, optim.decoder_rate, optim),

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from pix2color import weights
+from pix2color import hub, weights
 from pix2color.config import Decode
 from pix2color.data.sources import unique_name
 from pix2color.errors import ConfigError
@@ -34,7 +34,7 @@ def checkpoint_rows(
     """Rows of release files; all rows of one file share the passes of its network.
 
     Args:
-        sources: files, or DEFAULT for the packaged weights.
+        sources: files, repositories of the Hugging Face Hub, or DEFAULT for the packaged weights.
         device: where the networks go.
         settings: in place of what each file ships.
         further: name -> settings of one more row a file, on top of `settings`.
@@ -103,8 +103,8 @@ def parse_sweep(texts: Sequence[str]) -> list[Settings]:
 def _row_name(source: str, taken: set[str]) -> str:
     """A short name for a checkpoint: its run's, or its file's; it is taken afterwards."""
     path = Path(source)
-    if source == DEFAULT:
-        name = DEFAULT
+    if source == DEFAULT or hub.parse(source):
+        name = source
     else:
         name = path.resolve().parent.name if path.stem == "release" else path.stem
     return unique_name(name, taken, mark=" #")

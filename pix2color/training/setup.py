@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from pix2color import recipe
+from pix2color import hub, recipe
 from pix2color.ab_bins import Prior, PriorCounter
 from pix2color.config import Config
 from pix2color.data.loader import Batches, CachedSource, DeviceBatches, Source, StreamSource
@@ -34,7 +34,7 @@ def resolve_start(config: Config, *, announce: Callable[[str], object]) -> Confi
         ConfigError: it is missing, and nothing can take its place.
     """
     start = config.init_from
-    if start is None or start == "default" or Path(start).is_file():
+    if start is None or start == "default" or Path(start).is_file() or hub.parse(start):
         return config
     path = Path(start)
     if path.name == "release.safetensors" and path.parent.parent.name == "runs":
@@ -46,7 +46,10 @@ def resolve_start(config: Config, *, announce: Callable[[str], object]) -> Confi
             raise ConfigError(missing)
         announce(f"{missing}. Starting from the packaged default weights instead.")
         return config.model_copy(update={"init_from": "default"})
-    raise ConfigError(f"init_from {start} is not there: give a release file, or `default`")
+    raise ConfigError(
+        f"init_from {start} is not there: give a release file, user/repo of the Hugging Face Hub,"
+        " or `default`"
+    )
 
 
 def make_accelerator(config: Config) -> Accelerator:

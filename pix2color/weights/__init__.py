@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from pix2color import release_file
+from pix2color import hub, release_file
 from pix2color._version import __version__
 from pix2color.config import Config, Decode, Model
 from pix2color.errors import WeightsError
 from pix2color.models.generator import Generator
 from pix2color.models.undrawn import Undrawn
 from pix2color.recipe import build_generator
-from pix2color.release_file import DEFAULT_FILE
 
 NOTICE = (
     "Code: Apache-2.0. Weights: trained on research photos (see data); the encoder grew from an "
@@ -43,14 +42,16 @@ def load(name_or_path: str | Path | None = None, *, device: str | torch.device =
     """Rebuild a network from a release file.
 
     Args:
-        name_or_path: a file; None or `default`: the packaged weights.
+        name_or_path: a file; None or `default`: the packaged weights; a repository of the Hugging
+            Face Hub: `user/repo`, `user/repo@revision`, `user/repo@revision#digest`.
         device: where the network goes.
 
     Raises:
-        WeightsError: no such file, a pickle, not a release file, or weights of another network.
+        WeightsError: no such file or repository, a pickle, not a release file, or weights of
+            another network.
     """
-    packaged = name_or_path is None or str(name_or_path) == "default"
-    path = DEFAULT_FILE if packaged else Path(str(name_or_path))
+    said = "default" if name_or_path is None else str(name_or_path)
+    path = hub.find(said)
     file = release_file.read(path)
     try:
         model = Model.model_validate(file.meta["model"])
@@ -65,7 +66,7 @@ def load(name_or_path: str | Path | None = None, *, device: str | torch.device =
     release_file.load_strictly(generator, file.tensors, what=str(path))
     generator.eval().requires_grad_(False)
     generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    name = "default" if packaged else path.name
+    name = said if said == "default" or hub.parse(said) else path.name
     return Released(generator, decode, file.meta, file.digest, name)
 
 
@@ -85,8 +86,11 @@ def save(
         data: what it was trained on, with counts.
         figures: measured figures, with their protocol.
     """
+    model = config.model.model_dump(mode="json")
+    if Path(model["pretrained"]).is_file():  # no path of a machine in what may be published
+        model["pretrained"] = Path(model["pretrained"]).name
     meta = {
-        "model": config.model.model_dump(mode="json"),
+        "model": model,
         "decode": config.decode.model_dump(mode="json"),
         "data": dict(data or {}),
         "figures": dict(figures or {}),

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "pix2color"
 LEVELS = (
     ("errors", "_version"),
-    ("config", "color", "ab_bins", "release_file"),
+    ("config", "color", "ab_bins", "release_file", "hub"),
     ("photo", "data", "models", "losses"),
     ("pretrained",),
     ("recipe",),

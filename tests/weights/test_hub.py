@@ -1,0 +1,215 @@
+"""Weights by name, fetched by the Hub's own library from a stand-in of the Hub on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hub_server import TOKEN, Hub, point_at
+from PIL import Image
+
+from pix2color import Colorizer, hub
+from pix2color.config import load
+from pix2color.errors import WeightsError
+from pix2color.evaluation.checkpoints import checkpoint_rows
+from pix2color.recipe import start_from
+from pix2color.release_file import DEFAULT_FILE
+from pix2color.training.setup import resolve_start
+
+ROOT = Path(__file__).parents[2]
+ONE, TWO = b"first weights", b"second weights"
+
+
+def manifest(data: bytes, **changes: str) -> bytes:
+    tree = {"file": "model.safetensors", "sha256": hashlib.sha256(data).hexdigest(), **changes}
+    return json.dumps(tree).encode()
+
+
+def files(data: bytes) -> dict[str, bytes]:
+    return {"model.safetensors": data, "pix2color.json": manifest(data), "README.md": b"# card"}
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with Hub() as made:
+        point_at(made, monkeypatch, tmp_path / "home")
+        yield made
+
+
+def said(name: str) -> str:
+    """What find says of a name that cannot be had, in one line."""
+    with pytest.raises(WeightsError) as caught:
+        hub.find(name)
+    text = str(caught.value)
+    assert "\n" not in text and text
+    return text
+
+
+def test_what_is_a_name_and_what_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert hub.find(None) == hub.find("default") == DEFAULT_FILE
+    (tmp_path / "me").mkdir()
+    (tmp_path / "me/net").write_bytes(b"a file")
+    assert hub.find("me/net") == Path("me/net")  # what is there wins
+    assert hub.parse("me/other@v1#0123456789ab") == hub.Name("me/other", "v1", "0123456789ab")
+    assert str(hub.parse("me/other@v1#0123456789ab")) == "me/other@v1#0123456789ab"
+    for path in ("gan", "runs/gan/x", "runs/gan.safetensors", "../me/net", "/a/b", "me/net x"):
+        assert hub.parse(path) is None
+    assert "check the path, or give user/repo" in said("gan")
+    assert "check the path, or give user/repo" in said("runs/gan.safetensors")
+    assert "is a folder: give the .safetensors file" in said("me")
+
+
+def test_a_repository_is_fetched_once_and_then_kept(server: Hub) -> None:
+    server.add("me/net", files(ONE))
+    path = hub.find("me/net")
+    assert path.read_bytes() == ONE
+    server.requests.clear()
+    assert hub.find("me/net") == path
+    assert not [asked for asked in server.requests if asked.startswith("GET /me/net")]
+    server.add("me/net", files(TWO))
+    assert hub.find("me/net").read_bytes() == TWO
+
+
+def test_a_revision_is_pinned(server: Hub) -> None:
+    first = server.add("me/net", files(ONE))
+    server.repos["me/net"].refs["v1"] = first
+    server.add("me/net", files(TWO))
+    assert hub.find("me/net").read_bytes() == TWO
+    for revision in ("v1", first):
+        assert hub.find(f"me/net@{revision}").read_bytes() == ONE
+    server.requests.clear()
+    hub.find(f"me/net@{first}")
+    assert not server.requests  # a commit never changes
+    assert "no revision v2" in said("me/net@v2")
+
+
+def test_without_network_what_was_fetched_serves(
+    server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = server.add("me/net", files(ONE))
+    server.repos["me/net"].refs["v1"] = first
+    server.add("me/net", files(TWO))
+    server.add("me/unseen", files(ONE))
+    hub.find("me/net@v1")
+    hub.find("me/net")
+    server.failing = 503
+    assert hub.find("me/net").read_bytes() == TWO
+    assert "503" in said("me/unseen")
+    server.__exit__()
+    assert hub.find("me/net@v1").read_bytes() == ONE
+    assert hub.find(f"me/net@{first}").read_bytes() == ONE
+    text = said("me/unseen")
+    assert "not in the cache" in text and "connect once" in text and "give the path" in text
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert hub.find("me/net").read_bytes() == TWO
+    assert "unset HF_HUB_OFFLINE" in said("me/unseen@v1")
+
+
+def test_other_bytes_than_stated_are_not_used(server: Hub) -> None:
+    server.add("me/net", files(ONE))
+    digest = hashlib.sha256(ONE).hexdigest()
+    assert hub.find(f"me/net#{digest[:12]}").read_bytes() == ONE
+    assert hub.find(f"me/net@main#{digest}").read_bytes() == ONE
+    assert f"digest {digest[:12]}, the name says 0123" in said("me/net#0123456789ab")
+    server.add("me/net", {"pix2color.json": manifest(TWO)})
+    assert "pix2color.json says" in said("me/net")
+    server.add("me/net", {"pix2color.json": b"[]"})
+    assert "does not state a sha256" in said("me/net")
+    server.add("me/net", {"pix2color.json": manifest(ONE, file="other.safetensors")})
+    assert "does not state a sha256 of model.safetensors" in said("me/net")
+    # What a broken or hostile mirror sends in place of what it lists, where nothing else says so.
+    server.add("me/plain", {"net.safetensors": ONE})
+    server.served["net.safetensors"] = ONE[::-1]
+    assert "the Hub says" in said("me/plain")
+
+
+def test_a_manifest_is_not_needed(server: Hub) -> None:
+    server.add(
+        "me/net", {"gan.safetensors": ONE, "pytorch_model.bin": b"x", "a/b.safetensors": TWO}
+    )
+    assert hub.find("me/net").read_bytes() == ONE
+    server.failing = 500
+    assert hub.find("me/net").read_bytes() == ONE
+
+
+def test_no_release_file_or_several(server: Hub) -> None:
+    server.add("me/pickle", {"pytorch_model.bin": b"\x80\x04", "README.md": b""})
+    assert "holds no release file (.safetensors)" in said("me/pickle")
+    assert not [asked for asked in server.requests if "resolve" in asked]
+    server.add("me/two", {"a.safetensors": ONE, "b.safetensors": TWO})
+    assert "holds 2 release files (a.safetensors, b.safetensors)" in said("me/two")
+
+
+def test_a_pickle_under_another_name_is_refused(server: Hub) -> None:
+    server.add("me/trap", {"model.safetensors": b"\x80\x04\x95ab"})
+    with pytest.raises(WeightsError, match="is a pickle"):
+        Colorizer.from_pretrained("me/trap")
+
+
+def test_who_may_not_see_it_is_told_what_to_do(
+    server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add("me/private", files(ONE), private=True)
+    server.add("me/gated", files(ONE), gated=True)
+    for name in ("me/none", "me/private"):
+        text = said(name)
+        assert "check the path or the name" in text and "hf auth login" in text
+    assert "access has to be asked for" in said("me/gated")
+    assert "give a path, or user/repo" in said("me/a--b")
+    server.failing = 429
+    assert "answers 429" in said("me/none")
+    server.failing = 0
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert hub.find("me/private").read_bytes() == ONE
+    assert "check the path or the name" in said("me/none")
+
+
+@pytest.mark.skipif(not DEFAULT_FILE.is_file(), reason="no packaged weights in this checkout")
+def test_everything_that_takes_a_file_takes_a_name(server: Hub) -> None:
+    server.add("me/net", files(DEFAULT_FILE.read_bytes()))
+    colorizer = Colorizer.from_pretrained("me/net", device="cpu")
+    assert (colorizer.name, colorizer.digest) == ("me/net", Colorizer.from_pretrained().digest)
+    assert checkpoint_rows(["me/net"])[0].name == "me/net"
+    config = load("pretrain_class.yaml", ["init_from=me/net", "model.pretrained=me/net"])
+    assert resolve_start(config, announce=print).init_from == "me/net"
+    from pix2color.recipe import build_generator
+
+    generator = build_generator(config.model)
+    start_from(generator, config)
+
+
+@pytest.mark.skipif(not DEFAULT_FILE.is_file(), reason="no packaged weights in this checkout")
+@pytest.mark.slow
+def test_infer_with_a_name(server: Hub, tmp_path: Path) -> None:
+    server.add("me/net", files(DEFAULT_FILE.read_bytes()))
+    Image.fromarray(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)).save(tmp_path / "a.png")
+
+    def infer(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "infer.py"), "a.png", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert infer("--checkpoint", "me/net", "--out", "named").returncode == 0
+    assert infer("--out", "default").returncode == 0
+    named, default = ((tmp_path / out / "a.png").read_bytes() for out in ("named", "default"))
+    assert named == default
+    server.__exit__()
+    assert infer("--checkpoint", "me/net", "--out", "offline").returncode == 0
+    failed = infer("--checkpoint", "me/other")
+    assert failed.returncode == 2 and failed.stderr.count("\n") == 1
+    assert failed.stderr.startswith("error: me/other is not in the cache")
+
+
+def test_without_a_repository_the_library_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # an import of it fails
+    assert not [name for name in vars(hub) if name == "HfApi"]
+    assert hub.find("default") == DEFAULT_FILE
+    assert hub.parse("me/net")
+    with pytest.raises(ImportError):
+        hub.find("me/net")
