@@ -23,7 +23,7 @@ from pix2color.benchmark.train import Observer, Outcome
 from pix2color.data.photos import ALL_PARTS, Part, PhotoSet, load_photos
 from pix2color.errors import DataError, TrainingError
 from pix2color.evaluation.rows import Row
-from pix2color.inference.colorizer import find_device
+from pix2color.inference.devices import find_device
 
 Say = Callable[[str], object]
 Told = Callable[[str, int, int], object]

@@ -108,7 +108,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from pix2color.evaluation.classifier import labels_of
     from pix2color.evaluation.instruments import find_instruments
     from pix2color.evaluation.protocol import prepare
-    from pix2color.inference.colorizer import find_device
+    from pix2color.inference.devices import find_device
 
     common.stop_on_sigterm()
     device = find_device(arguments.device)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -18,7 +17,16 @@ from torch import Tensor
 from pix2color import weights
 from pix2color.config import Decode
 from pix2color.errors import PhotoError, Pix2ColorError
-from pix2color.inference import bands, borders, enlarge, full_size, images, lightness
+from pix2color.inference import (
+    backends,
+    bands,
+    borders,
+    enlarge,
+    full_size,
+    images,
+    lightness,
+)
+from pix2color.inference.devices import one_thread, out_of_memory
 from pix2color.inference.guess import Guess
 from pix2color.inference.hints import Hint, parse_hints
 from pix2color.inference.palette import palette_of
@@ -27,15 +35,10 @@ from pix2color.models.heads import Head
 from pix2color.photo import Photo, profiles, read
 from pix2color.photo.photo import Pixels
 
+if TYPE_CHECKING:
+    from pix2color.inference.onnx_network import OnnxNetwork
+
 _SMALLEST = 48  # network size, pixels, below which no smaller one is tried
-_OUT_OF_MEMORY = (
-    "out of memory",  # CUDA, MPS
-    "not enough memory",  # torch's CPU allocator
-    "can't allocate memory",
-    "ALLOC_FAILED",  # cuBLAS, cuDNN
-    "could not create a ",  # oneDNN: a primitive, a memory object
-)
-"""What torch's plain RuntimeErrors say where memory ran out."""
 
 Picture = Photo | Image.Image | NDArray[Any] | str | Path
 
@@ -47,38 +50,46 @@ class Colorizer:
     coloured, in which order or by how many threads.
     """
 
-    def __init__(self, released: weights.Released, *, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, released: weights.Released | OnnxNetwork, *, device: str | torch.device = "cpu"
+    ) -> None:
         """Args:
-        released: a network and its default decoding, from `weights.load`.
+        released: a network and its default decoding, from `weights.load` or an ONNX file.
         device: where the network runs; the full-size work is always the CPU's.
         """
         self.device = torch.device(device)
         self.decode: Decode = released.decode
         self.name = released.name
         self.digest = released.digest
-        self._generator = released.generator.eval()
-        self._place: torch.device | None = (
-            None  # the first prediction moves it: a device can be full
+        self.backend: backends.Backend = (
+            backends.TorchBackend(released.generator)
+            if isinstance(released, weights.Released)
+            else released
         )
-        self._lock = threading.Lock()
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | Path | None = None, device: str | None = None
+        cls,
+        name_or_path: str | Path | None = None,
+        device: str | None = None,
+        *,
+        backend: str | None = None,
+        announce: Callable[[str], None] | None = None,
     ) -> Colorizer:
-        """Load weights: the packaged default, or a release file.
+        """Load weights: the packaged default, a release file, or an exported .onnx file.
 
         Args:
-            name_or_path: a name known to `pix2color.weights` or a .safetensors file.
+            name_or_path: a name known to `pix2color.weights`, a .safetensors or an .onnx file.
             device: cpu, cuda, cuda:1, mps; None takes a GPU where there is one.
+            backend: torch or onnx; None: the file's own. onnx exports other weights at first use,
+                into the user's cache, and `announce` is told so.
 
         Raises:
-            WeightsError: missing, not a release file, of another architecture.
-            Pix2ColorError: a device that is not there.
+            WeightsError: missing, not such a file, of another architecture.
+            Pix2ColorError: a device or backend that is not there.
         """
-        where = find_device(device)
-        source = None if name_or_path is None else str(name_or_path)
-        return cls(weights.load(source, device="cpu"), device=where)
+        released, where = backends.load(name_or_path, device, backend=backend, announce=announce)
+        return cls(released, device=where)
 
     @overload
     def __call__(self, picture: Photo | str | Path, **options: Any) -> Photo: ...
@@ -204,7 +215,7 @@ class Colorizer:
         decode = decode or self.decode
         codes = lightness.gray_codes(photo)
         guess, notes = self._within_memory(codes, decode, features=wishes.need_features)
-        with _one_thread(torch.device("cpu")):
+        with one_thread(torch.device("cpu")):
             colours = wishes.fulfil(guess, decode, codes.shape)
         own = lightness.space_of(photo)
         icc = photo.icc
@@ -234,7 +245,7 @@ class Colorizer:
                 try:
                     guess = self.look(codes, size, features=features, device=device)
                 except (MemoryError, RuntimeError) as error:
-                    if not _out_of_memory(error):
+                    if not out_of_memory(error):
                         raise
                     continue
                 if size == decode.size and device == self.device:
@@ -248,7 +259,7 @@ class Colorizer:
         Paper or black around the photo is left without colour.
         """
         guess, _ = self._within_memory(codes, decode)
-        with _one_thread(torch.device("cpu")):
+        with one_thread(torch.device("cpu")):
             ab = guess.ab(decode).numpy()
         return followed(ab, guess.cells(), guess.guide)
 
@@ -270,7 +281,7 @@ class Colorizer:
         """
         height, width = codes.shape
         size = size or self.decode.size
-        shape = lightness.network_size(height, width, size, multiple=self._generator.stride)
+        shape = lightness.network_size(height, width, size, multiple=self.backend.stride)
         small = lightness.reduced(codes, shape)
         raw, found = self.run_network(small, features=features, device=device)
         guide = lightness.reduced(codes, lightness.guide_size(height, width, size))
@@ -279,7 +290,7 @@ class Colorizer:
     @property
     def head(self) -> Head:
         """The network's last layer, which decodes its output."""
-        return self._generator.head
+        return self.backend.head
 
     def run_network(
         self,
@@ -288,26 +299,10 @@ class Colorizer:
         features: bool = False,
         device: torch.device | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """L at the network's size, multiples of its stride -> C,h,w, and F,h,w where asked for.
-
-        On the CPU one thread computes: convolutions add in another order with more, and the last
-        bits of a result would depend on the machine.
-        """
-        where = device or self.device
+        """L at the network's size, multiples of its stride -> C,h,w, and F,h,w where asked for."""
         seen = torch.from_numpy(small)[None, None]
-        with self._lock, torch.inference_mode(), _one_thread(where):
-            self._move(where)
-            if not features:
-                return self._generator.predict_raw(seen.to(where))[0].float().cpu(), None
-            both = self._generator.predict_features(seen.to(where))
-            found, raw = (one[0].float().cpu() for one in both)
-            return raw, found
-
-    def _move(self, where: torch.device) -> None:
-        if self._place != where:
-            self._place = None  # where memory runs out now, it lies in two places
-            self._generator.to(where)
-            self._place = where
+        raw, found = self.backend.run(seen, device or self.device, features=features)
+        return raw[0], None if found is None else found[0]
 
 
 def _as_photo(picture: Picture) -> tuple[Photo, Callable[[Photo], Any]]:
@@ -344,25 +339,6 @@ def followed(
     return full
 
 
-@contextlib.contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if device.type != "cpu" or before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return any(words in str(error) for words in _OUT_OF_MEMORY)
-
-
 def _composed(codes: Pixels, ab: NDArray[np.float32], own: Any) -> tuple[Pixels, tuple[str, ...]]:
     """The coloured pixels, in smaller bands where memory runs out; and what to say of that."""
     with contextlib.suppress(MemoryError):
@@ -372,20 +348,3 @@ def _composed(codes: Pixels, ab: NDArray[np.float32], own: Any) -> tuple[Pixels,
         return pixels, ("out of memory: coloured in smaller bands",)
     except MemoryError:
         raise PhotoError("out of memory: the photo does not fit even in small bands") from None
-
-
-def find_device(name: str | None) -> torch.device:
-    """The device of that name, or the best there is.
-
-    Raises Pix2ColorError for one that torch does not know or does not have here.
-    """
-    if name in (None, "auto"):
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(str(name))
-        torch.zeros(1, device=device)
-    except torch.OutOfMemoryError:  # it is there, and full: colouring falls back and says so
-        return device
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise Pix2ColorError(f"no device {name!r} here; leave --device out, or say cpu") from None
-    return device

@@ -81,7 +81,7 @@ def test_all_pages_are_coloured(colorizer: Colorizer, gray: np.ndarray) -> None:
 
 
 def test_options_reach_the_network(colorizer: Colorizer, gray: np.ndarray) -> None:
-    network = colorizer._generator
+    network = colorizer.backend.generator  # type: ignore[attr-defined]
     assert isinstance(network, Tint)
     colorizer(gray, size=96)
     assert network.sizes[-1] == (96, 144)

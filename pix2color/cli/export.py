@@ -1,0 +1,41 @@
+"""python -m pix2color export: a network as an ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pix2color import errors
+from pix2color.cli import common
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    made = argparse.ArgumentParser(
+        prog="python -m pix2color export",
+        description="Write a network as ONNX, for onnxruntime: infer.py --checkpoint FILE.onnx, or "
+        "programs of your own (docs/onnx.md).",
+    )
+    made.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="FILE.onnx")
+    made.add_argument(
+        "--checkpoint", metavar="FILE", help="a release file; default: the packaged weights"
+    )
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Export; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    return common.run(lambda: _export(arguments))
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    out: Path = arguments.onnx
+    if out.suffix.lower() != ".onnx":  # infer.py tells the kinds of weights by it
+        raise errors.Pix2ColorError(f"--onnx {out}: the file's name must end in .onnx")
+    from pix2color import weights
+    from pix2color.inference import onnx_file
+
+    off = onnx_file.write(out, weights.load(arguments.checkpoint))
+    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB), within {off:.2g} of torch's ab")
+    return errors.EXIT_OK
