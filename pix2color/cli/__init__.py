@@ -11,6 +11,7 @@ _COMMANDS = {
     "evaluate": ("pix2color.cli.evaluate", "measure networks on photos"),
     "benchmark": ("pix2color.cli.benchmark", "train every recipe alike and compare them"),
     "release": ("pix2color.cli.release", "a run's averaged weights as one file"),
+    "export": ("pix2color.cli.export", "a network as an ONNX file"),
     "overfit": ("pix2color.cli.overfit", "can a recipe learn a photo by heart?"),
     "ladder": ("pix2color.cli.ladder", "how many photos a small network can learn by heart"),
     "strip": ("pix2color.cli.strip", "one photo over the course of a training"),
