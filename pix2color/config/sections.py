@@ -197,6 +197,8 @@ class Model(Section):
     """Share of the U-Net's last features dropped while training."""
     attention: bool = False
     """Self-attention over the U-Net's features at stride 16."""
+    hints: bool = False
+    """Takes given colours beside L; training simulates them from the truth."""
     head: Head = Head()
 
 

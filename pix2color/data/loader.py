@@ -32,6 +32,8 @@ class Batch:
     """L as the network sees it, aged or not: B,1,H,W."""
     lab: Tensor
     """The true photo: B,3,H,W."""
+    seeds: tuple[int, ...] = ()
+    """Of whatever else is drawn for each crop."""
 
 
 class Batches(Protocol):
@@ -192,4 +194,4 @@ def make_batch(rgb: Tensor, seeds: Sequence[int], data: Data) -> Batch:
     lab = rgb_to_lab(rgb)
     lightness = lab[:, :1]
     seen = age(lightness, data.augment, seeds) if data.augment.probability > 0 else lightness
-    return Batch(seen, lab)
+    return Batch(seen, lab, tuple(seeds))

@@ -10,6 +10,7 @@ from pix2color.color import lightness_to_gray
 from pix2color.config import Decode
 from pix2color.models.encoders import Encoder
 from pix2color.models.heads import Head
+from pix2color.models.hint_input import HintInput
 
 
 class Generator(nn.Module):
@@ -20,18 +21,28 @@ class Generator(nn.Module):
         decoder: features -> one map at `stride`.
         head: that map -> raw; raw -> ab.
         stride: pixels of L per pixel of raw.
+        hint_input: takes given colours, for a network that is trained with them.
     """
 
     precisions = ("float32", "bfloat16")
     """Arithmetic in which predict stays within 1 unit of ab (losses and decoding are always
     float32)."""
 
-    def __init__(self, encoder: Encoder, decoder: nn.Module, head: Head, *, stride: int) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: nn.Module,
+        head: Head,
+        *,
+        stride: int,
+        hint_input: HintInput | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.head = head
         self.stride = stride
+        self.hint_input = hint_input
         self.frozen_statistics = False
 
     @property
@@ -48,27 +59,48 @@ class Generator(nn.Module):
                     module.eval()
         return self
 
-    def forward(self, lightness: Tensor) -> Tensor:
-        """L, B,1,H,W in 0..100, H and W multiples of `multiple` -> raw B,C,H/stride,W/stride."""
-        gray = lightness_to_gray(lightness).expand(-1, 3, -1, -1)
-        raw: Tensor = self.head(self.decoder(self.encoder.features(gray)))
+    def forward(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
+        """L -> raw.
+
+        Args:
+            lightness: B,1,H,W in 0..100, H and W multiples of `multiple`.
+            hints: B,3,H/stride,W/stride (`hint_input.pack`), for a network that takes them.
+
+        Returns:
+            B,C,H/stride,W/stride.
+        """
+        raw: Tensor = self.head(self._features(lightness, hints))
         return raw
 
-    @torch.no_grad()
-    def predict_raw(self, lightness: Tensor) -> Tensor:
-        """`forward` for any H, W >= 1: pads to a multiple, then crops to ceil(H/stride), ..."""
-        height, width = lightness.shape[-2:]
-        raw = self(pad_to_multiple(lightness, self.multiple))
-        return raw[..., : -(-height // self.stride), : -(-width // self.stride)]
+    def _features(self, lightness: Tensor, hints: Tensor | None) -> Tensor:
+        """The decoder's last features: B,F,H/stride,W/stride."""
+        gray = lightness_to_gray(lightness).expand(-1, 3, -1, -1)
+        features = self.encoder.features(gray)
+        if hints is not None:
+            if self.hint_input is None:
+                raise ValueError("this network takes no hints: it was trained without them")
+            features = self.hint_input(features, hints)
+        found: Tensor = self.decoder(features)
+        return found
 
     @torch.no_grad()
-    def predict_features(self, lightness: Tensor) -> tuple[Tensor, Tensor]:
+    def predict_raw(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
+        """`forward` for any H, W >= 1: pads to a multiple, then crops to ceil(H/stride), ..."""
+        return self.predict_features(lightness, hints)[1]
+
+    @torch.no_grad()
+    def predict_features(
+        self, lightness: Tensor, hints: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The decoder's last features beside `predict_raw`: B,F,h,w and B,C,h,w, one pass."""
-        height, width = lightness.shape[-2:]
-        gray = lightness_to_gray(pad_to_multiple(lightness, self.multiple)).expand(-1, 3, -1, -1)
-        features: Tensor = self.decoder(self.encoder.features(gray))
+        rows, columns = (_ceil(side, self.stride) for side in lightness.shape[-2:])
+        padded = pad_to_multiple(lightness, self.multiple)
+        if hints is not None:
+            below = padded.shape[-2] // self.stride - rows
+            right = padded.shape[-1] // self.stride - columns
+            hints = F.pad(hints, (0, right, 0, below))
+        features = self._features(padded, hints)
         raw: Tensor = self.head(features)
-        rows, columns = -(-height // self.stride), -(-width // self.stride)
         return features[..., :rows, :columns], raw[..., :rows, :columns]
 
     @torch.no_grad()
@@ -100,10 +132,17 @@ class Generator(nn.Module):
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pad right and bottom to multiples: by reflection where the photo is large enough for it."""
-    height, width = x.shape[-2:]
-    bottom, right = -height % multiple, -width % multiple
-    if not bottom and not right:
-        return x
-    mode = "reflect" if bottom < height and right < width else "replicate"
-    return F.pad(x, (0, right, 0, bottom), mode=mode)
+    """Pad right and bottom to multiples by reflection; what that does not reach repeats the start.
+
+    One rule for all sizes, without a branch: an exported graph pads as this does.
+    """
+    for axis in (-2, -1):
+        last = x.shape[axis] - 1
+        index = torch.arange(_ceil(x.shape[axis], multiple) * multiple, device=x.device)
+        x = x.index_select(axis, (last - (last - index).abs()).clamp_min(0))
+    return x
+
+
+def _ceil(length: int, part: int) -> int:
+    """How many parts cover a length."""
+    return (length + part - 1) // part

@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ from pix2color.recipe import Parts
 from pix2color.training import state, steps
 from pix2color.training.log import Means, RunLog, draw_curves
 from pix2color.training.pictures import sample_grid, save_picture
+from pix2color.training.simulated_hints import simulate
 from pix2color.training.status import Figures, Status, Summary
 
 
@@ -202,7 +204,7 @@ class Trainer:
         seen = batch.seen.contiguous(memory_format=torch.channels_last)
         critic_only = self._critic_only()
         with torch.set_grad_enabled(not critic_only):
-            raw = self.generator(seen)
+            raw = self._raw(seen, batch)
         losses: dict[str, Tensor] = {}
         ok = True
         fake = None
@@ -231,6 +233,15 @@ class Trainer:
         if ok:
             self._means.add(losses)
         return ok
+
+    def _raw(self, seen: Tensor, batch: Batch) -> Tensor:
+        """The generator's output for what it sees, with hints where the network takes them."""
+        further: tuple[Tensor, ...] = ()
+        if self.bare.hint_input is not None:
+            cells = F.avg_pool2d(batch.lab[:, 1:], self.bare.stride)
+            further = (simulate(cells, batch.seeds),)
+        raw: Tensor = self.generator(seen, *further)
+        return raw
 
     def _descend(self, loss: Tensor, network: nn.Module, optimiser: Any) -> bool:
         """Backward, clip, step. Whether gradients were finite is the same in every process."""

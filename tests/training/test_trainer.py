@@ -85,9 +85,13 @@ def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
     assert released.meta["config_digest"] == config.digest()
 
 
-@pytest.mark.parametrize("gan", [(), (*GAN, "gan.critic_samples=4")], ids=["pretraining", "gan"])
-def test_resuming_equals_not_stopping(make_config: MakeConfig, gan: tuple[str, ...]) -> None:
-    options = ("model.dropout=0.2", "optim.schedule=cosine", *gan)
+@pytest.mark.parametrize(
+    "kind",
+    [("model.hints=true",), (*GAN, "gan.critic_samples=4")],
+    ids=["pretraining", "gan"],
+)
+def test_resuming_equals_not_stopping(make_config: MakeConfig, kind: tuple[str, ...]) -> None:
+    options = ("model.dropout=0.2", "optim.schedule=cosine", *kind)
     whole = make_trainer(make_config("whole", *options))
     whole.fit()
 
