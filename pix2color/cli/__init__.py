@@ -7,6 +7,7 @@ import sys
 
 _COMMANDS = {
     "infer": ("pix2color.cli.infer", "colour photos and folders (also: python infer.py)"),
+    "app": ("pix2color.cli.app", "a page on which photos are coloured in a browser"),
     "train": ("pix2color.cli.train", "train a network (also: accelerate launch train.py)"),
     "evaluate": ("pix2color.cli.evaluate", "measure networks on photos"),
     "benchmark": ("pix2color.cli.benchmark", "train every recipe alike and compare them"),

@@ -16,7 +16,7 @@ LEVELS = (
     ("recipe",),
     ("weights",),
     ("training", "evaluation", "inference"),
-    ("benchmark",),
+    ("benchmark", "app"),
     ("cli", "__main__"),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}

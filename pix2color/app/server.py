@@ -1,0 +1,169 @@
+"""Starts the page's server and keeps its folder clean."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pix2color.app.allowance import Allowance
+from pix2color.errors import Pix2ColorError
+from pix2color.inference.colorizer import Colorizer
+
+_SWEEP = 30.0  # seconds between looks for what can go
+_UPLOAD_AGE = 300.0  # seconds that an upload may wait to be taken in
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running page."""
+
+    url: str
+    share_url: str | None
+    sessions: Any
+    folder: Path
+    """All of its files."""
+
+
+@contextlib.contextmanager
+def serving(
+    colorizer: Colorizer,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = 7860,
+    share: bool = False,
+    allowance: Allowance | None = None,
+) -> Iterator[Served]:
+    """Serve the page in threads of their own until the block ends; then all photos are removed.
+
+    Args:
+        port: None takes a free one.
+        share: let gradio tunnel the page to a public address.
+
+    Raises:
+        Pix2ColorError: gradio is missing, the port is taken.
+    """
+    allowance = allowance or Allowance()
+    folder = Path(tempfile.mkdtemp(prefix="pix2color-page-")).resolve()
+    uploads = folder / "uploads"
+    uploads.mkdir()
+    stop = threading.Event()
+    with _environment(folder):
+        gradio = _library()
+        from pix2color.app import page as pages
+        from pix2color.app.session import Sessions
+
+        # Below gradio's own folder, so that it serves results from where they are.
+        sessions = Sessions(colorizer, allowance, uploads / "sessions")
+        page = pages.build(sessions, colorizer.decode)
+        page.queue(max_size=allowance.queue, default_concurrency_limit=2)
+        janitor = threading.Thread(
+            target=_clean, args=(sessions, uploads, stop), name="janitor", daemon=True
+        )
+        try:
+            url, share_url = _launch(page, host, port, share, allowance, uploads, pages)
+            janitor.start()
+            yield Served(url, share_url, sessions, folder)
+        finally:
+            stop.set()
+            with contextlib.suppress(Exception):
+                page.close(verbose=False)
+            sessions.end_all()
+            shutil.rmtree(folder, ignore_errors=True)
+            del gradio
+
+
+def _library() -> Any:
+    try:
+        import gradio
+    except ImportError:
+        raise Pix2ColorError('the page needs gradio: pip install "pix2color[app]"') from None
+    for name in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return gradio
+
+
+def _launch(
+    page: Any,
+    host: str,
+    port: int | None,
+    share: bool,
+    allowance: Allowance,
+    uploads: Path,
+    pages: Any,
+) -> tuple[str, str | None]:
+    from starlette.middleware import Middleware
+
+    from pix2color.app.guard import Guard
+
+    guard = Middleware(
+        Guard,
+        uploads=uploads,
+        upload_bytes=allowance.upload_bytes,
+        free_bytes=allowance.free_bytes,
+    )
+    try:
+        _, url, share_url = page.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            quiet=True,
+            inbrowser=False,
+            prevent_thread_lock=True,
+            show_error=True,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            max_file_size=allowance.upload_bytes,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            theme=pages.theme(),
+            css=pages.CSS,
+            app_kwargs={"middleware": [guard], "docs_url": None, "redoc_url": None},
+            state_session_capacity=1000,
+        )
+    except OSError as error:
+        raise Pix2ColorError(
+            f"no server at {host}:{port}: {error}; choose another --port"
+        ) from None
+    return url, share_url
+
+
+def _clean(sessions: Any, uploads: Path, stop: threading.Event) -> None:
+    from pix2color.app.session import sweep
+
+    while not stop.wait(_SWEEP):
+        sessions.end_idle()
+        sweep(uploads, older_than=_UPLOAD_AGE, keep=uploads / "sessions")
+
+
+@contextlib.contextmanager
+def _environment(folder: Path) -> Iterator[None]:
+    """Gradio's switches: files only where we say, and not a word to anybody outside."""
+    wanted = {
+        "GRADIO_TEMP_DIR": str(folder / "uploads"),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_SHARE": "False",
+        "GRADIO_SSR_MODE": "False",
+        "GRADIO_MCP_SERVER": "False",
+        "GRADIO_RUN_HISTORY": "False",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

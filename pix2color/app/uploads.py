@@ -1,0 +1,202 @@
+"""Uploaded files -> photos in a visitor's own folder; nothing that they say is trusted.
+
+Names serve for showing and for the name of the download: they are cut down to plain ones before
+they become part of a path. Zip files are read member by member within fixed bounds and never
+unpacked by their own paths.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from pix2color.errors import PhotoError
+from pix2color.photo.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES
+
+_DIRECTORY = 2_000_000  # bytes of a zip's list of members: some twenty thousand names
+_TAIL = 22 + 65_535  # bytes at a zip's end that hold its end record
+_PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can ask for gigabytes to unpack a byte
+_NAME = 100  # characters of one part of a name
+_PARTS = 6  # nested folders of a zip that are kept in a photo's name
+
+
+@dataclass
+class Taken:
+    """What became of an upload."""
+
+    photos: list[tuple[str, Path]] = field(default_factory=list)
+    """Name as the visitor knows it (a/b.jpg from a zip), and the file."""
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """Name and why."""
+    size: int = 0
+    """Bytes of the photos."""
+
+
+def take(uploads: Sequence[Path], folder: Path, *, files: int, size: int) -> Taken:
+    """Copy photos, also those inside zip files, into numbered folders below `folder`.
+
+    Args:
+        uploads: files on this machine; where they came from is the caller's business.
+        folder: the visitor's; each photo lies in a folder of its own, under its plain name.
+        files: how many photos may be taken.
+        size: how many bytes they may have together.
+
+    Returns:
+        Everything taken or refused; no photo raises.
+    """
+    taken = Taken()
+    for upload in uploads:
+        name = plain_name(upload.name)
+        try:
+            with upload.open("rb") as file:
+                if file.read(4) in (b"PK\x03\x04", b"PK\x05\x06"):
+                    _take_zip(file, name, folder, taken, files=files, size=size)
+                else:
+                    file.seek(0)
+                    _take_one(file, name, folder, taken, files=files, size=size)
+        except PhotoError as error:
+            taken.refused.append((name, str(error)))
+        except OSError as error:
+            taken.refused.append((name, error.strerror or "cannot be read"))
+    return taken
+
+
+def plain_name(name: str) -> str:
+    """A relative path of plain parts: no root, no drive, no dots, nothing that cannot be shown."""
+    parts = []
+    for part in name.replace("\\", "/").split("/"):
+        shown = "".join(c if c.isprintable() and c not in '<>:"|?*' else "_" for c in part)
+        shown = shown.strip(" .")
+        stem, dot, suffix = shown.rpartition(".")
+        if len(shown) > _NAME:
+            shown = f"{stem[: _NAME - 12]}{dot}{suffix[:11]}"
+        while len(shown.encode("utf-8", "replace")) > 2 * _NAME:
+            shown = shown[1:]
+        if shown:
+            parts.append(shown.encode("utf-8", "replace").decode())
+    return "/".join(parts[-_PARTS:]) or "photo"
+
+
+def _take_one(
+    file: IO[bytes], name: str, folder: Path, taken: Taken, *, files: int, size: int
+) -> None:
+    if Path(name).suffix.lower() in UNSUPPORTED_SUFFIXES:
+        raise PhotoError("this format cannot be read; export it as TIFF, PNG or JPEG")
+    if len(taken.photos) >= files:
+        raise PhotoError("too many photos for this page at a time; start over for more")
+    number = sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+    own = folder / str(number)
+    own.mkdir(parents=True)
+    path = own / Path(name).name
+    try:
+        with path.open("wb") as out:
+            taken.size += _copy(file, out, size - taken.size)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    taken.photos.append((name, path))
+
+
+def _copy(file: IO[bytes], out: IO[bytes], most: int) -> int:
+    """Copy at most so many bytes; PhotoError if there are more, whatever the file said before."""
+    done = 0
+    while block := file.read(1 << 20):
+        done += len(block)
+        if done > most:
+            raise PhotoError(
+                "too much for this page: the photos of one visitor are above its limit"
+            )
+        out.write(block)
+    return done
+
+
+def _take_zip(
+    file: IO[bytes], name: str, folder: Path, taken: Taken, *, files: int, size: int
+) -> None:
+    _check_directory(file)
+    before = len(taken.photos) + len(taken.refused)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for member in _photos_in(archive):
+                shown = plain_name(member.filename)
+                try:
+                    _take_member(archive, member, shown, folder, taken, files=files, size=size)
+                except PhotoError as error:
+                    taken.refused.append((shown, str(error)))
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError):
+        raise PhotoError("a broken zip file") from None
+    if len(taken.photos) + len(taken.refused) == before:
+        raise PhotoError("no photo in this zip file")
+
+
+def _take_member(
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    shown: str,
+    folder: Path,
+    taken: Taken,
+    *,
+    files: int,
+    size: int,
+) -> None:
+    if member.flag_bits & 0x1:
+        raise PhotoError("encrypted; zip it without a password")
+    if member.compress_type not in _PLAIN:
+        raise PhotoError("compressed in a way that is not taken; zip it the usual way")
+    if member.file_size > size - taken.size:
+        raise PhotoError("too much for this page: the photos of one visitor are above its limit")
+    try:
+        with archive.open(member) as file:
+            _take_one(file, shown, folder, taken, files=files, size=size)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+        raise PhotoError("broken inside the zip file") from None
+
+
+def _photos_in(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
+    for member in archive.infolist():
+        last = member.filename.replace("\\", "/").rpartition("/")[2]
+        hidden = last.startswith(".") or member.filename.startswith("__MACOSX/")
+        suffix = Path(last).suffix.lower()
+        if not hidden and suffix in PHOTO_SUFFIXES | UNSUPPORTED_SUFFIXES:
+            yield member
+
+
+def _check_directory(file: IO[bytes]) -> None:
+    """Refuse a list of members so long that reading it is the attack; leaves the file at 0."""
+    end = file.seek(0, 2)
+    file.seek(max(0, end - _TAIL))
+    tail = file.read()
+    place = tail.rfind(b"PK\x05\x06")
+    if place < 0 or len(tail) - place < 22:
+        raise PhotoError("a broken zip file")
+    entries, length = struct.unpack_from("<HL", tail, place + 10)
+    if b"PK\x06\x07" in tail[max(0, place - 20) : place]:
+        raise PhotoError("a zip64 file; write an ordinary zip file of less than 4 GB")
+    if length > _DIRECTORY or entries > _DIRECTORY // 46:
+        raise PhotoError("too many files in this zip file")
+    file.seek(0)
+
+
+def bundle(files: Sequence[tuple[str, Path]], target: Path) -> None:
+    """A zip of files by name; photos of one name get a number. Stored: photos are compressed."""
+    seen: set[str] = set()
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            for name, path in files:
+                stem, suffix = name.removesuffix(path.suffix), path.suffix
+                once, number = name, 2
+                while once.casefold() in seen:
+                    once, number = f"{stem}-{number}{suffix}", number + 1
+                seen.add(once.casefold())
+                with path.open("rb") as file, archive.open(once, "w", force_zip64=True) as out:
+                    shutil.copyfileobj(file, out, 1 << 20)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,56 @@
+"""Values that come from a client, and may be anything."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pix2color.app.session import Settings
+from pix2color.config import Decode
+from pix2color.errors import Pix2ColorError
+
+_RGB = re.compile(r"rgba?\(\s*([\d.]+)\s*,\s*([\d.]+)\s*,\s*([\d.]+)\s*(?:,\s*[\d.]+\s*)?\)")
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+def hex_color(color: Any) -> str:
+    """#rrggbb of what a colour picker sends: #rrggbb, #rrggbbaa, rgb(...), rgba(...).
+
+    Raises Pix2ColorError for anything else.
+    """
+    text = str(color).strip()
+    if found := _RGB.fullmatch(text):
+        return "#" + "".join(f"{min(255, round(float(part))):02x}" for part in found.groups())
+    if _HEX.match(text):
+        return text[:7].lower()
+    raise Pix2ColorError(f"write the colour as #2040ff, not {text[:40]!r}")
+
+
+def number(value: Any, name: str) -> float:
+    """A finite number. Raises Pix2ColorError for anything else."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not good:
+        raise Pix2ColorError(f"{name} is no number")
+    return float(value)
+
+
+def settings(
+    temperature: float | None,
+    saturation: float | None,
+    *,
+    hints: Sequence[Any] = (),
+    decode: Decode | None = None,
+) -> Settings:
+    """Settings of plain values, which come from a client and may be anything.
+
+    Raises Pix2ColorError for what is no number in a sensible range.
+    """
+    checked = {}
+    for name, value, most in (("temperature", temperature, 10), ("saturation", saturation, 10)):
+        if value is not None and not 0 <= number(value, name) <= most:
+            raise Pix2ColorError(f"{name} is a number from 0 to {most}")
+        default = getattr(decode, name) if decode else None
+        checked[name] = None if value is None or value == default else float(value)
+    return Settings(**checked, hints=tuple(hints))  # type: ignore[arg-type]

@@ -1,0 +1,68 @@
+"""What a browser can show of a photo: whole, upright, 8 bits, in a format it knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pix2color.photo import Limits, Photo, read
+from pix2color.photo.files import whole
+
+_SHOWN = {".jpg", ".jpeg", ".png", ".webp"}
+_LONGEST = 1600  # pixels of an overlay's side
+_UNSURE = np.array((255, 0, 128), np.float32)
+"""Colour of places where the network is not sure: one that old photos seldom have."""
+
+
+def result_view(result: Path, limits: Limits) -> Path:
+    """The coloured file itself where a browser shows it, else a JPEG or PNG of all its pixels."""
+    if result.suffix.lower() in _SHOWN:
+        return result
+    stem = result.with_name(f"view-{result.stem}")
+    for made in (stem.with_name(stem.name + suffix) for suffix in (".jpg", ".png")):
+        if made.exists():
+            return made
+    return rendered(read(result, limits=limits), stem)
+
+
+def rendered(photo: Photo, stem: Path) -> Path:
+    """A photo as a JPEG, or as a PNG where it has alpha, of its full size."""
+    pixels = _eight(photo.pixels)
+    path = stem.with_name(stem.name + (".jpg" if photo.alpha is None else ".png"))
+    with whole(path) as file:
+        if photo.alpha is None:
+            image = Image.fromarray(np.ascontiguousarray(pixels))
+            image.save(file, "JPEG", quality=92, icc_profile=photo.icc)
+        else:
+            colour = pixels if pixels.ndim == 3 else pixels[..., None]
+            both = np.concatenate((colour, _eight(photo.alpha)[..., None]), axis=2)
+            image = Image.fromarray(both)
+            image.save(file, "PNG", compress_level=1, icc_profile=photo.icc)
+    return path
+
+
+def confidence_overlay(photo: Photo, sure: Path, path: Path) -> Path:
+    """The gray photo, dyed the more the less sure the network is of its colours.
+
+    Args:
+        photo: the original.
+        sure: the map of confidence that the pipeline wrote.
+        path: of the JPEG to write.
+    """
+    scale = min(1.0, _LONGEST / max(photo.width, photo.height))
+    size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+    base = Image.fromarray(np.ascontiguousarray(_eight(photo.pixels))).convert("L").resize(size)
+    with Image.open(sure) as image:
+        unsure = 1 - np.asarray(image.resize(size), np.float32)[..., None] / 255
+    gray = np.asarray(base, np.float32)[..., None]
+    dyed = gray + 0.75 * unsure**2 * (_UNSURE - gray)
+    with whole(path) as file:
+        Image.fromarray(np.rint(dyed).astype(np.uint8)).save(file, "JPEG", quality=88)
+    return path
+
+
+def _eight(array: NDArray[np.uint8 | np.uint16]) -> NDArray[np.uint8]:
+    return array if array.dtype == np.uint8 else (array >> 8).astype(np.uint8)

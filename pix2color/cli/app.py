@@ -1,0 +1,96 @@
+"""python -m pix2color app: a page on which photos are coloured in a browser."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+_EXAMPLE = """example:
+  python -m pix2color app                        for this machine alone
+  python -m pix2color app --host 0.0.0.0         for the local network: see docs/page.md
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve the page until Ctrl-C or SIGTERM."""
+    from pix2color.cli.common import run
+
+    options = _parser().parse_args(argv)
+    return run(lambda: _serve(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pix2color app",
+        description="A page on which photos are coloured in a browser, by this machine.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    parser.add_argument(
+        "--port", type=int, default=7860, metavar="N", help="default: 7860; 0 takes a free one"
+    )
+    parser.add_argument(
+        "--share", action="store_true", help="a public address, through gradio's servers"
+    )
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--checkpoint", metavar="FILE", help="a release file; default: the packaged weights"
+    )
+    network.add_argument("--device", help="cpu, cuda, ...; default: a GPU where there is one")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-megapixels", type=float, default=40.0, metavar="N",
+        help="refuse larger photos (default 40)",
+    )  # fmt: skip
+    limits.add_argument(
+        "--max-files", type=int, default=100, metavar="N",
+        help="photos a visitor may have at a time (default 100)",
+    )  # fmt: skip
+    limits.add_argument(
+        "--max-upload", type=float, default=500.0, metavar="MB",
+        help="largest upload, and sum of a visitor's photos (default 500)",
+    )  # fmt: skip
+    limits.add_argument(
+        "--queue", type=int, default=32, metavar="N",
+        help="requests that may wait; further ones are turned away (default 32)",
+    )  # fmt: skip
+    limits.add_argument(
+        "--idle", type=float, default=60.0, metavar="MINUTES",
+        help="after which a visitor's photos are removed (default 60)",
+    )  # fmt: skip
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from pix2color.cli.common import stop_on_sigterm
+    from pix2color.errors import Pix2ColorError
+
+    for name in ("max_megapixels", "max_files", "max_upload", "queue", "idle"):
+        if getattr(options, name) <= 0:
+            raise Pix2ColorError(f"--{name.replace('_', '-')} is more than 0")
+    stop_on_sigterm()
+    from pix2color.app.allowance import Allowance
+    from pix2color.app.server import serving
+    from pix2color.inference.colorizer import Colorizer
+
+    allowance = Allowance(
+        megapixels=options.max_megapixels,
+        files=options.max_files,
+        upload_bytes=int(options.max_upload * 1e6),
+        queue=options.queue,
+        idle_seconds=60 * options.idle,
+    )
+    colorizer = Colorizer.from_pretrained(options.checkpoint, options.device)
+    with serving(
+        colorizer,
+        host=options.host,
+        port=options.port or None,
+        share=options.share,
+        allowance=allowance,
+    ) as served:
+        print(f"the page: {served.url}", flush=True)
+        if served.share_url:
+            print(f"for everybody: {served.share_url}", flush=True)
+        while True:
+            time.sleep(3600)
