@@ -55,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     network.add_argument(
         "--checkpoint", metavar="FILE", help="a release file; default: the packaged weights"
     )
+    network.add_argument(
+        "--backend", choices=("torch", "onnx"),
+        help="default: torch, and onnx for an .onnx --checkpoint; onnx exports others once",
+    )  # fmt: skip
     network.add_argument("--device", help="cpu, cuda, ...; default: a GPU where there is one")
     network.add_argument(
         "--size", type=int, metavar="N", help="shorter side the network sees, pixels"
@@ -128,7 +132,12 @@ def _infer(options: argparse.Namespace) -> int:
         from pix2color.inference import pipeline
         from pix2color.inference.colorizer import Colorizer
 
-        colorizer = Colorizer.from_pretrained(options.checkpoint, _device(options.device))
+        colorizer = Colorizer.from_pretrained(
+            options.checkpoint,
+            _device(options.device),
+            backend=options.backend,
+            announce=None if options.quiet else lambda line: print(line, file=sys.stderr),
+        )
     settings = _settings(options, colorizer, todo)
     outcomes: list[Outcome] = []
     try:

@@ -67,6 +67,8 @@ class Outcome:
 def mark_of(colorizer: Colorizer, decode: Decode) -> Mark:
     """What the metadata says of photos coloured so."""
     words = " ".join(f"{name} {value:g}" for name, value in decode.model_dump().items())
+    if colorizer.backend.kind != "torch":
+        words += f" backend {colorizer.backend.kind}"
     return Mark(colorizer.digest, words)
 
 
