@@ -8,6 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pix2color.inference.timing import Timing
 
 
@@ -29,39 +31,52 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--checkpoint", metavar="FILE")
     parser.add_argument("--device")
+    parser.add_argument(
+        "--backend", nargs="+", choices=("torch", "onnx"), help="one or both, taking turns"
+    )
     parser.add_argument("--json", metavar="FILE", help="write every time measured")
-    parser.add_argument("--start", action="store_true", help="also time the start of the command")
+    parser.add_argument(
+        "--start", action="store_true", help="also time the command, to its first photo done"
+    )
     options = parser.parse_args(argv)
     return run(lambda: _speed(options))
 
 
 def _speed(options: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from pix2color.errors import Pix2ColorError
     from pix2color.inference import timing
     from pix2color.inference.colorizer import Colorizer
 
-    colorizer = Colorizer.from_pretrained(options.checkpoint, options.device)
+    colorizers = [
+        Colorizer.from_pretrained(options.checkpoint, options.device, backend=backend)
+        for backend in options.backend or [None]
+    ]
     timings = []
-    if options.photos:
-        for path in options.photos:
-            if not Path(path).is_file():
-                raise Pix2ColorError(f"{path}: no such file")
-            data = Path(path).read_bytes()
-            timings.append(timing.measure(path, data, colorizer, runs=options.runs))
-    else:
-        for megapixels in options.megapixels:
-            data = timing.specimen(megapixels, options.format)
-            name = f"{megapixels:g} MP {options.format}"
-            timings.append(timing.measure(name, data, colorizer, runs=options.runs))
-    facts = _facts(colorizer.name, colorizer.decode.size)
+    for name, data in _photos(options):
+        timings += timing.measure(name, data, colorizers, runs=options.runs)
+    facts = _facts(colorizers[0].name, colorizers[0].decode.size)
     if options.start:
         facts["start_seconds"] = _start(options)
     print(_table(timings, facts))
     if options.json:
         _write_json(options.json, timings, facts)
     return 0
+
+
+def _photos(options: argparse.Namespace) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each file to colour."""
+    from pathlib import Path
+
+    from pix2color.errors import Pix2ColorError
+    from pix2color.inference import timing
+
+    for path in options.photos:
+        if not Path(path).is_file():
+            raise Pix2ColorError(f"{path}: no such file")
+        yield path, Path(path).read_bytes()
+    if not options.photos:
+        for megapixels in options.megapixels:
+            name = f"{megapixels:g} MP {options.format}"
+            yield name, timing.specimen(megapixels, options.format)
 
 
 def _facts(weights: str, size: int) -> dict[str, Any]:
@@ -77,8 +92,13 @@ def _facts(weights: str, size: int) -> dict[str, Any]:
     return facts
 
 
-def _start(options: argparse.Namespace) -> dict[str, float]:
-    """Seconds from the command to its end, for --help and for one small photo."""
+def _start(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Seconds from the command to its end, for --help and for one small photo: medians.
+
+    The commands take turns; `processor` is the time that the processor worked for one, which other
+    programs on the machine do not lengthen.
+    """
+    import statistics
     import subprocess
     import tempfile
     import time
@@ -86,17 +106,40 @@ def _start(options: argparse.Namespace) -> dict[str, float]:
 
     from pix2color.inference import timing
 
-    seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
         photo.write_bytes(timing.specimen(0.3, "JPEG"))
-        command = [sys.executable, "-m", "pix2color", "infer"]
         colour = [str(photo), "--out", str(Path(folder) / "out"), "--quiet"]
-        for name, arguments in (("help", ["--help"]), ("first photo", colour)):
-            start = time.perf_counter()
-            subprocess.run([*command, *arguments], check=True, stdout=subprocess.DEVNULL)
-            seconds[name] = round(time.perf_counter() - start, 3)
-    return seconds
+        for name in ("checkpoint", "device"):
+            value = getattr(options, name)
+            colour += [f"--{name}", value] if value else []
+        commands = {"help": ["--help"]}
+        for backend in options.backend or [None]:
+            name = "first photo" + (f", {backend}" if backend else "")
+            commands[name] = [*colour, *(["--backend", backend] if backend else [])]
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        for _ in range(options.runs):
+            for name, arguments in commands.items():
+                start, worked = time.perf_counter(), _children()
+                subprocess.run(
+                    [sys.executable, "-m", "pix2color", "infer", *arguments],
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                )
+                times[name].append((time.perf_counter() - start, _children() - worked))
+    return {
+        name: {
+            "wall": round(statistics.median(wall for wall, _ in pairs), 3),
+            "processor": round(statistics.median(worked for _, worked in pairs), 3),
+        }
+        for name, pairs in times.items()
+    }
+
+
+def _children() -> float:
+    """Processor time of the commands that have ended."""
+    found = os.times()
+    return found.children_user + found.children_system
 
 
 def _table(timings: list[Timing], facts: dict[str, Any]) -> str:
@@ -108,7 +151,8 @@ def _table(timings: list[Timing], facts: dict[str, Any]) -> str:
     rows = [head, ["---"] * len(head)]
     for t in timings:
         cells = [f"{t.median(s):.3f} +-{t.spread(s):.3f}" for s in STAGES]
-        rows.append([t.name, *cells, f"{statistics.median(t.totals()):.3f}"])
+        name = f"{t.name}, {t.backend}"
+        rows.append([name, *cells, f"{statistics.median(t.totals()):.3f}"])
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([*lines, "", ", ".join(f"{k} {v}" for k, v in facts.items())])
 
@@ -119,6 +163,9 @@ def _write_json(path: str, timings: list[Timing], facts: dict[str, Any]) -> None
 
     from pix2color.photo.files import whole
 
-    photos = [{"name": t.name, "megapixels": t.megapixels, "stages": t.stages} for t in timings]
+    photos = [
+        {"name": t.name, "backend": t.backend, "megapixels": t.megapixels, "stages": t.stages}
+        for t in timings
+    ]
     with whole(Path(path)) as file:
         file.write(json.dumps(facts | {"photos": photos}, indent=1).encode())

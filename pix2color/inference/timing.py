@@ -6,6 +6,7 @@ import io
 import itertools
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ class Timing:
     """Seconds of each stage of one photo over several runs."""
 
     name: str
+    backend: str
     megapixels: float
     stages: dict[str, list[float]]
 
@@ -38,12 +40,20 @@ class Timing:
         return [sum(times) for times in zip(*self.stages.values(), strict=True)]
 
 
-def measure(name: str, data: bytes, colorizer: Colorizer, *, runs: int) -> Timing:
-    """Colour a file in memory `runs` times after one unmeasured run."""
-    every = [_once(data, colorizer) for _ in range(runs + 1)][1:]
+def measure(name: str, data: bytes, colorizers: Sequence[Colorizer], *, runs: int) -> list[Timing]:
+    """Colour a file in memory `runs` times after one unmeasured run; the colorizers take turns."""
+    every = [[_once(data, one) for one in colorizers] for _ in range(runs + 1)][1:]
     photo = read(data)
-    stages = {stage: [times[i] for times in every] for i, stage in enumerate(STAGES)}
-    return Timing(name, photo.width * photo.height / 1e6, stages)
+    megapixels = photo.width * photo.height / 1e6
+    return [
+        Timing(
+            name,
+            one.backend.kind,
+            megapixels,
+            {stage: [turn[k][i] for turn in every] for i, stage in enumerate(STAGES)},
+        )
+        for k, one in enumerate(colorizers)
+    ]
 
 
 def _once(data: bytes, colorizer: Colorizer) -> list[float]:
