@@ -135,8 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
-    def _json(self, tree: Any) -> None:
-        self._send(json.dumps(tree).encode(), headers={"Content-Type": "application/json"})
+    def _json(self, tree: Any, status: int = 200) -> None:
+        self._send(json.dumps(tree).encode(), status, {"Content-Type": "application/json"})
 
     @property
     def _token(self) -> str:
@@ -189,7 +189,12 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.body)
         name = f"{asked['organization']}/{asked['name']}"
         if name in self.hub.repos:
-            raise _RefusedError(409, "", "You already created this model repo")
+            answer = {
+                "error": "You already created this model repo",
+                "url": f"{self.hub.url}/{name}",
+            }
+            self._json(answer, 409)
+            return
         private = asked.get("private") or asked.get("visibility") == "private"
         self.hub.add(name, {".gitattributes": b"*.safetensors filter=lfs\n"}, private=private)
         self._json({"url": f"{self.hub.url}/{name}", "name": name, "id": "0"})

@@ -1,4 +1,4 @@
-"""python -m pix2color release: a run's averaged weights as one file."""
+"""python -m pix2color release: a run's averaged weights as one file, also on the Hub."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ def parser() -> argparse.ArgumentParser:
     for name in _DECODE:
         kind = int if name == "size" else float
         made.add_argument(f"--{name}", type=kind, help=f"decode.{name} that the file ships with")
+    hub = made.add_argument_group("Hugging Face Hub")
+    hub.add_argument(
+        "--push", metavar="USER/REPO", help="also upload it, with a model card, to this repository"
+    )
+    hub.add_argument("--private", action="store_true", help="a new repository is only yours to see")
+    hub.add_argument(
+        "--license", default="other", metavar="ID",
+        help="of the weights, as the Hub writes it: cc-by-4.0, apache-2.0, ... (other)",
+    )  # fmt: skip
+    hub.add_argument(
+        "--dry-run", type=Path, nargs="?", const=Path(), metavar="FOLDER",
+        help="write the folder that would be pushed (RUN/hub) and push nothing",
+    )  # fmt: skip
     return made
 
 
@@ -35,12 +48,35 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _release(arguments: argparse.Namespace) -> int:
+    from pix2color import hub
     from pix2color.training.release import read_figures, release_run
 
+    if arguments.push:
+        hub.repository(arguments.push)  # before anything is written
+    elif arguments.dry_run is not None or arguments.private:
+        raise errors.Pix2ColorError("--dry-run and --private go with --push USER/REPO")
     decode = {k: v for k in _DECODE if (v := getattr(arguments, k)) is not None}
     figures = read_figures(arguments.figures) if arguments.figures else None
     out = release_run(
         arguments.run, arguments.out, best=arguments.best, decode=decode, figures=figures
     )
     print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+    if arguments.push:
+        _push(arguments, out)
     return errors.EXIT_OK
+
+
+def _push(arguments: argparse.Namespace, out: Path) -> None:
+    from pix2color import hub
+    from pix2color.training.model_card import write_folder
+
+    dry = arguments.dry_run is not None
+    folder = arguments.dry_run if dry and arguments.dry_run != Path() else arguments.run / "hub"
+    write_folder(folder, out, run=arguments.run, repo=arguments.push, licence=arguments.license)
+    names = ", ".join((hub.FILE, hub.MANIFEST, hub.CARD))
+    if dry:
+        print(f"{folder} holds {names}, as they would be pushed to {arguments.push}")
+        return
+    pushed = hub.push(folder, arguments.push, private=arguments.private)
+    print(f"uploaded {names} of {folder} to {pushed.url}")
+    print(f"to use it: python infer.py photos/ --checkpoint {arguments.push}@{pushed.commit}")

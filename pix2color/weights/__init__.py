@@ -87,7 +87,7 @@ def save(
         figures: measured figures, with their protocol.
     """
     model = config.model.model_dump(mode="json")
-    if Path(model["pretrained"]).is_file():  # no path of a machine in what may be published
+    if Path(model["pretrained"]).expanduser().is_absolute():  # no path of a machine is published
         model["pretrained"] = Path(model["pretrained"]).name
     meta = {
         "model": model,

@@ -1,0 +1,148 @@
+"""release --push: what goes to the Hub, to a stand-in on loopback, by the Hub's own library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hub_server import READER, TOKEN, Hub, point_at
+
+from pix2color import hub, weights
+from pix2color.cli import release
+from pix2color.config import Config, from_dict
+from pix2color.errors import EXIT_OK, EXIT_USAGE
+from pix2color.recipe import build_generator
+
+TREE = {
+    "data": {"root": ["/home/somebody/family-photos"], "crop": 96},
+    "model": {
+        "encoder": "mobilenet_v2", "pretrained": "/home/somebody/encoder.pth",
+        "widths": [8], "depth": [1],
+    },
+    "gan": {"enabled": True},
+    "decode": {"temperature": 0.6, "vividness": 0.4, "size": 64},
+    "init_from": "/home/somebody/start.safetensors",
+    "output": "runs/gan",
+}  # fmt: skip
+FACTS = {"roots": ["family-photos"], "photos": 1234, "gray_left_out": 5, "broken": 0}
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return from_dict(TREE)
+
+
+@pytest.fixture(scope="module")
+def best(config: Config, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A release file of a small network of that run."""
+    torch.manual_seed(0)
+    generator = build_generator(config.model.model_copy(update={"pretrained": "none"}))
+    path = tmp_path_factory.mktemp("best") / "release.safetensors"
+    weights.save(path, generator, config=config, data=FACTS, figures={})
+    return path.read_bytes()
+
+
+@pytest.fixture
+def run(config: Config, best: bytes, tmp_path: Path) -> Path:
+    folder = tmp_path / "gan"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(config.dump())
+    (folder / "release.safetensors").write_bytes(best)
+    lines = [
+        {"kind": "validation", "samples": 4096, "auc_gain": 1.0},
+        {"kind": "validation", "samples": 8192, "auc_gain": 2.125, "psnr_gain": 1.5, "score": 3.0},
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with Hub() as made:
+        point_at(made, monkeypatch, tmp_path / "home", token=TOKEN)
+        yield made
+
+
+def released(run: Path, *arguments: str) -> int:
+    return release.main(["--run", str(run), "--best", *arguments])
+
+
+def test_the_folder_that_would_be_pushed(run: Path, server: Hub, tmp_path: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    folder = tmp_path / "look"
+    options = ["--push", "me/net", "--dry-run", str(folder), "--license", "cc-by-4.0"]
+    assert released(run, *options) == EXIT_OK
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "model.safetensors", "pix2color.json"
+    ]  # fmt: skip
+    assert (folder / "model.safetensors").read_bytes() == (run / "gan.safetensors").read_bytes()
+    card = ModelCard.load(folder / "README.md")
+    data = card.data.to_dict()
+    assert (data["license"], data["library_name"]) == ("cc-by-4.0", "pix2color")
+    assert data["pipeline_tag"] == "image-to-image" and "colorization" in data["tags"]
+    text = card.text
+    for said in (
+        "--checkpoint me/net#", "colours are guesses",
+        "temperature 0.6, vividness 0.4", "photos trained on: 1,234", "| as shipped | 2.12 | 1.5 |",
+        "fine-tuned against a PatchGAN", "from: family-photos", "pretrained: encoder.pth",
+    ):  # fmt: skip
+        assert said in text, said
+    assert "somebody" not in text
+    assert b"somebody" not in (folder / "model.safetensors").read_bytes()
+    block = text.split("```yaml\n")[1].split("```")[0]
+    assert from_dict(yaml.safe_load(block)).data.crop == 96  # the recipe can be read again
+    assert not server.requests
+
+
+def test_pushed_it_can_be_used_by_name(
+    run: Path, server: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert released(run, "--push", "me/net") == EXIT_OK
+    out = capsys.readouterr().out
+    commit = server.repos["me/net"].refs["main"]
+    assert f"{server.url}/me/net" in out and f"--checkpoint me/net@{commit}" in out
+    loaded = weights.load(f"me/net@{commit}")
+    assert loaded.digest == weights.load(run / "gan.safetensors").digest
+    assert not server.repos["me/net"].private
+    held = server.repos["me/net"].commits[commit]
+    assert held["README.md"] == (run / "hub/README.md").read_bytes()
+    # Again, with other weights: the same file of the same repository.
+    assert released(run, "--push", "me/net", "--temperature", "0.9") == EXIT_OK
+    assert weights.load("me/net").decode.temperature == 0.9
+    assert weights.load(f"me/net@{commit}").decode.temperature == 0.6
+
+
+def test_a_private_repository(run: Path, server: Hub) -> None:
+    assert released(run, "--push", "me/mine", "--private") == EXIT_OK
+    assert server.repos["me/mine"].private
+
+
+def test_what_cannot_be_pushed_says_why(
+    run: Path, server: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*arguments: str) -> str:
+        assert released(run, *arguments) == EXIT_USAGE
+        text = capsys.readouterr().err
+        assert text.startswith("error: ") and text.count("\n") == 1
+        return text
+
+    assert "write USER/REPO" in said("--push", "net")
+    assert "write USER/REPO" in said("--push", "me/net@main")
+    assert "go with --push" in said("--dry-run")
+    server.add("me/other", {"theirs.safetensors": b"weights"})
+    assert "holds theirs.safetensors already" in said("--push", "me/other")
+    assert list(server.repos["me/other"].commits.values()) == [{"theirs.safetensors": b"weights"}]
+    monkeypatch.setenv("HF_TOKEN", READER)
+    assert "does not let this token write there" in said("--push", "me/net")
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    assert "does not know this token" in said("--push", "me/net")
+    monkeypatch.setenv("HF_TOKEN", "")
+    assert "not logged in" in said("--push", "me/net") and hub.LOGIN
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    server.__exit__()
+    assert "cannot be uploaded" in said("--push", "me/net")
