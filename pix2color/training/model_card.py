@@ -110,7 +110,7 @@ def _network(config: Config) -> str:
     head = {"classes": "313 colour classes", "classes64": "64 colour classes"}
     last = head.get(model.head.kind, "ab by regression")
     gan = ", fine-tuned against a PatchGAN" if config.gan.enabled else ""
-    return f"a {model.decoder} with a {model.encoder} encoder, {last}{gan}"
+    return f"a {model.decoder} decoder on a {model.encoder} encoder, {last}{gan}"
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
