@@ -59,4 +59,5 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise PhotoError(f"cannot be written: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):  # a file where the folder should be
+            part.unlink(missing_ok=True)
