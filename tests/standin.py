@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,3 +52,18 @@ def released(**decode: Any) -> Released:
         digest="0123456789ab",
         name="stand-in",
     )
+
+
+def write_release(path: Path, **model: Any) -> Path:
+    """A release file of a small network with 313 classes, or what `model` says, untrained."""
+    from pix2color import weights
+    from pix2color.config import from_dict
+    from pix2color.recipe import build_generator
+
+    small = {"pretrained": "none", "encoder": "groups", "plain": {"width": 8}, "widths": [16]}
+    config = from_dict({"model": small | model, "decode": {"size": 48, "temperature": 0.5}})
+    torch.manual_seed(0)
+    generator = build_generator(config.model)
+    torch.nn.init.normal_(generator.head.project.weight, std=0.5)
+    weights.save(path, generator.eval(), config=config)
+    return path

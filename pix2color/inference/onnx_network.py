@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from pix2color.config import Decode, Model
@@ -59,7 +58,7 @@ class OnnxNetwork:
             self.head = _head(self.meta)
             self.stride = int(self.meta["stride"])
             self.digest = texts["digest"]
-        except (KeyError, ValueError, TypeError, ValidationError) as error:
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise WeightsError(
                 f"{name} was written by another version of pix2color "
                 f"({texts.get('version', 'unknown')}): {_line(error)}; export it again"

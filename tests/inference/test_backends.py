@@ -1,0 +1,368 @@
+"""onnxruntime in torch's place: the same colours, the same promises, and files that are wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from standin import write_release
+from torch import Tensor
+
+from pix2color import weights
+from pix2color.errors import Pix2ColorError, WeightsError
+from pix2color.inference import backends
+from pix2color.inference.colorizer import Colorizer
+from pix2color.models.heads import ClassHead
+from pix2color.photo import Photo
+
+onnx = pytest.importorskip("onnx", reason="the onnx extra is not installed")
+pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
+from pix2color.inference import onnx_file, onnx_network  # noqa: E402
+from pix2color.inference.onnx_network import OnnxNetwork  # noqa: E402
+
+CPU = torch.device("cpu")
+ODD = (("astronaut", 97, 131), ("coffee", 161, 243), ("chelsea", 235, 187))  # height, width
+
+
+@pytest.fixture(scope="module")
+def released() -> weights.Released:
+    return weights.load()
+
+
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory, released: weights.Released) -> Path:
+    """The packaged network as ONNX."""
+    path = tmp_path_factory.mktemp("onnx") / "out.onnx"
+    assert onnx_file.write(path, released) < onnx_file.TOLERANCE
+    return path
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network as release file; shared: do not write into its folder."""
+    return write_release(tmp_path_factory.mktemp("small") / "small.safetensors")
+
+
+@pytest.fixture(scope="module")
+def exported(small: Path) -> Path:
+    """That network as ONNX."""
+    path = small.with_suffix(".onnx")
+    onnx_file.write(path, weights.load(small))
+    return path
+
+
+@pytest.fixture
+def traced(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares tests the tracing of the small network, which takes most of an export."""
+    monkeypatch.setattr(onnx_file, "_graph", lambda generator: exported.read_bytes())
+
+
+def lightness_of(photo: np.ndarray, height: int, width: int) -> Tensor:
+    gray = np.asarray(Image.fromarray(photo).convert("L").resize((width, height)))
+    return torch.from_numpy(gray / 2.55).float()[None, None]
+
+
+def gray_of(photo: np.ndarray, width: int = 90, height: int = 60) -> np.ndarray:
+    return np.asarray(Image.fromarray(photo).convert("L").resize((width, height)))
+
+
+def off_at(network: OnnxNetwork, released: weights.Released, lightness: Tensor) -> float:
+    """The greatest difference of ab from torch's, after checking shapes and features."""
+    raw, features = network.run(lightness, CPU, features=True)
+    wanted_features, wanted = released.generator.predict_features(lightness)
+    assert features is not None and features.shape == wanted_features.shape
+    assert torch.allclose(features, wanted_features, atol=1e-3, rtol=1e-3)
+    assert torch.equal(network.run(lightness, CPU)[0], raw)
+    decode = released.decode
+    one, other = (
+        head.to_ab(r, temperature=decode.temperature, vividness=decode.vividness)
+        for head, r in ((network.head, raw), (released.generator.head, wanted))
+    )
+    assert one.shape == other.shape and float(other.abs().max()) > 2  # it is not gray
+    return float((one - other).abs().max())
+
+
+@pytest.mark.parametrize(("name", "height", "width"), ODD)
+def test_ab_of_real_photos_is_torch_s_at_odd_sizes(
+    name: str,
+    height: int,
+    width: int,
+    packaged: Path,
+    released: weights.Released,
+    photos: dict[str, np.ndarray],
+) -> None:
+    lightness = lightness_of(photos[name], height, width)
+    assert off_at(OnnxNetwork.read(packaged), released, lightness) < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"head": {"kind": "regression"}},
+        {"head": {"kind": "classes64"}},
+        {"encoder": "resnet18", "attention": True},
+        {"encoder": "mobilenet_v2", "decoder": "hypercolumn", "stride": 2},
+        {"encoder": "vgg16", "stride": 2, "levels": 4},
+        {"head": {"compat": "aml"}, "stride": 4},
+    ],
+    ids=lambda model: "-".join(str(value) for value in model.values()),
+)
+def test_other_networks_too(
+    model: dict[str, Any], tmp_path: Path, photos: dict[str, np.ndarray]
+) -> None:
+    found = weights.load(write_release(tmp_path / "other.safetensors", **model))
+    onnx_file.write(tmp_path / "out.onnx", found)
+    network = OnnxNetwork.read(tmp_path / "out.onnx")
+    lightness = lightness_of(photos["coffee"], 61, 93)
+    raw, _ = network.run(lightness, CPU)
+    assert torch.allclose(raw, found.generator.predict_raw(lightness), atol=1e-3, rtol=1e-3)
+
+
+def test_what_cannot_be_exported_is_said(tmp_path: Path, small: Path) -> None:
+    found = weights.load(small)
+
+    class Odd(type(found.generator)):  # type: ignore[misc]
+        def predict_features(self, lightness: Tensor) -> tuple[Tensor, Tensor]:
+            return lightness, torch.linalg.matrix_exp(lightness)
+
+    found.generator.__class__ = Odd
+    with pytest.raises(WeightsError, match=r"cannot be exported to ONNX: .*matrix_exp"):
+        onnx_file.write(tmp_path / "out.onnx", found)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_network_that_differs_is_not_written(
+    tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_file, "_difference", lambda network, released: 0.2)
+    with pytest.raises(WeightsError, match=r"differs by 0\.2"):
+        onnx_file.write(tmp_path / "out.onnx", weights.load(small))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_file_alone_is_a_colorizer(
+    packaged: Path, released: weights.Released, photos: dict[str, np.ndarray]
+) -> None:
+    colorizer, torchs = Colorizer.from_pretrained(packaged), Colorizer(released)
+    assert (colorizer.backend.kind, torchs.backend.kind) == ("onnx", "torch")
+    assert colorizer.decode == released.decode and colorizer.digest == released.digest
+    assert isinstance(colorizer.head, ClassHead)
+    assert isinstance(released.generator.head, ClassHead)
+    assert torch.equal(colorizer.head.log_prior, released.generator.head.log_prior)
+    gray = gray_of(photos["coffee"], 301, 203)
+    one, other = colorizer(gray), torchs(gray)
+    assert np.abs(one.astype(int) - other).max() <= 4  # half a unit of ab, rounded
+    assert (one == other).mean() > 0.99 and np.ptp(one.astype(int), axis=2).max() > 40
+    hint = {"x": 150, "y": 100, "color": "#2040ff"}
+    versions = colorizer(gray, variants=2, hints=[hint])
+    assert (versions[0] != one).any() and (versions[1] != versions[0]).any()
+    assert np.abs(colorizer.confidence(gray) - torchs.confidence(gray)).max() < 0.01
+
+
+def test_the_same_bytes_in_any_order_and_thread(
+    exported: Path, photos: dict[str, np.ndarray]
+) -> None:
+    grays = [gray_of(p, 90 + 7 * n, 60) for n, p in enumerate(photos.values())]
+    wanted = [image.tobytes() for image in Colorizer.from_pretrained(exported)(grays)]
+    colorizer = Colorizer.from_pretrained(exported)
+    backwards = [image.tobytes() for image in colorizer(grays[::-1])]
+    assert backwards[::-1] == wanted
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda gray: colorizer(gray).tobytes(), grays * 4))
+    assert found == wanted * 4
+    batch = torch.cat([lightness_of(p, 48, 72) for p in photos.values()])
+    together = colorizer.backend.run(batch, CPU)[0]
+    for number, one in enumerate(batch):
+        assert torch.equal(colorizer.backend.run(one[None], CPU)[0][0], together[number])
+
+
+# --- memory and devices --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["Failed to allocate memory for requested buffer", "bad_alloc"])
+def test_out_of_memory_tries_smaller_networks_and_says_so(
+    words: str, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colorizer = Colorizer.from_pretrained(exported)
+    network = colorizer.backend
+    assert isinstance(network, OnnxNetwork)
+    whole = network._sessions[CPU]
+
+    class Cramped:
+        def run(self, wanted: Any, given: dict[str, np.ndarray]) -> Any:
+            if min(given["lightness"].shape[2:]) > 100:
+                raise Exception(f"[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : {words}")
+            return whole.run(wanted, given)
+
+    monkeypatch.setitem(network._sessions, CPU, Cramped())
+    out = colorizer.colour(Photo(np.full((300, 200), 99, np.uint8)), colorizer.decoding(size=192))
+    assert out.notes == ("out of memory: network at 96 pixels on cpu",)
+
+
+def test_a_full_gpu_gives_way_to_the_cpu(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = OnnxNetwork._session
+
+    def full(self: OnnxNetwork, device: torch.device) -> Any:
+        if device.type == "cuda":
+            raise Exception("CUDA failure 2: out of memory")
+        return make(self, device)
+
+    monkeypatch.setattr(OnnxNetwork, "_session", full)
+    colorizer = Colorizer(OnnxNetwork.read(exported), device="cuda")
+    out = colorizer.colour(Photo(np.full((30, 20), 99, np.uint8)))
+    assert out.notes == ("out of memory: network at 48 pixels on cpu",)
+
+
+def test_a_fault_of_another_kind_is_not_taken_for_it(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colorizer = Colorizer.from_pretrained(exported)
+    monkeypatch.setattr(colorizer.backend, "_sessions", {CPU: object()})
+    with pytest.raises(RuntimeError, match="onnxruntime"):
+        colorizer.colour(Photo(np.full((30, 20), 99, np.uint8)))
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps", "warp9"])
+def test_a_device_that_onnxruntime_lacks_is_named(
+    device: str, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = onnx_network.library()
+    monkeypatch.setattr(library, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(Pix2ColorError, match=f"no device '{device}' here: .*leave --device out"):
+        Colorizer.from_pretrained(exported, device)
+    assert Colorizer.from_pretrained(exported).device == CPU
+
+
+def test_another_provider_is_not_taken_in_silence(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Session:
+        def __init__(self, *arguments: object, **options: object) -> None: ...
+
+        def get_providers(self) -> list[str]:
+            return ["CPUExecutionProvider"]
+
+    colorizer = Colorizer(OnnxNetwork.read(exported), device="cuda")
+    monkeypatch.setattr(onnx_network.library(), "InferenceSession", Session)
+    with pytest.raises(Pix2ColorError, match="no device 'cuda' here"):
+        colorizer.colour(Photo(np.full((30, 20), 99, np.uint8)))
+
+
+# --- which backend, and the cache ----------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("traced")
+def test_other_weights_are_exported_once_and_said_so(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said: list[str] = []
+    for _ in range(2):
+        found = Colorizer.from_pretrained(small, backend="onnx", announce=said.append)
+        assert found.backend.kind == "onnx" and found.digest == weights.load(small).digest
+    (path,) = (tmp_path / "pix2color").iterdir()
+    assert path.name.startswith(found.digest) and len(said) == 1 and str(path) in said[0]
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_cache_that_cannot_be_written_is_said_with_a_way_out(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(WeightsError, match=r"cannot be written.*export --onnx FILE"):
+        Colorizer.from_pretrained(small, backend="onnx")
+
+
+def test_backends_that_do_not_fit(exported: Path) -> None:
+    with pytest.raises(Pix2ColorError, match="runs in onnxruntime only"):
+        backends.load(exported, None, backend="torch")
+    with pytest.raises(Pix2ColorError, match="no backend 'tflite': there are torch and onnx"):
+        backends.load(None, None, backend="tflite")
+
+
+@pytest.mark.parametrize("module", ["onnx", "onnxruntime"])
+def test_a_missing_extra_is_one_line(
+    module: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(Pix2ColorError, match=rf'needs? {module}: pip install "pix2color\[onnx\]"$'):
+        Colorizer.from_pretrained(small, backend="onnx")
+
+
+# --- files that are wrong ------------------------------------------------------------------------
+
+
+def changed(path: Path, change: Callable[[dict[str, str]], Any]) -> bytes:
+    """An ONNX file with other metadata."""
+    model = onnx.load(path)
+    texts = {one.key: one.value for one in model.metadata_props}
+    change(texts)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, texts)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def not_ours() -> bytes:
+    """A graph that gives back what it takes."""
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "identity", value[:1], value[1:])
+    opset = onnx.helper.make_opsetid("", 17)
+    model = onnx.helper.make_model(graph, ir_version=8, opset_imports=[opset])
+    data: bytes = model.SerializeToString()
+    return data
+
+
+WRONG: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "empty": (lambda path: b"", "not a whole ONNX file"),
+    "text": (lambda path: b"not a network", "not a whole ONNX file"),
+    "truncated": (lambda path: path.read_bytes()[:-5000], "not a whole ONNX file"),
+    "half": (lambda path: path.read_bytes()[: path.stat().st_size // 2], "not a whole ONNX file"),
+    "not ours": (lambda path: not_ours(), "not an ONNX file of pix2color; make one with"),
+    "newer": (
+        lambda path: changed(path, lambda t: t.update(format="pix2color-onnx-9")),
+        r"of this version \(it says pix2color-onnx-9",
+    ),
+    "no decode": (
+        lambda path: changed(path, lambda t: t.pop("decode")), "another version of pix2color",
+    ),
+    "unknown option": (
+        lambda path: changed(path, lambda t: t.update(decode=json.dumps({"glow": 1}))),
+        "another version of pix2color",
+    ),
+    "no prior": (
+        lambda path: changed(path, lambda t: t.pop("log_prior")), "another version of pix2color",
+    ),
+    "short prior": (
+        lambda path: changed(path, lambda t: t.update(log_prior="[1, 2]")),
+        "another version of pix2color",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_files_are_named(kind: str, exported: Path, tmp_path: Path) -> None:
+    make, words = WRONG[kind]
+    path = tmp_path / "wrong.onnx"
+    path.write_bytes(make(exported))
+    with pytest.raises(WeightsError, match=words) as raised:
+        Colorizer.from_pretrained(path)
+    assert "wrong.onnx" in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_no_file_is_said() -> None:
+    with pytest.raises(WeightsError, match=r"no weights file none\.onnx"):
+        Colorizer.from_pretrained("none.onnx")
