@@ -1,4 +1,4 @@
-"""python infer.py photos/: colour files and folders."""
+"""python infer.py photos/: colour files and folders, photos and films."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _EXAMPLE = """example:
   python infer.py photos/                        colours a folder into ./colorized/
   python infer.py scan.tif --out done --vividness 0.5
+  python infer.py film.mp4                       a film, with its sound (extra [video])
   accelerate launch --num_processes 4 infer.py archive/    shares a folder among GPUs
   torchrun --nproc_per_node 4 infer.py archive/            ... or among CPU processes
 """
@@ -42,11 +43,11 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="infer.py",
-        description="Colour photographs. Size, format, depth, metadata and lightness stay.",
+        description="Colour photos and films. Size, format, depth, metadata and lightness stay.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("inputs", nargs="+", metavar="PHOTO|FOLDER", help="folders are nested")
+    parser.add_argument("inputs", nargs="+", metavar="PHOTO|FILM|FOLDER", help="folders are nested")
     parser.add_argument(
         "--out", default="colorized", metavar="FOLDER", help="default: ./colorized/"
     )
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _infer(options: argparse.Namespace) -> int:
+    from pix2color.cli import films
     from pix2color.cli.common import Progress, stop_on_sigterm
     from pix2color.inference.plan import plan
 
@@ -125,6 +127,7 @@ def _infer(options: argparse.Namespace) -> int:
     todo = plan(
         options.inputs, options.out, variants=options.variants, confidence=options.confidence
     )
+    films.check(options, todo.films)
     stop_on_sigterm()
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     jobs = todo.jobs[rank::processes]
@@ -147,6 +150,8 @@ def _infer(options: argparse.Namespace) -> int:
                 for note in outcome.notes:
                     progress.say(f"{outcome.job.source}: {note}")
                 progress.step()
+        own = todo.films[rank::processes]
+        outcomes.extend(films.colour(own, colorizer, settings, quiet=options.quiet))
     finally:
         if options.report:
             path = _of_rank(options.report, rank, processes)
@@ -250,21 +255,24 @@ def _summary(
     options: argparse.Namespace, outcomes: Sequence[Outcome], todo: Plan, *, seconds: float
 ) -> int:
     from pix2color.errors import EXIT_FAILED, EXIT_OK
+    from pix2color.inference.plan import remedy
 
     ordered = sorted(outcomes, key=lambda o: o.job.source)
     done, skipped, failed = (
         [o for o in ordered if o.status == status] for status in ("done", "skipped", "failed")
     )
     if not options.quiet:
+        kinds = "photos and films" if todo.jobs else "films"
+        kinds = kinds if todo.films else "photos"
         left = f", {len(skipped)} skipped" if skipped else ""
         print(
-            f"{len(done)} of {len(outcomes)} photos coloured{left} in {seconds:.1f} s "
+            f"{len(done)} of {len(outcomes)} {kinds} coloured{left} in {seconds:.1f} s "
             f"-> {options.out}"
         )
         for outcome in skipped:
             print(f"skipped {outcome.job.source}: {outcome.reason}")
         for path in todo.unsupported:
-            print(f"skipped {path}: {path.suffix} cannot be read; export it as TIFF, PNG or JPEG")
+            print(f"skipped {path}: {remedy(path)}")
     if failed:
         print(f"{len(failed)} failed:", file=sys.stderr)
         for outcome in failed:

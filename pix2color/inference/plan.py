@@ -1,4 +1,4 @@
-"""Which photo goes where: settled, and refused where it is dangerous, before anything is done."""
+"""Which photo or film goes where: settled, or refused as dangerous, before anything is done."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pix2color.errors import Pix2ColorError
+from pix2color.inference.video import library as video
 from pix2color.photo.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES, output_suffix
 
 
 @dataclass(frozen=True)
 class Job:
-    """One photo to be coloured."""
+    """One photo or film to be coloured."""
 
     source: Path
     target: Path
     also: tuple[Path, ...] = ()
-    """Further files: the second and later variants, then the map of confidence."""
+    """Further files: the second and later variants, then the map of confidence; of a film, its
+    partial one."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,11 @@ class Plan:
     """What a run will do."""
 
     jobs: tuple[Job, ...]
-    """In the order of their targets' names."""
+    """Photos, in the order of their targets' names."""
     unsupported: tuple[Path, ...]
-    """Photos of formats that cannot be read."""
+    """Photos of formats that cannot be read, and films where PyAV is missing."""
+    films: tuple[Job, ...] = ()
+    """In the order of their targets' names."""
 
 
 def plan(
@@ -39,10 +43,10 @@ def plan(
     variants: int = 1,
     confidence: bool = False,
 ) -> Plan:
-    """Find the photos and where each goes: the same tree and names below `out`.
+    """Find the photos and films, and where each goes: the same tree and names below `out`.
 
     Folders are walked without following links to folders; hidden files and `out` itself are left
-    out. A file given by name is taken whatever its ending.
+    out. A file given by name is taken whatever its ending (films are told by theirs).
 
     Args:
         variants: versions of each photo; those after the first are called NAME-2, NAME-3, ...
@@ -51,11 +55,13 @@ def plan(
     Raises:
         Pix2ColorError: an input that is not there, no photo at all, two photos that would become
             one file (also on disks that ignore case or Unicode composition), or a target that is
-            one of the sources.
+            one of the sources; or a film given by name where PyAV is missing.
     """
     out = Path(out)
     jobs: list[Job] = []
+    films: list[Job] = []
     unsupported: list[Path] = []
+    can_films = video.installed()
     for given in inputs:
         root = Path(given)
         if root.is_dir():
@@ -63,20 +69,35 @@ def plan(
                 suffix = path.suffix.lower()
                 if suffix in PHOTO_SUFFIXES:
                     jobs.append(Job(path, _target(out, path.relative_to(root))))
-                elif suffix in UNSUPPORTED_SUFFIXES:
+                elif suffix in video.SUFFIXES and can_films:
+                    films.append(_film(path, out, path.relative_to(root)))
+                elif suffix in UNSUPPORTED_SUFFIXES | video.SUFFIXES:
                     unsupported.append(path)
+        elif root.exists() and root.suffix.lower() in video.SUFFIXES:
+            if not can_films:
+                raise Pix2ColorError(f"{root}: {video.MISSING}")
+            films.append(_film(root, out, Path(root.name)))
         elif root.exists():
             jobs.append(Job(root, _target(out, Path(root.name))))
         else:
             raise Pix2ColorError(f"{root}: no such file or folder")
-    if not jobs and not unsupported:
+    if not jobs and not films and not unsupported:
         where = ", ".join(str(i) for i in inputs)
-        raise Pix2ColorError(f"no photo in {where}; looked for {' '.join(sorted(PHOTO_SUFFIXES))}")
+        looked_for = " ".join((*sorted(PHOTO_SUFFIXES), *sorted(video.SUFFIXES)))
+        raise Pix2ColorError(f"no photo in {where}, nor a film; looked for {looked_for}")
     jobs = sorted(dict.fromkeys(jobs), key=lambda job: str(job.target))
     jobs = [replace(job, also=_also(job.target, variants, confidence)) for job in jobs]
-    _refuse_collisions(jobs)
-    _refuse_sources(jobs)
-    return Plan(tuple(jobs), tuple(sorted(unsupported)))
+    films = sorted(dict.fromkeys(films), key=lambda job: str(job.target))
+    _refuse_collisions([*jobs, *films])
+    _refuse_sources([*jobs, *films])
+    return Plan(tuple(jobs), tuple(sorted(unsupported)), tuple(films))
+
+
+def remedy(path: Path) -> str:
+    """Why a file of `Plan.unsupported` was left out, and what helps."""
+    if path.suffix.lower() in video.SUFFIXES:
+        return video.MISSING
+    return f"{path.suffix} cannot be read; export it as TIFF, PNG or JPEG"
 
 
 def _walk(root: Path, out: Path) -> Iterator[Path]:
@@ -93,6 +114,11 @@ def _walk(root: Path, out: Path) -> Iterator[Path]:
 
 def _target(out: Path, relative: Path) -> Path:
     return out / relative.with_suffix(output_suffix(relative.suffix))
+
+
+def _film(path: Path, out: Path, relative: Path) -> Job:
+    target = out / relative.with_suffix(video.output_suffix(relative.suffix))
+    return Job(path, target, (video.partial_name(target),))
 
 
 def _also(target: Path, variants: int, confidence: bool) -> tuple[Path, ...]:

@@ -1,0 +1,153 @@
+"""infer.py's films: coloured one after the other, after the photos."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pix2color.cli.common import Progress
+    from pix2color.inference import pipeline
+    from pix2color.inference.colorizer import Colorizer
+    from pix2color.inference.pipeline import Outcome
+    from pix2color.inference.plan import Job
+    from pix2color.inference.video.film import Result, Stage
+
+_PHOTOS_ONLY = ("hints", "reference", "confidence", "keep_color", "srgb", "reversible")
+
+
+def check(options: argparse.Namespace, films: Sequence[Job]) -> None:
+    """Refuse the options that are for photos where there is a film."""
+    from pix2color.errors import Pix2ColorError
+
+    asked = [name for name in _PHOTOS_ONLY if getattr(options, name)]
+    if options.variants > 1:
+        asked.append("variants")
+    if films and asked:
+        raise Pix2ColorError(
+            f"--{asked[0].replace('_', '-')} is for photos, and {films[0].source} is a film: leave"
+            " it out, or colour films in a run of their own"
+        )
+
+
+def colour(
+    films: Sequence[Job], colorizer: Colorizer, settings: pipeline.Options, *, quiet: bool
+) -> Iterator[Outcome]:
+    """Colour films; yields each outcome.
+
+    Ctrl-C (or SIGTERM) ends the film at hand as a playable one of another name, and then raises
+    KeyboardInterrupt; a second one does so at once.
+    """
+    for job in films:
+        with _asked_to_stop() as asked:
+            outcome, stopped = _one(job, colorizer, settings, asked, quiet=quiet)
+        yield outcome
+        if stopped:
+            raise KeyboardInterrupt
+
+
+def _one(
+    job: Job, colorizer: Colorizer, settings: pipeline.Options, asked: Callable[[], bool], *,
+    quiet: bool,
+) -> tuple[Outcome, bool]:  # fmt: skip
+    from pix2color.errors import PhotoError
+    from pix2color.inference.pipeline import Outcome
+    from pix2color.inference.video import film
+
+    start = time.perf_counter()
+    if settings.resume and _done(job):
+        return Outcome(job, "skipped", "already done"), False
+    options = film.Options(settings.decode, settings.mark, resume=settings.resume)
+    with _Bar(job.source, quiet=quiet) as bar:
+        try:
+            result = film.colour(
+                job.source, job.target, colorizer, options, progress=bar, stop=asked
+            )
+        except PhotoError as error:
+            return Outcome(job, "failed", str(error), seconds=time.perf_counter() - start), False
+        except MemoryError:
+            return Outcome(job, "failed", "out of memory"), False
+        for note in result.notes:
+            bar.say(f"{job.source}: {note}")
+        if result.status == "stopped":
+            bar.say(_told(result))
+            return Outcome(job, "failed", _told(result), seconds=time.perf_counter() - start), True
+    seconds = time.perf_counter() - start
+    return Outcome(job, "done", notes=result.notes, seconds=seconds), False
+
+
+def _told(result: Result) -> str:
+    """What to say of a film that was stopped."""
+    if result.path is None:
+        return "stopped before the first frame"
+    return f"stopped after {result.frames} frames, {result.path}; --resume goes on"
+
+
+def _done(job: Job) -> bool:
+    try:
+        return job.target.stat().st_mtime >= job.source.stat().st_mtime
+    except OSError:
+        return False
+
+
+class _Bar:
+    """Progress of one film; its remaining time counts this run's frames only."""
+
+    def __init__(self, source: Path, *, quiet: bool) -> None:
+        self._name, self._quiet = source.name, quiet
+        self._progress: Progress | None = None
+        self._done = 0
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def __call__(self, stage: Stage) -> None:
+        if self._progress is None:
+            self._start(stage)
+        elif stage.done > self._done:
+            self._progress.step(stage.done - self._done)
+        self._done = stage.done
+
+    def say(self, line: str) -> None:
+        """A line that does not break the bar."""
+        if self._progress is not None:
+            self._progress.say(line)
+
+    def _start(self, stage: Stage) -> None:
+        from pix2color.cli.common import Progress
+
+        left = None if stage.expected is None else max(0, stage.expected - stage.done)
+        self._progress = self._stack.enter_context(
+            Progress(left, unit="frame", description=self._name, quiet=self._quiet)
+        )
+        if stage.done:
+            self.say(f"{self._name}: {stage.done} frames are done already")
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Tells whether Ctrl-C or SIGTERM came; the second one raises KeyboardInterrupt."""
+    asked: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, old in zip(numbers, before, strict=True):
+            signal.signal(number, old)
