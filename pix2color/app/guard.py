@@ -119,9 +119,12 @@ class Guard:
         if not body:
             return True
         try:
-            waiting = [json.loads(body)]
+            tree = json.loads(body)
         except (ValueError, RecursionError):
             return False
+        if isinstance(tree, dict):  # which picture was pressed: told, and never opened
+            tree.pop("event_data", None)
+        waiting = [tree]
         while waiting:
             one = waiting.pop()
             if isinstance(one, dict):
@@ -209,6 +212,6 @@ def _dressed(send: Send, *, page: bool) -> Send:
 
 
 async def _answer(send: Send, status: int, text: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *_HEADERS]
+    headers = [(b"content-type", b"application/json"), *_HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
+    await send({"type": "http.response.body", "body": json.dumps({"detail": text}).encode()})

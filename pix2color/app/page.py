@@ -23,6 +23,7 @@ _HINT_HELP = (
     "Pick a colour, then click on the photo: it spreads to what belongs together. More hints make"
     " it surer."
 )
+_VARIANTS_HELP = "All are plausible, the likeliest comes first. Press one to take it."
 _SURE_HELP = "Dyed pink: places where the network is not sure of the colour. Gray: where it is."
 _PARTS = 16  # of the page, that a new photo changes
 _FIRST, _WORKING = "No photo yet.", "Reading the photos …"
@@ -33,8 +34,44 @@ CSS = """
 .swatch { display: inline-block; width: 1em; height: 1em; border: 1px solid #888;
           vertical-align: -0.1em; margin: 0 .3em 0 .6em; }
 #photos .wrap { max-height: 12em; }
+#variants .grid-wrap { min-height: 0; height: auto; }
+#compare .outer:focus-visible .icon-wrap { outline: 3px solid #2563eb; }
 footer { display: none !important; }
 """
+SCRIPT = """() => {
+  const alts = {
+    "#canvas img": "the coloured photo", "#confidence img": "where the network is unsure"
+  };
+  const nudge = (handle, step) => {
+    const box = handle.getBoundingClientRect();
+    const x = box.left + box.width / 2, y = box.top + box.height / 2;
+    const fire = (target, kind, at) => target.dispatchEvent(new MouseEvent(
+      kind, {clientX: at, clientY: y, bubbles: true, cancelable: true, view: window}));
+    fire(handle, "mousedown", x);
+    fire(window, "mousemove", x + step);
+    fire(window, "mouseup", x + step);
+  };
+  const name = () => {
+    document.querySelectorAll("#compare img").forEach((image, n) => {
+      image.alt = n ? "after: the coloured photo" : "before: the photo as it was";
+    });
+    for (const [where, alt] of Object.entries(alts))
+      document.querySelectorAll(where).forEach((image) => { image.alt = alt; });
+    const handle = document.querySelector("#compare .outer");
+    if (handle && !handle.hasAttribute("tabindex")) {
+      handle.tabIndex = 0;
+      handle.setAttribute("role", "group");
+      handle.setAttribute("aria-label", "divider of before and after: arrow keys move it");
+      handle.addEventListener("keydown", (event) => {
+        const step = {ArrowLeft: -20, ArrowRight: 20}[event.key];
+        if (step) { event.preventDefault(); nudge(handle, step); }
+      });
+    }
+  };
+  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+  name();
+}"""
+"""Names for screen readers, and a divider for the keyboard, that gradio's parts lack."""
 _FONTS = ("system-ui", "sans-serif")
 _MONOSPACED = ("ui-monospace", "monospace")
 
@@ -93,16 +130,17 @@ class _Parts:
             with gr.Tab("Hints", id="hints"):
                 self._hints()
             with gr.Tab("Variants", id="variants") as self.variants_tab:
+                gr.Markdown(_VARIANTS_HELP)
                 self.variants = gr.Gallery(
-                    label="Variants, the likeliest first: press one to take it", columns=VARIANTS,
-                    allow_preview=False, interactive=False, elem_id="variants", buttons=[],
-                    height="auto", object_fit="contain",
+                    label="Variants", show_label=False, columns=VARIANTS, allow_preview=False,
+                    interactive=False, elem_id="variants", buttons=[], height="auto",
+                    object_fit="contain",
                 )  # fmt: skip
             with gr.Tab("Confidence", id="confidence") as self.confidence_tab:
                 gr.Markdown(_SURE_HELP)
                 self.confidence = gr.Image(
                     label="How sure the network is", interactive=False, elem_id="confidence",
-                    buttons=["fullscreen"],
+                    buttons=["fullscreen"], height=560,
                 )  # fmt: skip
         with gr.Row(visible=False) as self.downloads:
             self.download = gr.DownloadButton(
@@ -121,7 +159,7 @@ class _Parts:
         self.color = gr.ColorPicker(label="Colour of the hint", value="#c03030", elem_id="color")
         self.canvas = gr.Image(
             label="Coloured photo: click where the colour belongs", interactive=False,
-            elem_id="canvas", buttons=[],
+            elem_id="canvas", buttons=[], height=560,
         )  # fmt: skip
         with gr.Accordion("By numbers, without a mouse", open=False), gr.Row():
             self.x = gr.Number(label="Pixels from the left", value=0, precision=0, min_width=120)
@@ -393,4 +431,5 @@ def _hints(hints: Sequence[Any]) -> str:
         f"{html.escape(one['color'])} at {one['x']:g}, {one['y']:g}"
         for one in hints
     )
-    return f"<div>{len(hints)} hints:{items}</div>"
+    count = "1 hint" if len(hints) == 1 else f"{len(hints)} hints"
+    return f"<div>{count}:{items}</div>"

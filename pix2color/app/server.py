@@ -127,6 +127,7 @@ def _launch(
             mcp_server=False,
             theme=pages.theme(),
             css=pages.CSS,
+            js=pages.SCRIPT,
             app_kwargs={"middleware": [guard], "docs_url": None, "redoc_url": None},
             state_session_capacity=1000,
         )
