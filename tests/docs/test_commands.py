@@ -59,7 +59,7 @@ ONLY_COMPILED = {
 
 TINY = (
     "budget.samples=8", "train.batch=4", "data.crop=32", "data.side=48", "decode.size=32",
-    "train.validate_photos=1", "train.sample_photos=0", "model.widths=[8,8,8,8]",
+    "train.validate_photos=1", "train.sample_photos=0",
     "gan.critic_samples=0", "gan.width=8", "data.max_broken=1.0",
 )  # fmt: skip
 SHORTER = {
