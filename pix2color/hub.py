@@ -29,7 +29,7 @@ FILE = "model.safetensors"
 MANIFEST = "pix2color.json"
 """States the release file's name and SHA-256."""
 CARD = "README.md"
-LOGIN = "`hf auth login`, or HF_TOKEN=..."
+LOGIN = "`hf auth login` (older: `huggingface-cli login`), or HF_TOKEN=..."
 _NAME = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)"
     r"(?:@(?P<revision>[^#@\s]+))?(?:#(?P<digest>[0-9a-f]{12,64}))?",
@@ -265,7 +265,7 @@ def _said(name: Name, *, writing: bool = False) -> Iterator[None]:
     except WeightsError:
         raise
     except errors.HFValidationError as error:
-        raise WeightsError(f"{name}: {_short(error)}: give a path, or user/repo") from None
+        raise WeightsError(f"{name}: {_short(error)} Give a path, or user/repo") from None
     except errors.HfHubHTTPError as error:
         _refused(name, error, writing=writing)
     except Exception as error:  # each generation of the library has another transport's errors

@@ -65,8 +65,8 @@ def _add_photo_arguments(group: argparse._ArgumentGroup) -> None:
 
 def _add_row_arguments(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--checkpoint", action="append", metavar="FILE", default=[],
-        help="a release file; may be repeated, a row each")
+    add("--checkpoint", action="append", metavar="FILE|USER/REPO", default=[],
+        help="a release file, or its name on the Hugging Face Hub; may be repeated, a row each")
     add("--no-default", action="store_true", help="leave out the packaged weights' row")
     for key, kind, text in (
         ("temperature", float, "of the annealed mean"),

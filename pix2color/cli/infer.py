@@ -54,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quiet", action="store_true", help="errors only")
     network = parser.add_argument_group("network")
     network.add_argument(
-        "--checkpoint", metavar="FILE", help="a release file; default: the packaged weights"
+        "--checkpoint",
+        metavar="FILE|USER/REPO",
+        help="a release file, or its name on the Hugging Face Hub; default: the packaged weights",
     )
     network.add_argument(
         "--backend", choices=("torch", "onnx"),

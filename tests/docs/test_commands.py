@@ -229,8 +229,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, small_photos: list[np.nda
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         arguments = ["--config", "gan.yaml", "--data", "my-photos/", "--quiet"]
-        arguments += ["--set", "init_from=default", *SHORTER["train"]]
-        assert _main("train")(arguments) == 0
+        arguments += ["--set", "init_from=null", "--set", "model.widths=[8,8,8,8]"]
+        patch.setattr("pix2color.training.trainer.draw_curves", lambda run: None)
+        assert _main("train")([*arguments, *SHORTER["train"]]) == 0
         assert _main("release")(["--run", "runs/gan"]) == 0
     return folder
 
@@ -243,7 +244,8 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
             Image.fromarray(np.roll(photo, 3 * number, axis=1)).save(
                 folder / name / f"{number}.png"
             )
-    gray = [Image.fromarray(photo).convert("L") for photo in photos]
+    colour = [Image.fromarray(photo).resize((216, 144)) for photo in photos]
+    gray = [photo.convert("L") for photo in colour]
     for name in ("photos", "scans", "archive"):
         (folder / name).mkdir()
         gray[0].save(folder / name / "one.jpg")
@@ -251,18 +253,25 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
         gray[number].save(folder / name)
     gray[1].save(folder / "scans/portrait.jpg")
     for name in ("other.jpg", "colour.jpg"):
-        Image.fromarray(photos[2]).save(folder / name)
+        colour[2].save(folder / name)
     hints = '{"portrait.jpg": [{"x": 12, "y": 8, "color": "#2040ff"}]}'
     (folder / "hints.json").write_text(hints)
     for name in ("configs", "tests"):
         (folder / name).symlink_to(ROOT / name)
 
 
-RUN = [(block, words) for block, words in SHELL if not _reason(words)]
+RUN = {" ".join(words): (block, words) for block, words in SHELL if not _reason(words)}
+"""Each command once, wherever it stands."""
+
+
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing curves takes longer than these trainings; tests/training/test_log.py draws them."""
+    monkeypatch.setattr("pix2color.training.trainer.draw_curves", lambda run: None)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("block", "words"), RUN, ids=_name)
+@pytest.mark.parametrize(("block", "words"), RUN.values(), ids=_name)
 def test_a_command_does_what_it_says(
     block: Block,
     words: list[str],
