@@ -61,7 +61,9 @@ def write_release(path: Path, **model: Any) -> Path:
     from pix2color.recipe import build_generator
 
     small = {"pretrained": "none", "encoder": "groups", "plain": {"width": 8}, "widths": [16]}
-    config = from_dict({"model": small | model, "decode": {"size": 48, "temperature": 0.5}})
+    decode = {"size": 48, "temperature": 0.5}
+    loss = {"l1": 1.0} if model.get("head", {}).get("kind") == "regression" else {}
+    config = from_dict({"model": small | model, "decode": decode, "loss": loss})
     torch.manual_seed(0)
     generator = build_generator(config.model)
     torch.nn.init.normal_(generator.head.project.weight, std=0.5)

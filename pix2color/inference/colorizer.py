@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _SMALLEST = 48  # network size, pixels, below which no smaller one is tried
 
 Picture = Photo | Image.Image | NDArray[Any] | str | Path
+Made = TypeVar("Made")
 
 
 class Colorizer:
@@ -160,8 +161,9 @@ class Colorizer:
             PhotoError, Pix2ColorError: as a call.
         """
         photo, _ = _as_photo(picture)
-        guess, _ = self._within_memory(lightness.gray_codes(photo), self.decoding(**options))
-        sure = Image.fromarray(guess.confidence().numpy())
+        codes, decode = lightness.gray_codes(photo), self.decoding(**options)
+        _, found, _ = self._within_memory(codes, decode, Guess.confidence)
+        sure = Image.fromarray(found.numpy())
         size = (photo.width, photo.height)
         return np.asarray(sure.resize(size, Image.Resampling.BILINEAR))
 
@@ -214,9 +216,12 @@ class Colorizer:
         """As `colour`, as many versions as are wished for; and the guess that they come from."""
         decode = decode or self.decode
         codes = lightness.gray_codes(photo)
-        guess, notes = self._within_memory(codes, decode, features=wishes.need_features)
-        with one_thread(torch.device("cpu")):
-            colours = wishes.fulfil(guess, decode, codes.shape)
+        guess, colours, notes = self._within_memory(
+            codes,
+            decode,
+            lambda guess: wishes.fulfil(guess, decode, codes.shape),
+            features=wishes.need_features,
+        )
         own = lightness.space_of(photo)
         icc = photo.icc
         if own.gray or (srgb and not own.standard):
@@ -233,9 +238,18 @@ class Colorizer:
         return made, guess
 
     def _within_memory(
-        self, codes: Pixels, decode: Decode, *, features: bool = False
-    ) -> tuple[Guess, tuple[str, ...]]:
-        """`look`, at a smaller network size and then on the CPU where memory runs out."""
+        self,
+        codes: Pixels,
+        decode: Decode,
+        then: Callable[[Guess], Made],
+        *,
+        features: bool = False,
+    ) -> tuple[Guess, Made, tuple[str, ...]]:
+        """`look`, and what is made of the guess; smaller, then on the CPU where memory runs out.
+
+        Returns:
+            The guess, what was made of it by one thread, and what to say of the memory.
+        """
         sizes = [decode.size]
         while sizes[-1] // 2 >= _SMALLEST:
             sizes.append(sizes[-1] // 2)
@@ -244,13 +258,15 @@ class Colorizer:
             for size in sizes:
                 try:
                     guess = self.look(codes, size, features=features, device=device)
+                    with one_thread(torch.device("cpu")):
+                        made = then(guess)
                 except (MemoryError, RuntimeError) as error:
                     if not out_of_memory(error):
                         raise
                     continue
                 if size == decode.size and device == self.device:
-                    return guess, ()
-                return guess, (f"out of memory: network at {size} pixels on {device.type}",)
+                    return guess, made, ()
+                return guess, made, (f"out of memory: network at {size} pixels on {device.type}",)
         raise PhotoError(f"out of memory even with the network at {sizes[-1]} pixels")
 
     def chroma(self, codes: Pixels, decode: Decode) -> NDArray[np.float32]:
@@ -258,10 +274,8 @@ class Colorizer:
 
         Paper or black around the photo is left without colour.
         """
-        guess, _ = self._within_memory(codes, decode)
-        with one_thread(torch.device("cpu")):
-            ab = guess.ab(decode).numpy()
-        return followed(ab, guess.cells(), guess.guide)
+        guess, ab, _ = self._within_memory(codes, decode, lambda guess: guess.ab(decode))
+        return followed(ab.numpy(), guess.cells(), guess.guide)
 
     def look(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -111,7 +112,6 @@ def test_ab_of_real_photos_is_torch_s_at_odd_sizes(
         {"head": {"kind": "classes64"}},
         {"encoder": "resnet18", "attention": True},
         {"encoder": "mobilenet_v2", "decoder": "hypercolumn", "stride": 2},
-        {"encoder": "vgg16", "stride": 2, "levels": 4},
         {"head": {"compat": "aml"}, "stride": 4},
     ],
     ids=lambda model: "-".join(str(value) for value in model.values()),
@@ -366,3 +366,23 @@ def test_wrong_files_are_named(kind: str, exported: Path, tmp_path: Path) -> Non
 def test_no_file_is_said() -> None:
     with pytest.raises(WeightsError, match=r"no weights file none\.onnx"):
         Colorizer.from_pretrained("none.onnx")
+
+
+def test_the_example_of_the_docs_colours_a_photo(
+    packaged: Path,
+    released: weights.Released,
+    photos: dict[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = (Path(__file__).parents[2] / "docs/onnx.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    gray = gray_of(photos["coffee"], 150, 100)
+    Image.fromarray(gray).save("photo.jpg", quality=100)
+    example = example.replace('"out.onnx"', repr(str(packaged)))
+    exec(compile(example, "docs/onnx.md", "exec"), {})
+    one = np.asarray(Image.open("coloured.png")).astype(float)
+    other = Colorizer(released)(gray).astype(float)
+    assert np.ptp(one, axis=2).max() > 40
+    assert np.abs(one - other).mean() < 6  # chroma is enlarged in another way

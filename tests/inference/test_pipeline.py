@@ -16,9 +16,11 @@ import torch
 from PIL import Image
 from standin import Tint, released
 
+from pix2color.config import Decode
 from pix2color.errors import PhotoError
 from pix2color.inference import full_size, pipeline
 from pix2color.inference.colorizer import Colorizer
+from pix2color.inference.guess import Guess
 from pix2color.inference.plan import Job, plan
 from pix2color.photo import Photo, files, write
 
@@ -143,6 +145,21 @@ def test_every_way_to_run_out_of_memory_is_known(
     monkeypatch.setattr(colorizer, "run_network", cramped)
     decode = colorizer.decoding(size=192)
     out = colorizer.colour(Photo(np.full((300, 200), 99, np.uint8)), decode)
+    assert out.notes == ("out of memory: network at 96 pixels on cpu",)
+
+
+def test_memory_that_runs_out_in_decoding_counts_too(
+    colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = Guess.ab
+
+    def cramped(self: Guess, decode: Decode) -> torch.Tensor:
+        if min(self.small.shape) > 100:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return decoded(self, decode)
+
+    monkeypatch.setattr(Guess, "ab", cramped)
+    out = colorizer.colour(Photo(np.full((300, 200), 99, np.uint8)), colorizer.decoding(size=192))
     assert out.notes == ("out of memory: network at 96 pixels on cpu",)
 
 
