@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pix2color.inference.timing import Timing
+    from pix2color.inference.timing import Rate, Timing
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,6 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--backend", nargs="+", choices=("torch", "onnx"), help="one or both, taking turns"
     )
+    parser.add_argument(
+        "--folder", type=int, metavar="N", help="also colour a folder of N copies, as infer.py does"
+    )
     parser.add_argument("--json", metavar="FILE", help="write every time measured")
     parser.add_argument(
         "--start", action="store_true", help="also time the command, to its first photo done"
@@ -50,12 +53,18 @@ def _speed(options: argparse.Namespace) -> int:
         Colorizer.from_pretrained(options.checkpoint, options.device, backend=backend)
         for backend in options.backend or [None]
     ]
-    timings = []
+    timings, folders = [], {}
     for name, data in _photos(options):
-        timings += timing.measure(name, data, colorizers, runs=options.runs)
+        found = timing.measure(name, data, colorizers, runs=options.runs)
+        timings += found
+        if options.folder:
+            rate = timing.folder(data, colorizers[0], found[0], photos=options.folder)
+            folders[name] = _rate(rate)
     facts = _facts(colorizers[0].name, colorizers[0].decode.size)
     if options.start:
         facts["start_seconds"] = _start(options)
+    if folders:
+        facts["folder"] = folders
     print(_table(timings, facts))
     if options.json:
         _write_json(options.json, timings, facts)
@@ -90,6 +99,16 @@ def _facts(weights: str, size: int) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     facts["peak_memory_mb"] = round(peak / (2**20 if sys.platform == "darwin" else 2**10))
     return facts
+
+
+def _rate(rate: Rate) -> dict[str, Any]:
+    return {
+        "photos": rate.photos,
+        "photos_per_second": round(rate.photos / rate.seconds, 2),
+        "slowest_stage": rate.slowest,
+        "of_its_rate": round(rate.of_slowest, 2),
+        "cores_busy": round(rate.busy, 2),
+    }
 
 
 def _start(options: argparse.Namespace) -> dict[str, dict[str, float]]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import itertools
 import statistics
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from pix2color.inference import full_size, lightness
+from pix2color.errors import Pix2ColorError
+from pix2color.inference import bands, full_size, lightness
 from pix2color.inference.colorizer import Colorizer, followed
 from pix2color.inference.guess import Guess
 from pix2color.photo import Photo, profiles, read, writing
@@ -82,6 +85,61 @@ def _once(data: bytes, colorizer: Colorizer) -> list[float]:
     writing.encode(replace(photo, pixels=pixels, icc=icc), io.BytesIO())
     passed()
     return [after - before for before, after in itertools.pairwise(marks)]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast a folder of equal photos is coloured."""
+
+    photos: int
+    seconds: float
+    processor: float
+    """Seconds that the cores worked, all together."""
+    slowest: str
+    """The stage that takes longest for one photo."""
+    slowest_seconds: float
+
+    @property
+    def of_slowest(self) -> float:
+        """The rate as a share of the rate of the slowest stage alone."""
+        return self.photos * self.slowest_seconds / self.seconds
+
+    @property
+    def busy(self) -> float:
+        """The share of the time that the cores were at work, 0..1.
+
+        Near 1, nothing but more cores or less work makes it faster.
+        """
+        return self.processor / self.seconds / bands.cores()
+
+
+def folder(data: bytes, colorizer: Colorizer, timing: Timing, *, photos: int) -> Rate:
+    """Colour a folder of copies of a file, as infer.py does.
+
+    Args:
+        timing: of the same file, one photo at a time.
+        photos: how many copies.
+
+    Raises:
+        Pix2ColorError: a photo was not done.
+    """
+    from pix2color.inference import pipeline
+    from pix2color.inference.plan import plan
+
+    with tempfile.TemporaryDirectory() as place:
+        source = Path(place) / "in"
+        source.mkdir()
+        for number in range(photos):
+            (source / f"{number:04}.jpg").write_bytes(data)  # the content says what it is
+        jobs = plan([source], Path(place) / "out").jobs
+        options = pipeline.Options(colorizer.decode)
+        start, worked = time.perf_counter(), time.process_time()
+        for outcome in pipeline.run(jobs, lambda: colorizer, options):
+            if outcome.status != "done":
+                raise Pix2ColorError(f"{outcome.job.source.name}: {outcome.reason}")
+        seconds, processor = time.perf_counter() - start, time.process_time() - worked
+    slowest = max(STAGES, key=timing.median)
+    return Rate(photos, seconds, processor, slowest, timing.median(slowest))
 
 
 def specimen(megapixels: float, container: str, *, seed: int = 0) -> bytes:

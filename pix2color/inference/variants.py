@@ -20,6 +20,8 @@ STRENGTH = 0.9
 """Standard deviation of a lean, in units of the logits."""
 _WAVES = 24  # random waves over ab in a lean
 _LENGTH = 50.0  # ab units over which colours lean together
+_DIRECTIONS = 4  # of looks in which places can lean apart
+_FAINT = 0.5  # length of a place's looks below which it leans less
 _DRAWS = 4  # variants drawn for each one wanted: the likeliest that differ are kept
 
 
@@ -65,11 +67,19 @@ def _lean(guess: Guess, draw: torch.Generator) -> Tensor:
 
 
 def _looks(features: Tensor) -> Tensor:
-    """Features with mean 0 over the photo and one length everywhere: F,h,w."""
+    """The main directions in which the looks of a photo's places differ: D,h,w, of length 1.
+
+    Few directions, so that a whole coat leans, and not every fold of it its own way.
+    """
     centred = features - features.mean(dim=(1, 2), keepdim=True)
     centred = centred / centred.std(dim=(1, 2), keepdim=True).clamp_min(1e-6)
     smooth = torch.nn.functional.avg_pool2d(centred[None], 9, 1, 4, count_include_pad=False)[0]
-    return smooth / smooth.norm(dim=0, keepdim=True).clamp_min(1e-6)
+    flat = (smooth / smooth.norm(dim=0, keepdim=True).clamp_min(1e-6)).flatten(1)  # F,n
+    flat = flat - flat.mean(dim=1, keepdim=True)
+    spread, axes = torch.linalg.eigh(flat @ flat.T / flat.shape[1])
+    main = axes[:, -_DIRECTIONS:].T @ flat / spread[-_DIRECTIONS:, None].clamp_min(1e-9).sqrt()
+    looks = main.view(-1, *features.shape[1:])
+    return looks / looks.norm(dim=0, keepdim=True).clamp_min(_FAINT)
 
 
 def _log_likelihood(log_p: Tensor, ab: Tensor) -> Tensor:

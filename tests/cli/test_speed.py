@@ -32,6 +32,18 @@ def test_speed_prints_a_table_and_writes_json(
     assert speed.main([str(tmp_path / "none.jpg")]) == 2
 
 
+def test_speed_of_a_folder_is_told_beside_the_slowest_stage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "speed.json"
+    arguments = ["--megapixels", "0.05", "--runs", "1", "--folder", "3", "--json", str(path)]
+    assert speed.main(arguments) == 0
+    folder = json.loads(path.read_text())["folder"]["0.05 MP JPEG"]
+    assert folder["photos"] == 3 and folder["photos_per_second"] > 0
+    assert folder["slowest_stage"] in capsys.readouterr().out
+    assert 0 < folder["cores_busy"] <= 1.1
+
+
 def test_uncolor_gives_back_the_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("jpeglib", reason="the reversible extra is not installed")
     scan = tmp_path / "scan.jpg"

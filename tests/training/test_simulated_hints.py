@@ -40,9 +40,10 @@ def test_points_depend_on_the_seed_of_the_photo_alone() -> None:
 def test_a_training_with_hints_starts_from_weights_without_and_releases_both(
     tiny: Callable[..., Config],
 ) -> None:
-    plain = make_trainer(tiny("plain")).fit()
+    short = ("train.batch=4", "budget.samples=8")
+    plain = make_trainer(tiny("plain", *short)).fit()
     start = f"init_from={plain.release}"
-    made = make_trainer(tiny("hinted", "model.hints=true", start)).fit()
+    made = make_trainer(tiny("hinted", *short, "model.hints=true", start)).fit()
     assert made.release is not None
     generator = weights.load(made.release).generator
     assert generator.hint_input is not None
