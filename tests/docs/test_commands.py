@@ -265,9 +265,10 @@ RUN = {" ".join(words): (block, words) for block, words in SHELL if not _reason(
 
 
 @pytest.fixture(autouse=True)
-def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing curves takes longer than these trainings; tests/training/test_log.py draws them."""
+def _in_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No curves, which take longer than these trainings; nothing in the user's cache."""
     monkeypatch.setattr("pix2color.training.trainer.draw_curves", lambda run: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.mark.slow
