@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import importlib.util
 import re
 import shlex
 import shutil
@@ -233,6 +234,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, small_photos: list[np.nda
         patch.setattr("pix2color.training.trainer.draw_curves", lambda run: None)
         assert _main("train")([*arguments, *SHORTER["train"]]) == 0
         assert _main("release")(["--run", "runs/gan"]) == 0
+        if importlib.util.find_spec("onnx"):
+            assert _main("export")(["--onnx", "out.onnx"]) == 0
     return folder
 
 
@@ -252,7 +255,7 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
     for number, name in enumerate(("portrait.tif", "portrait.jpg", "scan.tif", "scan.jpg")):
         gray[number].save(folder / name)
     gray[1].save(folder / "scans/portrait.jpg")
-    for name in ("other.jpg", "colour.jpg"):
+    for name in ("other.jpg", "photo.jpg"):
         colour[2].save(folder / name)
     hints = '{"portrait.jpg": [{"x": 12, "y": 8, "color": "#2040ff"}]}'
     (folder / "hints.json").write_text(hints)
@@ -305,7 +308,11 @@ def test_an_example_runs(
     why = next((why for part, why in ONLY_COMPILED.items() if part in block.text), None)
     if why:
         pytest.skip(why)
-    shutil.copytree(prepared, tmp_path / "here", symlinks=True)
+    for module in re.findall(r"^import (\w+)", block.text, re.MULTILINE):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+    left = shutil.ignore_patterns("runs", "report", "colorized")
+    shutil.copytree(prepared, tmp_path / "here", symlinks=True, ignore=left)
     monkeypatch.chdir(tmp_path / "here")
     gray = np.asarray(Image.open("scan.jpg"))
     names = {"gray": gray, "image": Image.open("portrait.jpg"), "other": Image.open("scan.jpg")}
