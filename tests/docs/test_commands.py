@@ -297,7 +297,8 @@ def test_a_command_does_what_it_says(
     said = capsys.readouterr().err
     if code and "needs the extra" in said:
         pytest.skip(said)
-    assert code == 0, f"{block}: {' '.join(words)} ends with {code}: {said}"
+    remedy = f"give it its inputs in _fill, or list it in ONLY_PARSED ({HERE})"
+    assert code == 0, f"{block}: {' '.join(words)!r} ends with {code}: {said}{remedy}"
 
 
 @pytest.mark.slow
