@@ -92,9 +92,10 @@ def colour(
         Pix2ColorError: PyAV is not installed.
     """
     av = library()
+    work = _Work(source, target, options)
     try:
-        work = _Work(source, target, colorizer, options)
         with Reader(source) as reader:
+            work.open(_settings(source, colorizer, options))
             finished = _segments(reader, work, colorizer, options, progress, stop)
             notes = reader.notes
         if not finished:
@@ -108,23 +109,36 @@ def colour(
         raise PhotoError(f"cannot be written: {error.strerror or error}") from error
     except torch.OutOfMemoryError:
         raise PhotoError("out of memory: try a smaller --size, or --device cpu") from None
+    finally:
+        work.close()
 
 
 class _Work:
     """The hidden folder: segments, and what is needed to go on."""
 
-    def __init__(self, source: Path, target: Path, colorizer: Colorizer, options: Options) -> None:
+    def __init__(self, source: Path, target: Path, options: Options) -> None:
         self.source, self.target, self._options = source, target, options
         self.folder = target.with_name(f".{target.name}.pix2color-film")
         self.pieces: list[joining.Piece] = []
         self.shared: joining.Frame | None = None
         self._tail: joining.Piece | None = None
-        settings = _settings(source, colorizer, options)
-        if not (options.resume and self._take_up(settings)):
+
+    def open(self, settings: dict[str, Any]) -> None:
+        """Take up what is there, or begin anew."""
+        if not (self._options.resume and self._take_up(settings)):
+            self.pieces = []
+            ours = self._marker.exists()
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
+            if ours:
+                self._marker.touch()
             with files.whole(self.folder / "settings.json") as file:
                 file.write(json.dumps(settings).encode())
+
+    def close(self) -> None:
+        """Leave the folder only where there is something to go on from."""
+        if not self.pieces and not self._marker.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _take_up(self, settings: dict[str, Any]) -> bool:
         """Find the finished segments of an earlier run; False where its settings were others."""
@@ -140,6 +154,11 @@ class _Work:
         except (OSError, ValueError, KeyError):
             return False
         return True
+
+    @property
+    def _marker(self) -> Path:
+        """Is there where the partial film is ours, to be removed when the whole one is done."""
+        return self.folder / "partial"
 
     @property
     def frames(self) -> int:
@@ -194,13 +213,12 @@ class _Work:
             comment=mark.text() if mark else None, whole=whole,
         )  # fmt: skip
         made.replace(target)
-        ours = self.folder / "partial"
         if whole:
-            if ours.exists():
+            if self._marker.exists():
                 partial_name(self.target).unlink(missing_ok=True)
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
-            ours.touch()
+            self._marker.touch()
         return notes
 
 

@@ -1,0 +1,189 @@
+"""infer.py with films among its inputs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from standin import released
+
+from pix2color import weights
+from pix2color.cli import infer
+from pix2color.errors import Pix2ColorError
+from pix2color.inference.plan import plan
+from pix2color.inference.video import library
+
+av = pytest.importorskip("av", reason="the video extra is not installed")
+
+import filming  # noqa: E402
+
+from pix2color.inference.video import film  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "load", lambda *args, **options: released())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "in"
+    (root / "deep").mkdir(parents=True)
+    frames = filming.gray(filming.shot("coffee", 5, step=2))
+    Image.fromarray(frames[0]).save(root / "photo.png")
+    filming.write(root / "deep/film.mp4", frames, sounds=1)
+    return root
+
+
+def frames_of(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_a_folder_of_photos_and_films(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "no.mkv").write_text("not a film")
+    report = tmp_path / "status.json"
+    arguments = [str(folder), "--out", str(tmp_path / "out"), "--report", str(report)]
+    assert infer.main(arguments) == 1
+    output = capsys.readouterr()
+    assert "2 of 3 photos and films coloured" in output.out and "not a film" in output.err
+    assert "Traceback" not in output.err
+    found = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*"))
+    assert found == ["deep/film.mp4", "photo.png"]
+    made = tmp_path / "out/deep/film.mp4"
+    assert frames_of(made) == 5
+    with av.open(str(made)) as container:
+        assert "colours predicted by pix2color" in container.metadata["comment"]
+        assert len(container.streams.audio) == 1
+        rgb = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    assert np.ptp(rgb, axis=2).max() > 25
+    statuses = {Path(p["source"]).name: p for p in json.loads(report.read_text())["photos"]}
+    assert [statuses[n]["status"] for n in ("photo.png", "film.mp4", "no.mkv")] == [
+        "done", "done", "failed",
+    ]  # fmt: skip
+    before = made.stat().st_mtime_ns
+    infer.main([*arguments, "--resume"])
+    assert "2 skipped" in capsys.readouterr().out and made.stat().st_mtime_ns == before
+
+
+def test_settings_and_the_missing_mark(folder: Path, tmp_path: Path) -> None:
+    source = str(folder / "deep/film.mp4")
+    gray = [source, "--out", str(tmp_path / "out"), "--saturation", "0", "--no-mark", "--quiet"]
+    assert infer.main([*gray, "--size", "32", "--temperature", "0.9", "--vividness", "0.1"]) == 0
+    with av.open(str(tmp_path / "out/film.mp4")) as container:
+        assert "comment" not in container.metadata
+        frame = next(container.decode(video=0))
+    for plane in frame.planes[1:]:
+        values = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : plane.width]
+        assert np.abs(values.astype(int) - 128).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--variants", "2"], ["--hints", "hints.json"], ["--reference", "a.jpg"],
+        ["--confidence"], ["--reversible"], ["--srgb"], ["--keep-color"],
+    ],
+)  # fmt: skip
+def test_options_for_photos_are_refused(
+    options: list[str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = str(folder / "deep/film.mp4")
+    assert infer.main([source, "--out", str(tmp_path / "out"), *options]) == 2
+    error = capsys.readouterr().err
+    assert f"{options[0]} is for photos" in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_films_are_planned_as_photos_are(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = plan([folder], out)
+    assert [job.target for job in found.films] == [out / "deep/film.mp4"]
+    assert [job.target for job in found.jobs] == [out / "photo.png"]
+    with pytest.raises(Pix2ColorError, match="never"):
+        plan([folder], folder)
+    (folder / "film.avi").write_bytes(b"x")
+    (folder / "film.mkv").write_bytes(b"x")
+    with pytest.raises(Pix2ColorError, match=r"both become .*film\.mkv"):
+        plan([folder], out)
+    (folder / "film.avi").unlink()
+    (folder / "film.partial.mkv").write_bytes(b"x")
+    with pytest.raises(Pix2ColorError, match="both become"):
+        plan([folder], out)
+
+
+def test_without_pyav(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                      capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    monkeypatch.setattr(library, "installed", lambda: False)
+    assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 0
+    output = capsys.readouterr().out
+    assert "1 of 1 photos coloured" in output
+    assert "film.mp4: films need PyAV: pip install" in output and "[video]" in output
+    assert infer.main([str(folder / "deep/film.mp4"), "--out", str(tmp_path / "out")]) == 2
+    assert "[video]" in capsys.readouterr().err
+
+
+STOPPED = """
+import functools, sys
+sys.path.insert(0, "tests")
+from standin import released
+from pix2color import weights
+from pix2color.inference.video import film
+weights.load = lambda *args, **options: released()
+film.Options = functools.partial(film.Options, segment=10)
+coloured = film._coloured
+count = 0
+def counted(*arguments):
+    global count
+    count += 1
+    if count == 25:
+        print("now", flush=True)
+        sys.stdin.readline()
+    return coloured(*arguments)
+film._coloured = counted
+from pix2color.cli import infer
+sys.exit(infer.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_playable_film(
+    number: signal.Signals,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    frames = filming.gray(filming.shot("coffee", 40, step=2))
+    source = filming.write(tmp_path / "film.mp4", frames, sounds=1)
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", STOPPED, str(source), "--out", str(out)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == "now\n"
+    process.send_signal(number)
+    _, error = process.communicate("\n", timeout=60)
+    assert process.returncode == 130, error
+    assert "film.partial.mp4; --resume goes on" in error and "Traceback" not in error
+    partial = out / "film.partial.mp4"
+    assert 20 <= frames_of(partial) <= 25 and not (out / "film.mp4").exists()
+    monkeypatch.setattr(film, "Options", functools.partial(film.Options, segment=10))
+    assert infer.main([str(source), "--out", str(out), "--resume"]) == 0
+    assert "20 frames are done already" in capsys.readouterr().err
+    assert frames_of(out / "film.mp4") == 40
+    assert [path.name for path in out.iterdir()] == ["film.mp4"]
