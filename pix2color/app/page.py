@@ -34,6 +34,8 @@ CSS = """
 .swatch { display: inline-block; width: 1em; height: 1em; border: 1px solid #888;
           vertical-align: -0.1em; margin: 0 .3em 0 .6em; }
 #photos .wrap { max-height: 12em; }
+#canvas img, #confidence img { max-height: 560px; }
+@media (max-width: 480px) { .tab-container button { padding: 0 7px; font-size: 13px; } }
 #variants .grid-wrap { min-height: 0; height: auto; }
 #compare .outer:focus-visible .icon-wrap { outline: 3px solid #2563eb; }
 footer { display: none !important; }
@@ -103,7 +105,7 @@ class _Parts:
 
     def __init__(self, decode: Decode) -> None:
         self.files = gr.File(
-            label="Photos, or zip files of photos: drop them here, or press to choose",
+            label="Photos or zip files of photos",
             file_count="multiple",
             type="filepath",
             elem_id="photos",
@@ -122,12 +124,12 @@ class _Parts:
                 info="0: gray; 1: as predicted", elem_id="saturation", min_width=260,
             )  # fmt: skip
         with gr.Tabs(visible=False) as self.tabs:
-            with gr.Tab("Before and after", id="compare"):
+            with gr.Tab("Compare", id="compare"):
                 self.compare = gr.ImageSlider(
                     label="Before (left) and after (right)", interactive=False, elem_id="compare",
                     max_height=640, buttons=["fullscreen"],
                 )  # fmt: skip
-            with gr.Tab("Hints", id="hints"):
+            with gr.Tab("Hints", id="hints") as self.hints_tab:
                 self._hints()
             with gr.Tab("Variants", id="variants") as self.variants_tab:
                 gr.Markdown(_VARIANTS_HELP)
@@ -140,7 +142,7 @@ class _Parts:
                 gr.Markdown(_SURE_HELP)
                 self.confidence = gr.Image(
                     label="How sure the network is", interactive=False, elem_id="confidence",
-                    buttons=["fullscreen"], height=560,
+                    buttons=["fullscreen"],
                 )  # fmt: skip
         with gr.Row(visible=False) as self.downloads:
             self.download = gr.DownloadButton(
@@ -159,7 +161,7 @@ class _Parts:
         self.color = gr.ColorPicker(label="Colour of the hint", value="#c03030", elem_id="color")
         self.canvas = gr.Image(
             label="Coloured photo: click where the colour belongs", interactive=False,
-            elem_id="canvas", buttons=[], height=560,
+            elem_id="canvas", buttons=[],
         )  # fmt: skip
         with gr.Accordion("By numbers, without a mouse", open=False), gr.Row():
             self.x = gr.Number(label="Pixels from the left", value=0, precision=0, min_width=120)
@@ -202,6 +204,7 @@ class _Acts:
                 self.settings, [p.photo, *sliders], [*shown, *beside],
                 trigger_mode="always_last", **one,
             )  # fmt: skip
+        p.hints_tab.select(self.canvas, p.photo, p.canvas, **one)
         p.canvas.select(self.point, [p.photo, p.color], [*shown, *beside], **one)
         p.add.click(self.hint, [p.photo, p.x, p.y, p.color], [*shown, *beside], **one)
         p.undo.click(self.undo, p.photo, [*shown, *beside], **one)
@@ -277,6 +280,12 @@ class _Acts:
                 saturation=chosen.saturation,
             )
             return self._changed(session, entry)
+
+    def canvas(self, photo: int | None, request: gr.Request) -> str:
+        """The tab of hints was opened: gradio forgets pictures for a tab that was never open."""
+        with told():
+            session = self._session(request)
+            return str(session.show(self._entry(session, photo))[1])
 
     def point(
         self, photo: int | None, color: str, request: gr.Request, event: gr.SelectData

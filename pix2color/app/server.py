@@ -84,7 +84,7 @@ def _library() -> Any:
     try:
         import gradio
     except ImportError:
-        raise Pix2ColorError('the page needs gradio: pip install "pix2color[app]"') from None
+        raise Pix2ColorError('the page needs the extra: pip install -e ".[app]"') from None
     for name in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return gradio

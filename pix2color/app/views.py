@@ -13,7 +13,7 @@ from pix2color.photo.files import whole
 
 _SHOWN = {".jpg", ".jpeg", ".png", ".webp"}
 _LONGEST = 1600  # pixels of an overlay's side
-_SURE = 0.5
+_SURE = 0.35
 """Confidence from which nothing is dyed; few places of a photo have more."""
 _UNSURE = np.array((255, 0, 128), np.float32)
 """Colour of places where the network is not sure: one that old photos seldom have."""
@@ -60,7 +60,7 @@ def confidence_overlay(photo: Photo, sure: Path, path: Path) -> Path:
     with Image.open(sure) as image:
         sureness = np.asarray(image.resize(size), np.float32)[..., None] / 255
     gray = np.asarray(base, np.float32)[..., None]
-    dyed = gray + 0.7 * np.clip(1 - sureness / _SURE, 0, 1) * (_UNSURE - gray)
+    dyed = gray + 0.65 * np.clip(1 - sureness / _SURE, 0, 1) * (_UNSURE - gray)
     with whole(path) as file:
         Image.fromarray(np.rint(dyed).astype(np.uint8)).save(file, "JPEG", quality=88)
     return path

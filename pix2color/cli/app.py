@@ -15,30 +15,31 @@ def main(argv: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C or SIGTERM."""
     from pix2color.cli.common import run
 
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     return run(lambda: _serve(options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    out = argparse.ArgumentParser(
         prog="python -m pix2color app",
         description="A page on which photos are coloured in a browser, by this machine.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    parser.add_argument(
+    out.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    out.add_argument(
         "--port", type=int, default=7860, metavar="N", help="default: 7860; 0 takes a free one"
     )
-    parser.add_argument(
+    out.add_argument(
         "--share", action="store_true", help="a public address, through gradio's servers"
     )
-    network = parser.add_argument_group("network")
+    network = out.add_argument_group("network")
     network.add_argument(
         "--checkpoint", metavar="FILE", help="a release file; default: the packaged weights"
     )
     network.add_argument("--device", help="cpu, cuda, ...; default: a GPU where there is one")
-    limits = parser.add_argument_group("limits")
+    limits = out.add_argument_group("limits")
     limits.add_argument(
         "--max-megapixels", type=float, default=40.0, metavar="N",
         help="refuse larger photos (default 40)",
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--idle", type=float, default=60.0, metavar="MINUTES",
         help="after which a visitor's photos are removed (default 60)",
     )  # fmt: skip
-    return parser
+    return out
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
-"""Lets tests here import `standin`, the small network beside this folder."""
+"""Lets tests here import `served`, and `standin`, the small network beside this folder."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]

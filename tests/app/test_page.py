@@ -1,0 +1,330 @@
+"""The page in a real browser, and what programs can and cannot ask of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from served import ROOT, Page, served
+
+from pix2color.cli import infer
+
+pytestmark = pytest.mark.slow
+_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+_SECONDS = 90  # for one step on a busy machine
+_HERE = re.compile(r"https?://127\.0\.0\.1:\d+")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    pytest.importorskip("gradio", reason="the page needs gradio")
+    with served(tmp_path_factory.mktemp("server"), "--max-files", "8", "--device", "cpu") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    where = shutil.which("chromium") or shutil.which("chromium-browser")
+    if where is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=where, headless=True, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """Somebody with the page open."""
+
+    def __init__(self, browser: Any, page: Page, width: int = 1280) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900})
+        self.tab = self.context.new_page()
+        self.tab.set_default_timeout(1000 * _SECONDS)
+        self.asked: list[str] = []
+        self.tab.on("request", lambda request: self.asked.append(request.url))
+        self.tab.goto(page.url)
+        self.tab.wait_for_selector("#photos")
+
+    def upload(self, *files: Path) -> None:
+        self.tab.set_input_files("#photos input[type=file]", [str(file) for file in files])
+
+    def wait(self, good: Callable[[], Any]) -> Any:
+        end = time.monotonic() + _SECONDS
+        while not (found := good()):
+            assert time.monotonic() < end, self.status()
+            self.tab.wait_for_timeout(20)
+        return found
+
+    def status(self) -> str:
+        return self.tab.locator("#status").inner_text().strip()
+
+    def result(self) -> str:
+        """The address of the coloured photo that is shown."""
+        read = "images => images.map(image => image.src)"
+        found = self.tab.eval_on_selector_all("#compare img", read)
+        return next((one for one in found if "/out/" in one), "")
+
+    def changed(self, act: Callable[[], Any]) -> None:
+        """Do something and wait for other colours."""
+        before = self.result()
+        act()
+        self.wait(lambda: self.result() not in ("", before))
+        self.tab.wait_for_timeout(300)  # the other parts follow in the same message
+
+    def download(self, button: str = "#download") -> tuple[str, bytes]:
+        with self.tab.expect_download() as wanted:
+            self.tab.locator(button).click()
+        return wanted.value.suggested_filename, Path(wanted.value.path()).read_bytes()
+
+    def open(self, tab: str) -> None:
+        self.tab.get_by_role("tab", name=tab).click()
+
+
+@pytest.fixture
+def visit(chromium: Any, page: Page) -> Iterator[Callable[..., Visitor]]:
+    visitors: list[Visitor] = []
+
+    def open_one(width: int = 1280) -> Visitor:
+        visitors.append(Visitor(chromium, page, width))
+        return visitors[-1]
+
+    yield open_one
+    for visitor in visitors:
+        visitor.context.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, np.ndarray]) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("astronaut", "coffee"):
+        Image.fromarray(photos[name]).convert("L").save(folder / f"{name}.jpg", quality=90)
+    gray = np.asarray(Image.fromarray(photos["chelsea"]).convert("L")).astype(np.uint16) * 257
+    Image.fromarray(gray).save(folder / "scan.tif")
+    (folder / "text.jpg").write_text("not a photo, whatever it is called")
+    Image.new("L", (8000, 6250), 99).save(folder / "huge.png")
+    return folder
+
+
+def inferred(photo: Path, out: Path, *options: str, name: str | None = None) -> bytes:
+    """What infer.py writes."""
+    assert infer.main([str(photo), "--out", str(out), "--quiet", "--device", "cpu", *options]) == 0
+    return (out / (name or photo.name)).read_bytes()
+
+
+@pytest.mark.browser
+def test_a_photo_is_coloured_and_tuned(
+    visit: Callable[..., Visitor], files: Path, tmp_path: Path
+) -> None:
+    visitor, photo = visit(), files / "astronaut.jpg"
+    assert "guesses" in visitor.tab.locator("body").inner_text()
+    visitor.changed(lambda: visitor.upload(photo))
+    name, data = visitor.download()
+    assert name == "astronaut.jpg" and data == inferred(photo, tmp_path / "a")
+    slider = visitor.tab.get_by_label("range slider for Temperature")
+    visitor.changed(lambda: slider.fill("1"))
+    assert visitor.download()[1] == inferred(photo, tmp_path / "b", "--temperature", "1")
+    saturation = visitor.tab.get_by_label("range slider for Saturation")
+    visitor.changed(lambda: saturation.press("ArrowRight"))
+    options = ("--temperature", "1", "--saturation", "1.01")
+    assert visitor.download()[1] == inferred(photo, tmp_path / "c", *options)
+    divider = visitor.tab.get_by_label("divider of before and after: arrow keys move it")
+    before = divider.get_attribute("style")
+    divider.press("ArrowLeft")
+    visitor.wait(lambda: divider.get_attribute("style") != before)
+    assert all(_HERE.match(url) or url.startswith(("data:", "blob:")) for url in visitor.asked)
+
+
+@pytest.mark.browser
+def test_hints_variants_and_confidence(
+    visit: Callable[..., Visitor], files: Path, tmp_path: Path
+) -> None:
+    visitor, photo = visit(400), files / "coffee.jpg"
+    visitor.changed(lambda: visitor.upload(photo))
+    visitor.open("Hints")
+    image = visitor.tab.locator("#canvas img")
+    box = image.bounding_box()
+    place = {"x": box["width"] / 4, "y": box["height"] / 2}
+    visitor.changed(lambda: image.click(position=place))
+    visitor.tab.locator("#save-hints").click()
+    name, hints = visitor.download("#hints-file")
+    [hint] = json.loads(hints)["coffee.jpg"]
+    assert name == "hints.json" and hint["color"] == "#c03030"
+    assert abs(hint["x"] - 600 / 4) < 4 and abs(hint["y"] - 400 / 2) < 4
+    (tmp_path / "hints.json").write_bytes(hints)
+    options = ("--hints", str(tmp_path / "hints.json"))
+    assert visitor.download()[1] == inferred(photo, tmp_path / "a", *options)
+    visitor.changed(visitor.tab.locator("#undo").click)
+    assert visitor.download()[1] == inferred(photo, tmp_path / "b")
+    visitor.open("Variants")
+    visitor.tab.wait_for_selector("#variants button img")
+    visitor.tab.locator("#variants button img").nth(1).click()
+    visitor.wait(lambda: "Variant 2" in visitor.status())
+    expected = inferred(photo, tmp_path / "c", "--variants", "4", name="coffee-2.jpg")
+    assert visitor.download() == ("coffee-2.jpg", expected)
+    visitor.open("Confidence")
+    visitor.tab.wait_for_selector("#confidence img")
+    wide = visitor.tab.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 400
+
+
+@pytest.mark.browser
+def test_many_photos_and_those_that_are_refused(
+    visit: Callable[..., Visitor], files: Path, tmp_path: Path
+) -> None:
+    visitor = visit()
+    visitor.upload(files / "text.jpg")
+    visitor.wait(lambda: "text.jpg: not a photo" in visitor.status())
+    visitor.upload(files / "huge.png", files / "scan.tif", files / "coffee.jpg")
+    visitor.wait(lambda: visitor.status().startswith("2 photos coloured. 2 not:"))
+    assert "huge.png: 8000 x 6250 pixels (50 megapixels) are above the limit" in visitor.status()
+    visitor.wait(visitor.result)
+    visitor.tab.locator("#zip").click()
+    name, data = visitor.download("#zip-file")
+    with zipfile.ZipFile(io.BytesIO(data)) as zipped:
+        assert name == "coloured.zip" and zipped.namelist() == ["scan.tif", "coffee.jpg"]
+        for one in zipped.namelist():
+            assert zipped.read(one) == inferred(files / one, tmp_path)
+
+
+@pytest.mark.browser
+def test_two_visitors_at_once_and_both_leave(
+    visit: Callable[..., Visitor], page: Page, files: Path, tmp_path: Path
+) -> None:
+    before = set(page.sessions())
+    one, two = visit(), visit()
+    one.upload(files / "astronaut.jpg")
+    two.upload(files / "coffee.jpg")
+    for visitor, name in ((one, "astronaut.jpg"), (two, "coffee.jpg")):
+        visitor.wait(visitor.result)
+        visitor.wait(lambda v=visitor, n=name: n in v.tab.locator("#download").inner_text())
+        assert visitor.download() == (name, inferred(files / name, tmp_path / name))
+    assert len(set(page.sessions()) - before) == 2
+    one.context.close()
+    two.context.close()
+    end = time.monotonic() + 60
+    while set(page.sessions()) - before:
+        assert time.monotonic() < end, "the visitors have gone, and their photos are still there"
+        time.sleep(0.2)
+
+
+def test_a_program_calls_the_same_functions(page: Page, files: Path, tmp_path: Path) -> None:
+    gradio_client = pytest.importorskip("gradio_client")
+    client = gradio_client.Client(page.url, verbose=False, download_files=str(tmp_path / "got"))
+    photo = files / "coffee.jpg"
+    made = client.predict(gradio_client.handle_file(str(photo)), api_name="/colour")
+    assert _bytes(made) == inferred(photo, tmp_path / "a")
+    made = client.predict(0.8, 1.2, api_name="/change")
+    options = ("--temperature", "0.8", "--saturation", "1.2")
+    assert _bytes(made) == inferred(photo, tmp_path / "b", *options)
+    made = client.predict(300, 200, "#c03030", api_name="/hint")
+    (tmp_path / "h.json").write_bytes(_bytes(client.predict(api_name="/hints")))
+    options = (*options, "--hints", str(tmp_path / "h.json"))
+    assert _bytes(made) == inferred(photo, tmp_path / "c", *options)
+    client.predict(api_name="/undo")
+    assert len(client.predict(2, api_name="/variants")) == 2
+    assert _bytes(client.predict(api_name="/confidence")).startswith(b"\xff\xd8")
+    with pytest.raises(Exception, match="not a photo"):
+        client.predict(gradio_client.handle_file(str(files / "text.jpg")), api_name="/colour")
+    with pytest.raises(Exception, match="above the limit"):
+        client.predict(gradio_client.handle_file(str(files / "huge.png")), api_name="/colour")
+    made = client.predict(gradio_client.handle_file(str(photo)), api_name="/colour")
+    assert _bytes(made) == inferred(photo, tmp_path / "d")
+    client.close()
+
+
+def test_the_documented_example_is_true(
+    page: Page, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gradio_client")
+    text = (ROOT / "docs/page.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert "http://127.0.0.1:7860/" in example
+    shutil.copy(files / "coffee.jpg", tmp_path / "scan.jpg")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example.replace("http://127.0.0.1:7860/", page.url), names)
+    assert _bytes(names["result"]) == inferred(tmp_path / "scan.jpg", tmp_path / "a")
+    assert _bytes(names["back"]) == _bytes(names["calmer"]) != _bytes(names["red"])
+    assert len(names["versions"]) == 4
+    names["page"].close()
+
+
+def _bytes(made: Any) -> bytes:
+    return Path(made["path"] if isinstance(made, dict) else made).read_bytes()
+
+
+def test_no_path_of_a_client_is_opened(page: Page) -> None:
+    secret = page.temporary / "log"
+    strange = (
+        "/etc/passwd",
+        str(secret),
+        f"{page.uploads()}/../../log",
+        f"{page.uploads()}/{'a' * 64}/../../../log",
+        "https://example.com/a.jpg",
+        "file:///etc/passwd",
+        {"path": "x"},
+        7,
+    )
+    for path in strange:
+        photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        for data in ([photo], [[photo], 1.0, 1.0], [1, {"deep": [photo]}]):
+            assert _ask(page, "/gradio_api/call/colour", {"data": data}) == 400
+    missing = {
+        "path": f"{page.uploads()}/{'a' * 64}/a.jpg",
+        "meta": {"_type": "gradio.FileData"},
+    }
+    assert (
+        _ask(page, "/gradio_api/call/colour", {"data": [missing]}) == 200
+    )  # fails later, politely
+    for address in (
+        "/gradio_api/file=/etc/passwd",
+        f"/gradio_api/file={secret}",
+        "/gradio_api/file=https://example.com/",
+        "/gradio_api/file=https%3A%2F%2Fexample.com/",
+        "/gradio_api/proxy=https://example.hf.space/",
+        "/monitoring",
+        "/gradio_api/vibe-code",
+        "/gradio_api/deep_link",
+    ):
+        assert _ask(page, address) in (403, 404), address
+    assert _ask(page, "/gradio_api/call/colour", {"data": ["x" * 2_000_000]}) == 413
+    assert _ask(page, "/gradio_api/vibe-edit", {"data": []}) == 404
+    assert _ask(page, "/gradio_api/call/colour", b"{" * 100_000) == 400
+    assert _ask(page, "/") == 200
+
+
+def test_the_page_names_no_other_host(page: Page) -> None:
+    with urllib.request.urlopen(page.url) as answer:
+        served_page = answer.read().decode()
+        policy = answer.headers["content-security-policy"]
+    own = page.url.rstrip("/")
+    found = set(re.findall(r"(?:src|href|content)=\s*\"(https?://[^\"]+)\"", served_page))
+    assert not [one for one in found if not one.startswith(own)]
+    assert "fonts.googleapis" not in served_page and "default-src 'self'" in policy
+
+
+def _ask(page: Page, path: str, body: Any = None) -> int:
+    data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    request = urllib.request.Request(page.url.rstrip("/") + path, data)
+    request.add_header("content-type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
