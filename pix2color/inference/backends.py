@@ -37,8 +37,17 @@ class Backend(Protocol):
     def head(self) -> Head:
         """Decodes raw."""
 
+    @property
+    def takes_hints(self) -> bool:
+        """Whether the network was trained to be given colours."""
+
     def run(
-        self, lightness: Tensor, device: torch.device, *, features: bool = False
+        self,
+        lightness: Tensor,
+        device: torch.device,
+        *,
+        features: bool = False,
+        hints: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """One pass; on the CPU by one thread, so that no bit depends on how many there are.
 
@@ -46,6 +55,7 @@ class Backend(Protocol):
             lightness: B,1,H,W in 0..100, on the CPU; any H and W.
             device: where to compute.
             features: also give the decoder's last ones.
+            hints: B,3,h,w (`hint_input.pack`), for a network that takes them.
 
         Returns:
             raw B,C,h,w and features B,F,h,w or None: float32, on the CPU.
@@ -75,15 +85,26 @@ class TorchBackend:
         """As Backend's."""
         return self.generator.head
 
+    @property
+    def takes_hints(self) -> bool:
+        """As Backend's."""
+        return self.generator.hint_input is not None
+
     def run(
-        self, lightness: Tensor, device: torch.device, *, features: bool = False
+        self,
+        lightness: Tensor,
+        device: torch.device,
+        *,
+        features: bool = False,
+        hints: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """As Backend's."""
         with self._lock, torch.inference_mode(), one_thread(device):
             self._move(device)
+            given = () if hints is None else (hints.to(device),)
             if not features:
-                return self.generator.predict_raw(lightness.to(device)).float().cpu(), None
-            both = self.generator.predict_features(lightness.to(device))
+                return self.generator.predict_raw(lightness.to(device), *given).float().cpu(), None
+            both = self.generator.predict_features(lightness.to(device), *given)
             found, raw = (one.float().cpu() for one in both)
             return raw, found
 

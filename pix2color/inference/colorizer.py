@@ -28,10 +28,11 @@ from pix2color.inference import (
 )
 from pix2color.inference.devices import one_thread, out_of_memory
 from pix2color.inference.guess import Guess
-from pix2color.inference.hints import Hint, parse_hints
+from pix2color.inference.hints import Hint, draw, parse_hints
 from pix2color.inference.palette import palette_of
 from pix2color.inference.wishes import PLAIN, Wishes
 from pix2color.models.heads import Head
+from pix2color.models.hint_input import pack
 from pix2color.photo import Photo, profiles, read
 from pix2color.photo.photo import Pixels
 
@@ -221,6 +222,7 @@ class Colorizer:
             decode,
             lambda guess: wishes.fulfil(guess, decode, codes.shape),
             features=wishes.need_features,
+            hints=wishes.hints,
         )
         own = lightness.space_of(photo)
         icc = photo.icc
@@ -242,8 +244,7 @@ class Colorizer:
         codes: Pixels,
         decode: Decode,
         then: Callable[[Guess], Made],
-        *,
-        features: bool = False,
+        **options: Any,
     ) -> tuple[Guess, Made, tuple[str, ...]]:
         """`look`, and what is made of the guess; smaller, then on the CPU where memory runs out.
 
@@ -257,7 +258,7 @@ class Colorizer:
         for device in devices:
             for size in sizes:
                 try:
-                    guess = self.look(codes, size, features=features, device=device)
+                    guess = self.look(codes, size, device=device, **options)
                     with one_thread(torch.device("cpu")):
                         made = then(guess)
                 except (MemoryError, RuntimeError) as error:
@@ -283,6 +284,7 @@ class Colorizer:
         size: int | None = None,
         *,
         features: bool = False,
+        hints: Sequence[Hint] = (),
         device: torch.device | None = None,
     ) -> Guess:
         """The network's one pass over a photo: gray codes H,W -> what it makes of it.
@@ -291,13 +293,22 @@ class Colorizer:
             codes: of `lightness.gray_codes`.
             size: shorter side the network sees; None: the weights' default.
             features: keep the decoder's, which hints and variants need.
+            hints: told to a network that was trained with some; others do not hear of them.
             device: in place of the Colorizer's.
+
+        Raises:
+            Pix2ColorError: a hint outside the photo.
         """
         height, width = codes.shape
         size = size or self.decode.size
         shape = lightness.network_size(height, width, size, multiple=self.backend.stride)
         small = lightness.reduced(codes, shape)
-        raw, found = self.run_network(small, features=features, device=device)
+        given = None
+        if hints and self.backend.takes_hints:
+            stride = self.backend.stride
+            share, ab = draw(hints, codes.shape, (shape[0] // stride, shape[1] // stride))
+            given = pack(torch.from_numpy(ab)[None], torch.from_numpy(share)[None, None])
+        raw, found = self.run_network(small, features=features, hints=given, device=device)
         guide = lightness.reduced(codes, lightness.guide_size(height, width, size))
         return Guess(raw, small, guide, self.head, found)
 
@@ -311,11 +322,12 @@ class Colorizer:
         small: NDArray[np.float32],
         *,
         features: bool = False,
+        hints: Tensor | None = None,
         device: torch.device | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """L at the network's size, multiples of its stride -> C,h,w, and F,h,w where asked for."""
         seen = torch.from_numpy(small)[None, None]
-        raw, found = self.backend.run(seen, device or self.device, features=features)
+        raw, found = self.backend.run(seen, device or self.device, features=features, hints=hints)
         return raw[0], None if found is None else found[0]
 
 

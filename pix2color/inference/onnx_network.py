@@ -26,6 +26,7 @@ class OnnxNetwork:
     """A Backend, and what its file says of it (as `weights.Released`)."""
 
     kind = "onnx"
+    takes_hints = False  # the graph has no input for them: they are spread afterwards
 
     def __init__(self, data: bytes, name: str) -> None:
         """Args:
@@ -72,9 +73,16 @@ class OnnxNetwork:
         return cls(path.read_bytes(), path.name)
 
     def run(
-        self, lightness: Tensor, device: torch.device, *, features: bool = False
+        self,
+        lightness: Tensor,
+        device: torch.device,
+        *,
+        features: bool = False,
+        hints: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """As Backend's."""
+        """As Backend's; raises ValueError for hints."""
+        if hints is not None:
+            raise ValueError("an exported network takes no hints")
         wanted = OUTPUTS if features else OUTPUTS[:1]
         try:
             if device not in self._sessions:

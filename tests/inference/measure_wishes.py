@@ -6,7 +6,8 @@
 
 Photos are colour photos that the weights have not seen; their centre squares, faithful decoding.
 hints: AuC and PSNR with true colours at random points, beside Levin, Lischinski and Weiss 2004 with
-the same points and no network. variants: mean distance of the pairs, and the AuC of the best of N.
+the same points and no network; of a network that takes hints also what it makes of them without
+spreading. variants: mean distance of the pairs, and the AuC of the best of N.
 confidence: how often the true bin is among the classes that hold a given share of the probability.
 """
 
@@ -32,6 +33,7 @@ from pix2color.evaluation.protocol import prepare
 from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.enlarge import edge_aware
 from pix2color.inference.guess import Guess
+from pix2color.inference.hints import Hint, draw
 from pix2color.inference.spread import spread
 from pix2color.inference.variants import distance, vary
 
@@ -48,6 +50,9 @@ class Seen:
     """3,H,W"""
     guess: Guess
     decode: Decode
+    codes: np.ndarray
+    """H,W, the gray photo"""
+    colorizer: Colorizer
 
 
 def photos(arguments: argparse.Namespace) -> Iterator[Seen]:
@@ -59,7 +64,8 @@ def photos(arguments: argparse.Namespace) -> Iterator[Seen]:
         rgb = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
         lab = color.rgb_to_lab(rgb)
         codes = (255 * color.lightness_to_gray(lab[:, :1])[0, 0]).round().byte().numpy()
-        yield Seen(lab[0].numpy(), colorizer.look(codes, decode.size, features=True), decode)
+        guess = colorizer.look(codes, decode.size, features=True)
+        yield Seen(lab[0].numpy(), guess, decode, codes, colorizer)
 
 
 def figures(one: Seen, ab: np.ndarray) -> tuple[float, float]:
@@ -82,18 +88,19 @@ def patch(one: Seen, y: int, x: int) -> tuple[slice, slice]:
     return slice(y - _PATCH, y + _PATCH + 1), slice(x - _PATCH, x + _PATCH + 1)
 
 
-def hinted(one: Seen, points: np.ndarray) -> np.ndarray:
+def hinted(one: Seen, points: np.ndarray) -> dict[str, np.ndarray]:
     """The network's colours with the truth at some points spread over them."""
-    base = one.guess.ab(one.decode)
-    rows, columns = base.shape[1:]
-    height, width = one.lab.shape[1:]
-    share = np.zeros((rows, columns), np.float32)
-    wanted = np.zeros((2, rows, columns), np.float32)
+    hints = []
     for y, x in points:
-        cell = (int(y * rows / height), int(x * columns / width))
-        share[cell] = 1
-        wanted[:, cell[0], cell[1]] = one.lab[1:, *patch(one, y, x)].mean(axis=(1, 2))
-    return enlarged(one, spread(one.guess, base, share, wanted))
+        a, b = one.lab[1:, *patch(one, y, x)].mean(axis=(1, 2)).tolist()
+        hints.append(Hint((a, b), ((float(x), float(y)),)))
+    guess, found = one.guess, {}
+    if one.colorizer.backend.takes_hints:
+        guess = one.colorizer.look(one.codes, one.decode.size, features=True, hints=hints)
+        found["told, not spread"] = enlarged(one, guess.ab(one.decode).numpy())
+    base = guess.ab(one.decode)
+    share, wanted = draw(hints, one.codes.shape, (base.shape[1], base.shape[2]))
+    return {"ours": enlarged(one, spread(guess, base, share, wanted)), **found}
 
 
 def levin(one: Seen, points: np.ndarray, weights: sparse.csr_matrix) -> np.ndarray:
@@ -139,14 +146,13 @@ def measure_hints(arguments: argparse.Namespace) -> None:
         found.setdefault(("ours", 0), []).append(figures(one, none))
         for count in POINTS:
             points = places(number, count, min(one.lab.shape[1:]))
-            for name, ab in (
-                ("ours", hinted(one, points)),
-                ("Levin", levin(one, points, weights)),
-            ):
+            ways = hinted(one, points) | {"Levin": levin(one, points, weights)}
+            for name, ab in ways.items():
                 found.setdefault((name, count), []).append(figures(one, ab))
-    sys.stdout.write("points | AuC | PSNR | Levin: AuC | PSNR\n")
+    every = list(dict.fromkeys(name for name, _ in found))
+    sys.stdout.write("points | " + " | ".join(f"{n}: AuC | PSNR" for n in every) + "\n")
     for count in (0, *POINTS):
-        names = ("ours", "Levin") if count else ("ours",)
+        names = every if count else ["ours"]
         cells = [np.mean(found[name, count], axis=0) for name in names]
         sys.stdout.write(f"{count} | " + " | ".join(f"{a:.2f} | {p:.2f}" for a, p in cells) + "\n")
 
@@ -195,10 +201,10 @@ def measure_confidence(arguments: argparse.Namespace) -> None:
         rows.append((sure[inside].mean(), error[inside].mean()))
         sys.stdout.write(f"{rows[-1][0]:.2f} | {rows[-1][1]:.2f}\n")
     if arguments.plot:
-        draw(arguments.plot, levels, hits / cells, np.array(rows))
+        plot(arguments.plot, levels, hits / cells, np.array(rows))
 
 
-def draw(path: Path, levels: np.ndarray, shares: np.ndarray, rows: np.ndarray) -> None:
+def plot(path: Path, levels: np.ndarray, shares: np.ndarray, rows: np.ndarray) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.6))

@@ -12,11 +12,12 @@ import skimage.color
 import skimage.data
 import torch
 from PIL import Image
-from standin import released
+from standin import released, write_release
 
 from pix2color.color import rgb_to_lab
 from pix2color.errors import Pix2ColorError
 from pix2color.inference import lightness
+from pix2color.inference.backends import TorchBackend
 from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.guess import Guess
 from pix2color.inference.hints import Hint, draw, parse_hints, read_hints
@@ -43,6 +44,41 @@ def guess(colorizer: Colorizer) -> Guess:
 def lab_of(pixels: np.ndarray) -> np.ndarray:
     rgb = torch.from_numpy(pixels[..., :3].copy()).permute(2, 0, 1)[None]
     return rgb_to_lab(rgb.float() / 255)[0].numpy()
+
+
+# --- a network that is told ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def listener(tmp_path_factory: pytest.TempPathFactory) -> Colorizer:
+    """A network that takes hints, not trained: its input for them is random."""
+    path = write_release(tmp_path_factory.mktemp("hints") / "hints.safetensors", hints=True)
+    colorizer = Colorizer.from_pretrained(path, device="cpu")
+    assert isinstance(colorizer.backend, TorchBackend)
+    given = colorizer.backend.generator.hint_input
+    assert given is not None
+    for parameter in given.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(0))
+    return colorizer
+
+
+def test_a_network_that_takes_hints_is_told_and_others_are_not(
+    listener: Colorizer, colorizer: Colorizer
+) -> None:
+    codes = lightness.gray_codes(read(PHOTOS / "astronaut.jpg"))
+    hints = parse_hints([{"x": 120, "y": 80, "color": BLUE}])
+    assert listener.backend.takes_hints and not colorizer.backend.takes_hints
+    for one, differs in ((listener, True), (colorizer, False)):
+        plain, told = one.look(codes, 96), one.look(codes, 96, hints=hints)
+        assert torch.equal(plain.raw, told.raw) is not differs
+    with pytest.raises(Pix2ColorError, match="outside"):
+        listener.look(codes, 96, hints=parse_hints([{"x": 9999, "y": 0, "color": BLUE}]))
+
+
+def test_a_colour_that_is_told_is_still_pinned_exactly(listener: Colorizer) -> None:
+    gray = np.full((96, 96), 120, np.uint8)
+    pixels = listener(gray, hints=[{"box": [8, 8, 87, 87], "ab": [10, -20]}])
+    np.testing.assert_allclose(lab_of(pixels)[1:, 48, 48], [10, -20], atol=1.5)
 
 
 # --- reading ---------------------------------------------------------------------------------
