@@ -43,12 +43,14 @@ ONLY_PARSED = {
     "pytest": "it would run itself; .ci/run does it",
     "accelerate config": "it asks questions",
     "hf auth login": "it asks for a token",
+    "python tests/": "a measurement, run by hand",
     "python -m pix2color benchmark": "minutes; tests/benchmark/test_smoke.py runs it in small",
     "python -m pix2color app": "it serves until it is stopped; tests/app",
     "python -m pix2color release --run runs/gan --push USER/REPO": (
         "it needs the Hub; tests/cli/test_release_push.py pushes to a stand-in"
     ),
     "python infer.py photos/ --checkpoint USER/REPO": "it needs the Hub; tests/weights/test_hub.py",
+    "python infer.py film.mp4": "it needs PyAV and a film; tests/cli/test_infer_films.py",
 }
 """The start of a command -> why it is not run here."""
 
