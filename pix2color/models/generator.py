@@ -24,9 +24,9 @@ class Generator(nn.Module):
         hint_input: takes given colours, for a network that is trained with them.
     """
 
-    precisions = ("float32", "bfloat16")
-    """Arithmetic in which predict stays within 1 unit of ab (losses and decoding are always
-    float32)."""
+    precisions = ("float32",)
+    """Arithmetic in which predict is exact. Training in bfloat16 works (losses and decoding are
+    float32 in any case); colours predicted in it are some units of ab off."""
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pix2color import ab_bins
+from pix2color import ab_bins, weights
 from pix2color.ab_bins import Prior
 from pix2color.color import rgb_to_lightness
 from pix2color.config import Decode, Model
@@ -133,15 +133,15 @@ def test_colours_lie_where_the_photo_has_them(regression_generator: Generator) -
     assert int(change.argmax()) == 3  # first row, last column of a 4 x 4 grid
 
 
-def test_bfloat16_stays_within_a_unit(class_generator: Generator, lightness: Tensor) -> None:
-    assert set(class_generator.precisions) == {"float32", "bfloat16"}
-    small = make()  # with a head as it is after initialisation
-    torch.nn.init.normal_(small.head.project.weight, std=1e-2)
-    exact = small.predict(lightness, PLAIN)
+def test_bfloat16_is_not_declared_exact_since_it_is_not(lightness: Tensor) -> None:
+    """With the packaged weights; what comes out is float32 all the same."""
+    generator = weights.load().generator
+    assert generator.precisions == ("float32",)
+    exact = generator.predict(lightness, PLAIN)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = small.predict(lightness, PLAIN)
+        rounded = generator.predict(lightness, PLAIN)
     assert rounded.dtype == torch.float32
-    torch.testing.assert_close(rounded, exact, rtol=0, atol=1.0)
+    assert 1 < (rounded - exact).norm(dim=1).quantile(0.99) < 30
 
 
 # Decoding
