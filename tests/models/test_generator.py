@@ -133,15 +133,15 @@ def test_colours_lie_where_the_photo_has_them(regression_generator: Generator) -
     assert int(change.argmax()) == 3  # first row, last column of a 4 x 4 grid
 
 
-def test_bfloat16_is_not_declared_exact_since_it_is_not(lightness: Tensor) -> None:
-    """With the packaged weights; what comes out is float32 all the same."""
+def test_under_bfloat16_colours_come_as_float32_and_near_the_exact_ones(lightness: Tensor) -> None:
+    """Not within 1 unit with the packaged weights: it is not declared exact."""
     generator = weights.load().generator
-    assert generator.precisions == ("float32",)
+    assert "bfloat16" not in generator.precisions
     exact = generator.predict(lightness, PLAIN)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = generator.predict(lightness, PLAIN)
     assert rounded.dtype == torch.float32
-    assert 1 < (rounded - exact).norm(dim=1).quantile(0.99) < 30
+    assert (rounded - exact).norm(dim=1).mean() < 3
 
 
 # Decoding
