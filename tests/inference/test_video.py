@@ -111,7 +111,7 @@ def test_luma_times_depth_and_sound_are_kept(
     before, after = luma(source), luma(target)
     assert before.dtype == after.dtype and before.shape == after.shape
     scale = 1 if before.dtype == np.uint8 else 4
-    # So small a picture is nearly all detail; at 480p it is 0.6.
+    # So small a picture is nearly all detail; at 480p it is 0.5.
     assert np.abs(before.astype(int) - after).mean() < 2.6 * scale
     made = decoded(target)
     assert made[0].format.name == pixels or made[0].format.name == pixels.replace("v4", "vj4")

@@ -19,7 +19,7 @@ from pix2color.inference.video.signal import Signal
 
 CRF = 14
 """Constant rate factor; 18 is often called visually lossless. At 14 luma of a clean 480p film is
-off by 0.6 codes of 255 in the mean (docs/video.md)."""
+off by 0.5 codes of 255 in the mean (docs/video.md)."""
 _KEY = 250  # frames between key frames, at most
 
 
