@@ -19,8 +19,8 @@ from pix2color.models.undrawn import Undrawn
 from pix2color.recipe import build_generator
 
 NOTICE = (
-    "Code: Apache-2.0. Weights: trained on research photos (see data); the encoder grew from an "
-    "ImageNet mobilenet_v2. Colours are guesses, not facts."
+    "Code: Apache-2.0. Weights: the terms of the photos that `data` counts and of the encoder's "
+    "own weights apply. Colours are guesses, not facts."
 )
 
 
