@@ -336,8 +336,6 @@ def test_other_settings_or_no_resume_begin_again(
     assert first_stage(resume=True) == 4
     assert first_stage() == 0
     assert first_stage(resume=True, steadiness="none") == 0
-    assert first_stage(resume=True, decode=colorizer.decoding(saturation=0.5)) == 0
-    assert first_stage(resume=True) == 4
 
 
 def test_stopped_before_the_first_frame(

@@ -15,6 +15,7 @@ _RADIUS = 4  # of the window that moves as one
 _STEPS = 3  # a level
 _SMALLEST = 14  # side of the coarsest level
 _FLAT = 2.0  # squared gradient (L a pixel) below which a place does not tell its motion
+_WORTH = 1.2  # squared difference without motion, over that with it, from which it is believed
 _LONGEST = 1.5  # pixels a step
 
 
@@ -38,7 +39,17 @@ def flow(before: Floats, after: Floats) -> Floats:
         for _ in range(_STEPS):
             moved += _step(carried(old[None], moved)[0], new)
         moved = np.stack([ndimage.median_filter(one, 3) for one in moved])
-    return moved
+    return _still(*levels[0], moved)
+
+
+def _still(old: Floats, new: Floats, moved: Floats) -> Floats:
+    """No motion where motion explains hardly more: what moved there was grain."""
+    apart = [
+        ndimage.uniform_filter(np.square(one - new), 2 * _RADIUS + 1, mode="nearest")
+        for one in (old, carried(old[None], moved)[0])
+    ]
+    still = apart[0] < _WORTH * apart[1]
+    return np.where(still, np.float32(0), moved)
 
 
 def carried(planes: Floats, moved: Floats) -> Floats:
