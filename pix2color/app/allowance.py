@@ -17,6 +17,8 @@ class Allowance:
     """Largest upload, and largest sum of one visitor's photos."""
     queue: int = 32
     """Requests that may wait; more are told to come back later."""
+    visitors: int = 200
+    """At a time; a new one must wait until another has gone."""
     idle_seconds: float = 3600.0
     """After which a visitor's photos are removed although the page may still be open."""
     free_bytes: int = 1_000_000_000

@@ -17,8 +17,8 @@ from pix2color.app.allowance import Allowance
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
 
-_SWEEP = 30.0  # seconds between looks for what can go
-_UPLOAD_AGE = 300.0  # seconds that an upload may wait to be taken in
+_SWEEP = 15.0  # seconds between looks for what can go
+_UPLOAD_AGE = 1800.0  # seconds that an upload may wait to be taken in
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _clean(sessions: Any, uploads: Path, stop: threading.Event) -> None:
     from pix2color.app.session import sweep
 
     while not stop.wait(_SWEEP):
-        sessions.end_idle()
+        sessions.tidy()
         sweep(uploads, older_than=_UPLOAD_AGE, keep=uploads / "sessions")
 
 

@@ -33,6 +33,8 @@ from pix2color.photo import Limits, read
 VARIANTS = 4
 _ENDED = "this session has ended and its photos are removed; load the page again"
 _HINTS = 200  # a photo's; each costs time
+_REST_SECONDS = 300.0  # without anything being done, after which the network's output goes
+_FRESH_SECONDS = 30.0
 _FORMER = 2  # earlier results whose files are kept
 
 
@@ -95,6 +97,8 @@ class Session:
     """Uploads that were not taken, and why."""
     touched: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    given: list[Path] = field(default_factory=list)
+    """Uploads that were copied: not needed any more, and removed with the session."""
     _closed: bool = False
     _size: int = 0
     _open: tuple[Entry, Remembering] | None = None
@@ -104,6 +108,7 @@ class Session:
         with self._working():
             if shutil.disk_usage(self.folder).free < self.allowance.free_bytes:
                 raise Pix2ColorError("the server's disk is full; come back later")
+            self.given += files
             taken = uploads.take(
                 files,
                 self.folder / "in",
@@ -242,6 +247,12 @@ class Session:
             uploads.bundle(done, path)
             return path
 
+    def rest(self) -> None:
+        """Let go of the network's output, unless something is being done."""
+        if self._lock.acquire(blocking=False):
+            self._open = None
+            self._lock.release()
+
     def close(self) -> None:
         """End it: its files go now, or as soon as what is being done in it has ended."""
         self._closed = True
@@ -344,6 +355,7 @@ class Sessions:
         self._root = root
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
+        self._left: list[Path] = []
         root.mkdir(parents=True, exist_ok=True)
 
     def __len__(self) -> int:
@@ -355,6 +367,8 @@ class Sessions:
             raise Pix2ColorError(_ENDED)
         with self._lock:
             if visitor not in self._sessions:
+                if len(self._sessions) >= self._allowance.visitors:
+                    raise Pix2ColorError("too many people are here; come back later")
                 folder = self._root / secrets.token_urlsafe(24)
                 folder.mkdir(mode=0o700)
                 self._sessions[visitor] = Session(self._colorizer, self._allowance, folder)
@@ -366,12 +380,19 @@ class Sessions:
             session = self._sessions.pop(visitor, None)
         if session is not None:
             session.close()
+            with self._lock:
+                self._left += session.given
 
-    def end_idle(self) -> None:
-        """End the sessions in which nothing has happened for long."""
-        latest = time.monotonic() - self._allowance.idle_seconds
-        for visitor in [v for v, s in [*self._sessions.items()] if s.touched < latest]:
-            self.end(visitor)
+    def tidy(self) -> None:
+        """End the sessions in which nothing has happened for long; remove what ended ones left."""
+        now = time.monotonic()
+        for visitor, session in [*self._sessions.items()]:
+            if session.touched < now - self._allowance.idle_seconds:
+                self.end(visitor)
+            elif session.touched < now - _REST_SECONDS:
+                session.rest()
+        with self._lock:
+            self._left = [path for path in self._left if not _removed(path)]
 
     def end_all(self) -> None:
         """The server stops."""
@@ -379,11 +400,20 @@ class Sessions:
             self.end(visitor)
 
 
+def _removed(upload: Path) -> bool:
+    """Remove an upload, but a fresh one: somebody else may just have sent the same photo."""
+    with contextlib.suppress(OSError):
+        if upload.stat().st_mtime > time.time() - _FRESH_SECONDS:
+            return False
+        upload.unlink()
+        upload.parent.rmdir()
+    return True
+
+
 def sweep(folder: Path, *, older_than: float, keep: Path) -> None:
     """Delete uploaded files that lie in a folder for so many seconds, and empty folders there.
 
-    A session copies what it is given, so an upload is of no use once it has been taken in; those
-    that nobody asked to colour go the same way.
+    They are uploads that nobody asked to colour.
 
     Args:
         keep: the sessions' folder, which is theirs to clean.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from pix2color.photo import Limits, Photo, read
 from pix2color.photo.files import whole
+from pix2color.photo.photo import Pixels
 
 _SHOWN = {".jpg", ".jpeg", ".png", ".webp"}
 _LONGEST = 1600  # pixels of an overlay's side
@@ -66,5 +66,5 @@ def confidence_overlay(photo: Photo, sure: Path, path: Path) -> Path:
     return path
 
 
-def _eight(array: NDArray[np.uint8 | np.uint16]) -> NDArray[np.uint8]:
+def _eight(array: Pixels) -> Pixels:
     return array if array.dtype == np.uint8 else (array >> 8).astype(np.uint8)

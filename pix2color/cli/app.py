@@ -36,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
     )
     network = out.add_argument_group("network")
     network.add_argument(
-        "--checkpoint", metavar="FILE", help="a release file; default: the packaged weights"
+        "--checkpoint",
+        metavar="FILE|USER/REPO",
+        help="a release file, or its name on the Hugging Face Hub; default: the packaged weights",
     )
     network.add_argument("--device", help="cpu, cuda, ...; default: a GPU where there is one")
     limits = out.add_argument_group("limits")

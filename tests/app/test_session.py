@@ -220,16 +220,17 @@ def test_a_session_ends_with_its_files(sessions: Sessions, photo: Path, tmp_path
     one, two = sessions.of("one"), sessions.of("two")
     [entry] = coloured(one, photo)
     coloured(two, photo)
+    os.utime(photo, (time.time() - 60,) * 2)
     assert one.folder.stat().st_mode & 0o777 == 0o700
     sessions.end("one")
     sessions.end("nobody")
     assert not one.folder.exists() and two.entries[0].result.exists()
     with pytest.raises(Pix2ColorError, match="has ended"):
         one.change(entry, saturation=0.5)
-    sessions.end_idle()
-    assert two.folder.exists()
+    sessions.tidy()
+    assert two.folder.exists() and not photo.exists()
     two.touched -= 1e6
-    sessions.end_idle()
+    sessions.tidy()
     assert not two.folder.exists() and len(sessions) == 0
 
 

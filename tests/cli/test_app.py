@@ -1,0 +1,27 @@
+"""python -m pix2color app: what it refuses before it serves."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from standin import released
+
+from pix2color import weights
+from pix2color.cli import app
+
+
+@pytest.mark.parametrize("option", ["--max-files", "--max-megapixels", "--max-upload", "--queue"])
+def test_limits_are_more_than_nothing(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([option, "0"]) == 2
+    assert f"{option} is more than 0" in capsys.readouterr().err
+
+
+def test_without_gradio_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(weights, "load", lambda *args, **options: released())
+    monkeypatch.setattr("pix2color.cli.common.stop_on_sigterm", lambda: None)
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert app.main(["--device", "cpu"]) == 2
+    assert 'needs the extra: pip install -e ".[app]"' in capsys.readouterr().err
