@@ -411,6 +411,15 @@ def test_broken_and_missing_parts_are_said(
     assert len(decoded(tmp_path / "out-long.mkv")) == result.frames
 
 
+def test_a_film_that_begins_late_is_whole(
+    frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path
+) -> None:
+    late = [100 + number for number in range(FRAMES)]
+    source = filming.write(tmp_path / "a.mkv", frames, times=late, sounds=1)
+    assert colour(source, colorizer).notes == ()
+    assert times(tmp_path / "out-a.mkv") == times(source)
+
+
 def test_a_changing_size_is_said_and_made_one(
     frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path
 ) -> None:

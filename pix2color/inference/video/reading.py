@@ -105,7 +105,7 @@ class Reader:
 
     def frames(self) -> Iterator[Any]:
         """av.VideoFrames with rising `pts` in units of `time_base`, broken ones passed over."""
-        first = last = None
+        last = None
         for frame in self._frames:
             length = frame.duration or round(1 / (self.rate * self.time_base)) or 1
             if frame.pts is None:
@@ -115,9 +115,8 @@ class Reader:
                 continue
             if (frame.width, frame.height) != (self.signal.width, self.signal.height):
                 self._resized = (frame.width, frame.height)
-            first = frame.pts if first is None else first
             last = frame.pts
-            self._end = float((last + length - first) * self.time_base)
+            self._end = float((last + length) * self.time_base)
             yield frame
 
     def _decoded(self) -> Iterator[Any]:
