@@ -10,8 +10,9 @@ from typing import Any
 
 import gradio as gr
 
-from pix2color.app.session import Entry, Session, Sessions
+from pix2color.app.session import Entry, Session
 from pix2color.app.values import hex_color, number, settings
+from pix2color.app.visitors import Sessions
 from pix2color.errors import Pix2ColorError
 
 _log = logging.getLogger(__name__)
@@ -48,8 +49,9 @@ class _Calls:
         """Colour a photo in place of the one before; returns the file infer.py would write."""
         with told():
             session = self._session(request)
+            path = photo.get("path") if isinstance(photo, dict) else None
             session.clear()
-            new = session.add([_upload(photo)], settings(temperature, saturation))
+            new = session.add([self._sessions.uploaded(path)], settings(temperature, saturation))
             if not new:
                 raise Pix2ColorError(session.refused[0][1] if session.refused else "no photo")
             if len(new) > 1:
@@ -128,14 +130,6 @@ def offer(sessions: Sessions) -> None:
     )
     for function in functions:
         gr.api(function, api_name=function.__name__, concurrency_id="one", concurrency_limit=2)
-
-
-def _upload(photo: Any) -> Path:
-    """The file of an uploaded photo; gradio and the guard have seen that it is an upload."""
-    path = photo.get("path") if isinstance(photo, dict) else None
-    if not isinstance(path, str):
-        raise Pix2ColorError("send the photo as gradio_client.handle_file(...)")
-    return Path(path)
 
 
 def _file(path: Path) -> dict[str, Any]:

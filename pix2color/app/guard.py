@@ -29,6 +29,7 @@ _READ = re.compile(
 )
 _WRITE = re.compile(rf"{_API}/(upload|queue/join|cancel|reset/?|call/[^?]*|(run|api)/[^?]*)")
 _BODY = 1_000_000  # bytes of a request that is no upload
+_DRAINED = 20_000_000  # bytes read of one that is too large, so that its sender hears the answer
 _POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -82,6 +83,7 @@ class Guard:
         most = self._upload_bytes + 100_000 if upload else _BODY
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > most:
+            await _body(receive, _DRAINED, keep=False)
             await _answer(send, 413, "more than this page takes at a time")
             return
         if scope["method"] == "POST" and not upload:
@@ -142,16 +144,19 @@ class Guard:
         return bool(_UPLOADED.fullmatch(rest)) and ".." not in rest.split("/")
 
 
-async def _body(receive: Receive, most: int) -> bytes | None:
+async def _body(receive: Receive, most: int, *, keep: bool = True) -> bytes | None:
     """The whole body, None if it is larger or the client has gone."""
-    body = b""
+    body, size = b"", 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
             return None
-        body += message.get("body", b"")
-        if len(body) > most:
+        part = message.get("body", b"")
+        size += len(part)
+        if size > most:
             return None
+        if keep:
+            body += part
         if not message.get("more_body"):
             return body
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from pix2color.app import calls, values
 from pix2color.app.calls import told
-from pix2color.app.session import VARIANTS, Entry, Session, Sessions
+from pix2color.app.session import VARIANTS, Entry, Session
+from pix2color.app.visitors import Sessions
 from pix2color.config import Decode
 from pix2color.errors import Pix2ColorError
 
@@ -27,60 +27,6 @@ _VARIANTS_HELP = "All are plausible, the likeliest comes first. Press one to tak
 _SURE_HELP = "Dyed pink: places where the network is not sure of the colour. Gray: where it is."
 _PARTS = 16  # of the page, that a new photo changes
 _FIRST, _WORKING = "No photo yet.", "Reading the photos …"
-CSS = """
-.status { min-height: 1.5em; }
-.status progress { width: 100%; }
-.status ul { margin: 0; padding-left: 1.2em; }
-.swatch { display: inline-block; width: 1em; height: 1em; border: 1px solid #888;
-          vertical-align: -0.1em; margin: 0 .3em 0 .6em; }
-#photos .wrap { max-height: 12em; }
-#canvas img, #confidence img { max-height: 560px; }
-@media (max-width: 480px) { .tab-container button { padding: 0 7px; font-size: 13px; } }
-#variants .grid-wrap { min-height: 0; height: auto; }
-#compare .outer:focus-visible .icon-wrap { outline: 3px solid #2563eb; }
-footer { display: none !important; }
-"""
-SCRIPT = """() => {
-  const alts = {
-    "#canvas img": "the coloured photo", "#confidence img": "where the network is unsure"
-  };
-  const nudge = (handle, step) => {
-    const box = handle.getBoundingClientRect();
-    const x = box.left + box.width / 2, y = box.top + box.height / 2;
-    const fire = (target, kind, at) => target.dispatchEvent(new MouseEvent(
-      kind, {clientX: at, clientY: y, bubbles: true, cancelable: true, view: window}));
-    fire(handle, "mousedown", x);
-    fire(window, "mousemove", x + step);
-    fire(window, "mouseup", x + step);
-  };
-  const name = () => {
-    document.querySelectorAll("#compare img").forEach((image, n) => {
-      image.alt = n ? "after: the coloured photo" : "before: the photo as it was";
-    });
-    for (const [where, alt] of Object.entries(alts))
-      document.querySelectorAll(where).forEach((image) => { image.alt = alt; });
-    const handle = document.querySelector("#compare .outer");
-    if (handle && !handle.hasAttribute("tabindex")) {
-      handle.tabIndex = 0;
-      handle.setAttribute("role", "group");
-      handle.setAttribute("aria-label", "divider of before and after: arrow keys move it");
-      handle.addEventListener("keydown", (event) => {
-        const step = {ArrowLeft: -20, ArrowRight: 20}[event.key];
-        if (step) { event.preventDefault(); nudge(handle, step); }
-      });
-    }
-  };
-  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
-  name();
-}"""
-"""Names for screen readers, and a divider for the keyboard, that gradio's parts lack."""
-_FONTS = ("system-ui", "sans-serif")
-_MONOSPACED = ("ui-monospace", "monospace")
-
-
-def theme() -> Any:
-    """Gradio's, with the machine's own fonts: others would come from the web."""
-    return gr.themes.Default(font=_FONTS, font_mono=_MONOSPACED)
 
 
 def build(sessions: Sessions, decode: Decode) -> gr.Blocks:
@@ -226,7 +172,7 @@ class _Acts:
         with told():
             session = self._session(request)
             settings = values.settings(temperature, saturation, decode=self.decode)
-            new = session.add([Path(file) for file in files], settings)
+            new = session.add([self.sessions.uploaded(file) for file in files], settings)
             for update in self._progress(session, new):
                 yield _keep(1) + update
 

@@ -58,7 +58,7 @@ def serving(
     with _environment(folder):
         gradio = _library()
         from pix2color.app import page as pages
-        from pix2color.app.session import Sessions
+        from pix2color.app.visitors import Sessions
 
         # Below gradio's own folder, so that it serves results from where they are.
         sessions = Sessions(colorizer, allowance, uploads / "sessions")
@@ -68,7 +68,7 @@ def serving(
             target=_clean, args=(sessions, uploads, stop), name="janitor", daemon=True
         )
         try:
-            url, share_url = _launch(page, host, port, share, allowance, uploads, pages)
+            url, share_url = _launch(page, host, port, share, allowance, uploads)
             janitor.start()
             yield Served(url, share_url, sessions, folder)
         finally:
@@ -97,10 +97,10 @@ def _launch(
     share: bool,
     allowance: Allowance,
     uploads: Path,
-    pages: Any,
 ) -> tuple[str, str | None]:
     from starlette.middleware import Middleware
 
+    from pix2color.app import dress
     from pix2color.app.guard import Guard
 
     guard = Middleware(
@@ -125,9 +125,9 @@ def _launch(
             ssr_mode=False,
             pwa=False,
             mcp_server=False,
-            theme=pages.theme(),
-            css=pages.CSS,
-            js=pages.SCRIPT,
+            theme=dress.theme(),
+            css=dress.CSS,
+            js=dress.SCRIPT,
             app_kwargs={"middleware": [guard], "docs_url": None, "redoc_url": None},
             state_session_capacity=1000,
         )
@@ -139,7 +139,7 @@ def _launch(
 
 
 def _clean(sessions: Any, uploads: Path, stop: threading.Event) -> None:
-    from pix2color.app.session import sweep
+    from pix2color.app.visitors import sweep
 
     while not stop.wait(_SWEEP):
         sessions.tidy()

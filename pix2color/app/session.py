@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import shutil
 import threading
@@ -31,10 +30,8 @@ from pix2color.inference.wishes import Wishes
 from pix2color.photo import Limits, read
 
 VARIANTS = 4
-_ENDED = "this session has ended and its photos are removed; load the page again"
+ENDED = "this session has ended and its photos are removed; load the page again"
 _HINTS = 200  # a photo's; each costs time
-_REST_SECONDS = 300.0  # without anything being done, after which the network's output goes
-_FRESH_SECONDS = 30.0
 _FORMER = 2  # earlier results whose files are kept
 
 
@@ -266,7 +263,7 @@ class Session:
     def _working(self) -> Iterator[None]:
         with self._lock:
             if self._closed:
-                raise Pix2ColorError(_ENDED)
+                raise Pix2ColorError(ENDED)
             self.touched = time.monotonic()
             try:
                 yield
@@ -341,92 +338,3 @@ def _note(entry: Entry, outcome: pipeline.Outcome) -> None:
     for folder in entry.former[:-_FORMER]:
         shutil.rmtree(folder, ignore_errors=True)
     entry.former = entry.former[-_FORMER:]
-
-
-class Sessions:
-    """All visitors of a page, by the name their browser gives itself."""
-
-    def __init__(self, colorizer: Colorizer, allowance: Allowance, root: Path) -> None:
-        """Args:
-        root: where the sessions' folders are made.
-        """
-        self._colorizer = colorizer
-        self._allowance = allowance
-        self._root = root
-        self._lock = threading.Lock()
-        self._sessions: dict[str, Session] = {}
-        self._left: list[Path] = []
-        root.mkdir(parents=True, exist_ok=True)
-
-    def __len__(self) -> int:
-        return len(self._sessions)
-
-    def of(self, visitor: str) -> Session:
-        """A visitor's session, a new one for a new visitor."""
-        if not visitor:
-            raise Pix2ColorError(_ENDED)
-        with self._lock:
-            if visitor not in self._sessions:
-                if len(self._sessions) >= self._allowance.visitors:
-                    raise Pix2ColorError("too many people are here; come back later")
-                folder = self._root / secrets.token_urlsafe(24)
-                folder.mkdir(mode=0o700)
-                self._sessions[visitor] = Session(self._colorizer, self._allowance, folder)
-            return self._sessions[visitor]
-
-    def end(self, visitor: str) -> None:
-        """The visitor has gone; unknown ones are none to care about."""
-        with self._lock:
-            session = self._sessions.pop(visitor, None)
-        if session is not None:
-            session.close()
-            with self._lock:
-                self._left += session.given
-
-    def tidy(self) -> None:
-        """End the sessions in which nothing has happened for long; remove what ended ones left."""
-        now = time.monotonic()
-        for visitor, session in [*self._sessions.items()]:
-            if session.touched < now - self._allowance.idle_seconds:
-                self.end(visitor)
-            elif session.touched < now - _REST_SECONDS:
-                session.rest()
-        with self._lock:
-            self._left = [path for path in self._left if not _removed(path)]
-
-    def end_all(self) -> None:
-        """The server stops."""
-        for visitor in [*self._sessions]:
-            self.end(visitor)
-
-
-def _removed(upload: Path) -> bool:
-    """Remove an upload, but a fresh one: somebody else may just have sent the same photo."""
-    with contextlib.suppress(OSError):
-        if upload.stat().st_mtime > time.time() - _FRESH_SECONDS:
-            return False
-        upload.unlink()
-        upload.parent.rmdir()
-    return True
-
-
-def sweep(folder: Path, *, older_than: float, keep: Path) -> None:
-    """Delete uploaded files that lie in a folder for so many seconds, and empty folders there.
-
-    They are uploads that nobody asked to colour.
-
-    Args:
-        keep: the sessions' folder, which is theirs to clean.
-    """
-    latest = time.time() - older_than
-    for place, folders, names in os.walk(folder):
-        if Path(place) == folder and keep.parent == folder:
-            folders.remove(keep.name)
-        for name in names:
-            path = Path(place, name)
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime < latest:
-                    path.unlink()
-        for name in folders:
-            with contextlib.suppress(OSError):  # not empty
-                Path(place, name).rmdir()

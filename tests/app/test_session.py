@@ -19,7 +19,8 @@ from pix2color import weights
 from pix2color.app import uploads, values, views
 from pix2color.app.allowance import Allowance
 from pix2color.app.remember import Remembering
-from pix2color.app.session import Session, Sessions, Settings, sweep
+from pix2color.app.session import Session, Settings
+from pix2color.app.visitors import Sessions, sweep
 from pix2color.cli import infer
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
@@ -214,6 +215,21 @@ def test_values_of_clients_are_checked() -> None:
         with pytest.raises(Pix2ColorError):
             values.settings(bad, None)  # type: ignore[arg-type]
     assert values.settings(None, 1.5) == Settings(saturation=1.5)
+
+
+def test_only_uploads_are_opened(sessions: Sessions, photo: Path, tmp_path: Path) -> None:
+    own = tmp_path / ("a" * 64)
+    own.mkdir()
+    upload = own / "x.jpg"
+    upload.write_bytes(photo.read_bytes())
+    assert sessions.uploaded(str(upload)) == upload
+    (own / "link.jpg").symlink_to(photo)
+    (tmp_path / "bb").mkdir()
+    (tmp_path / "bb/x.jpg").write_bytes(b"")
+    others = (photo, own / "link.jpg", own / "none.jpg", own, own / "..", tmp_path / "bb/x.jpg")
+    for bad in (*others, own / ".." / own.name / "x.jpg", "/etc/passwd", None, {"path": "x"}):
+        with pytest.raises(Pix2ColorError, match="not here"):
+            sessions.uploaded(str(bad) if isinstance(bad, Path) else bad)
 
 
 def test_a_session_ends_with_its_files(sessions: Sessions, photo: Path, tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""All visitors of a page, and what they leave behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import threading
+import time
+from pathlib import Path
+
+from pix2color.app.allowance import Allowance
+from pix2color.app.session import ENDED, Session
+from pix2color.errors import Pix2ColorError
+from pix2color.inference.colorizer import Colorizer
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+_REST_SECONDS = 300.0  # without anything being done, after which the network's output goes
+_FRESH_SECONDS = 30.0  # age below which an upload of somebody who has gone stays
+
+
+class Sessions:
+    """All visitors of a page, by the name their browser gives itself."""
+
+    def __init__(self, colorizer: Colorizer, allowance: Allowance, root: Path) -> None:
+        """Args:
+        root: where the sessions' folders are made, inside the folder of uploads.
+        """
+        self._colorizer = colorizer
+        self._allowance = allowance
+        self._root = root
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}
+        self._left: list[Path] = []
+        root.mkdir(parents=True, exist_ok=True)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def of(self, visitor: str) -> Session:
+        """A visitor's session, a new one for a new visitor."""
+        if not visitor:
+            raise Pix2ColorError(ENDED)
+        with self._lock:
+            if visitor not in self._sessions:
+                if len(self._sessions) >= self._allowance.visitors:
+                    raise Pix2ColorError("too many people are here; come back later")
+                folder = self._root / secrets.token_urlsafe(24)
+                folder.mkdir(mode=0o700)
+                self._sessions[visitor] = Session(self._colorizer, self._allowance, folder)
+            return self._sessions[visitor]
+
+    def uploaded(self, path: object) -> Path:
+        """The upload that a client names, and no other file: FOLDER/<digest>/<name>.
+
+        Gradio and the guard check it before; this is where it would be opened.
+
+        Args:
+            path: anything.
+
+        Raises:
+            Pix2ColorError: it is no upload, or no longer there.
+        """
+        found = Path(str(path))
+        inside = found.parent.parent == self._root.parent and _DIGEST.fullmatch(found.parent.name)
+        if not inside or found.is_symlink() or not found.is_file():
+            raise Pix2ColorError("this upload is not here; send the photo again")
+        return found
+
+    def end(self, visitor: str) -> None:
+        """The visitor has gone; unknown ones are none to care about."""
+        with self._lock:
+            session = self._sessions.pop(visitor, None)
+        if session is not None:
+            session.close()
+            with self._lock:
+                self._left += session.given
+
+    def tidy(self) -> None:
+        """End the sessions in which nothing has happened for long; remove what ended ones left."""
+        now = time.monotonic()
+        for visitor, session in [*self._sessions.items()]:
+            if session.touched < now - self._allowance.idle_seconds:
+                self.end(visitor)
+            elif session.touched < now - _REST_SECONDS:
+                session.rest()
+        with self._lock:
+            self._left = [path for path in self._left if not _removed(path)]
+
+    def end_all(self) -> None:
+        """The server stops."""
+        for visitor in [*self._sessions]:
+            self.end(visitor)
+
+
+def _removed(upload: Path) -> bool:
+    """Remove an upload, but a fresh one: somebody else may just have sent the same photo."""
+    with contextlib.suppress(OSError):
+        if upload.stat().st_mtime > time.time() - _FRESH_SECONDS:
+            return False
+        upload.unlink()
+        upload.parent.rmdir()
+    return True
+
+
+def sweep(folder: Path, *, older_than: float, keep: Path) -> None:
+    """Delete uploaded files that lie in a folder for so many seconds, and empty folders there.
+
+    They are uploads that nobody asked to colour.
+
+    Args:
+        keep: the sessions' folder, which is theirs to clean.
+    """
+    latest = time.time() - older_than
+    for place, folders, names in os.walk(folder):
+        if Path(place) == folder and keep.parent == folder:
+            folders.remove(keep.name)
+        for name in names:
+            path = Path(place, name)
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < latest:
+                    path.unlink()
+        for name in folders:
+            with contextlib.suppress(OSError):  # not empty
+                Path(place, name).rmdir()
