@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from pix2color.errors import PhotoError
+from pix2color.inference.video import library as video
 from pix2color.photo.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES
 
 _DIRECTORY = 2_000_000  # bytes of a zip's list of members: some twenty thousand names
@@ -86,6 +87,8 @@ def plain_name(name: str) -> str:
 def _take_one(
     file: IO[bytes], name: str, folder: Path, taken: Taken, *, files: int, size: int
 ) -> None:
+    if Path(name).suffix.lower() in video.SUFFIXES:
+        raise PhotoError("this page colours photos only; infer.py colours films")
     if Path(name).suffix.lower() in UNSUPPORTED_SUFFIXES:
         raise PhotoError("this format cannot be read; export it as TIFF, PNG or JPEG")
     if len(taken.photos) >= files:

@@ -136,7 +136,8 @@ def test_many_photos_with_an_error_by_name(
         zipped.writestr("huge.png", huge.getvalue())
         zipped.writestr("notes.txt", "no photo")
         zipped.writestr("raw.nef", "x")
-    done = coloured(session, archive, tmp_path / "text.jpg", photo)
+    (tmp_path / "film.mp4").write_bytes(b"a film")
+    done = coloured(session, archive, tmp_path / "text.jpg", tmp_path / "film.mp4", photo)
     assert [(e.name, e.done) for e in done] == [
         ("1930/aunt.jpg", True),
         ("1931/aunt.jpg", True),
@@ -145,7 +146,8 @@ def test_many_photos_with_an_error_by_name(
         ("grandma.jpg", True),
     ]
     assert "above the limit of 1" in done[2].failure and "not a photo" in done[3].failure
-    assert [name for name, _ in session.refused] == ["raw.nef"]
+    assert [name for name, _ in session.refused] == ["raw.nef", "film.mp4"]
+    assert "photos only" in session.refused[-1][1]
     with zipfile.ZipFile(session.all_files()) as zipped:
         assert zipped.namelist() == ["1930/aunt.jpg", "1931/aunt.jpg", "grandma.jpg"]
         assert zipped.read("1930/aunt.jpg") == done[0].result.read_bytes()
