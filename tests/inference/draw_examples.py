@@ -1,6 +1,6 @@
-"""The pictures of docs/examples.md: variants, confidence, hints and a palette on bundled photos.
+"""The pictures of README and docs/examples.md, drawn on bundled photos.
 
-python tests/inference/draw_examples.py docs/examples
+python tests/inference/draw_examples.py docs
 """
 
 from __future__ import annotations
@@ -54,6 +54,13 @@ def gray(name: str) -> Image.Image:
     return Image.open(PHOTOS / f"{name}.jpg")
 
 
+def photos(colorizer: Colorizer) -> Image.Image:
+    names = ("astronaut", "coffee", "chelsea", "rocket", "camera", "grass")
+    squares = [ImageOps.fit(gray(name), (HEIGHT, HEIGHT)) for name in names]
+    coloured = [ImageOps.fit(colorizer(gray(name)), (HEIGHT, HEIGHT)) for name in names]
+    return stack([row(squares), row(coloured)])
+
+
 def variants(colorizer: Colorizer) -> Image.Image:
     names = ("coffee", "astronaut", "chelsea")
     return stack([row([gray(n), *colorizer(gray(n), variants=4)]) for n in names])
@@ -101,9 +108,11 @@ def reference(colorizer: Colorizer) -> Image.Image:
 
 
 def main() -> int:
-    out = Path(sys.argv[1])
+    docs = Path(sys.argv[1])
+    out = docs / "examples"
     out.mkdir(parents=True, exist_ok=True)
     colorizer = Colorizer.from_pretrained(sys.argv[2] if len(sys.argv) > 2 else None)
+    photos(colorizer).save(docs / "photos.jpg", quality=85)
     for draw in (variants, confidence, hints, reference):
         draw(colorizer).save(out / f"{draw.__name__}.jpg", quality=85)
     return 0
