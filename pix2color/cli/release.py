@@ -21,6 +21,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--run", type=Path, required=True, help="the run folder")
     made.add_argument("--out", type=Path, help="the file (RUN/NAME.safetensors)")
     made.add_argument("--best", action="store_true", help="the run's best weights, not its newest")
+    made.add_argument(
+        "--average", type=Path, nargs="+", default=[], metavar="FILE",
+        help="release files of the same network, whose weights are averaged with the run's",
+    )  # fmt: skip
     made.add_argument("--figures", type=Path, help="a JSON file of figures for the metadata")
     for name in _DECODE:
         kind = int if name == "size" else float
@@ -58,7 +62,12 @@ def _release(arguments: argparse.Namespace) -> int:
     decode = {k: v for k in _DECODE if (v := getattr(arguments, k)) is not None}
     figures = read_figures(arguments.figures) if arguments.figures else None
     out = release_run(
-        arguments.run, arguments.out, best=arguments.best, decode=decode, figures=figures
+        arguments.run,
+        arguments.out,
+        best=arguments.best,
+        average=arguments.average,
+        decode=decode,
+        figures=figures,
     )
     print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
     if arguments.push:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ def release_run(
     out: Path | None = None,
     *,
     best: bool = False,
+    average: Sequence[Path] = (),
     decode: Mapping[str, float] | None = None,
     figures: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -34,6 +35,8 @@ def release_run(
         run: the run folder.
         out: the file; None: `RUN/NAME.safetensors`.
         best: take the run's best weights by its validation figure, not its newest ones.
+        average: release files of the same network, such as other runs from one start: what is
+            written is the mean of all weights, the run's among them (Wortsman et al. 2022).
         decode: changes of the decode section that the file ships as its default.
         figures: measured figures for its metadata; None: the run's last validation.
 
@@ -43,6 +46,7 @@ def release_run(
     Raises:
         TrainingError: the folder holds no run, or nothing of it was saved yet.
         ConfigError: a value of `decode` is not one.
+        WeightsError: a file of `average` cannot be read, or is of another network.
     """
     if not (run / "config.yaml").is_file():
         raise TrainingError(f"{run} is not a run folder: it has no config.yaml")
@@ -65,9 +69,27 @@ def release_run(
         data["samples"] = samples
     generator = build_generator(config.model, pretrained=False)
     release_file.load_strictly(generator, tensors, what=str(run))
+    if average:
+        others = [release_file.read(path) for path in average]
+        for path, other in zip(average, others, strict=True):
+            release_file.load_strictly(generator, other.tensors, what=str(path))
+        data["averaged_with"] = [other.digest for other in others]
+        mean = _mean([tensors, *(other.tensors for other in others)])
+        release_file.load_strictly(generator, mean, what=str(run))
     said = figures if figures is not None else _last_validation(run)
     weights.save(out, generator, config=config, data=data, figures=said)
     return out
+
+
+def _mean(every: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of the tensors of each name; whole numbers, which count steps, are the first's."""
+    first = every[0]
+    return {
+        key: torch.stack([one[key].float() for one in every]).mean(dim=0)
+        if value.is_floating_point()
+        else value
+        for key, value in first.items()
+    }
 
 
 def _newest(run: Path, config: Config) -> tuple[dict[str, torch.Tensor], int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pix2color import weights
 from pix2color.config import Config, load
 from pix2color.data.loader import Batch
-from pix2color.errors import ConfigError, TrainingError
+from pix2color.errors import ConfigError, TrainingError, WeightsError
 from pix2color.training.release import release_run
 from pix2color.training.setup import make_accelerator, make_trainer, resolve_start
 from pix2color.training.trainer import Trainer
@@ -231,6 +231,25 @@ def test_release_writes_the_averaged_weights(make_config: MakeConfig) -> None:
     averaged = trainer.ema.module.state_dict()
     for name, value in released.generator.state_dict().items():
         torch.testing.assert_close(value, averaged[name], rtol=1e-3, atol=1e-4)
+
+
+def test_release_can_average_with_other_files(make_config: MakeConfig, tmp_path: Path) -> None:
+    runs = []
+    for seed in (1, 2):
+        config = make_config(f"seed{seed}", f"train.seed={seed}", steps=1)
+        make_trainer(config).fit()
+        runs.append(Path(config.output))
+    first, second = (release_run(run) for run in runs)
+    made = weights.load(release_run(runs[0], tmp_path / "both.safetensors", average=[second]))
+    one, other = (weights.load(path).generator.state_dict() for path in (first, second))
+    for name, value in made.generator.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (one[name] + other[name]) / 2, rtol=2e-3, atol=1e-3)
+    assert made.meta["data"]["averaged_with"] == [weights.load(second).digest]
+    stranger = make_config("wide", "model.widths=[24]", steps=1)
+    make_trainer(stranger).fit()
+    with pytest.raises(WeightsError, match="another network"):
+        release_run(runs[0], average=[release_run(Path(stranger.output))])
 
 
 def test_a_start_that_is_missing_is_said_with_the_command_that_makes_it(tmp_path: Path) -> None:
