@@ -185,7 +185,9 @@ def measure_confidence(arguments: argparse.Namespace) -> None:
         p = log_p.exp().flatten(1)
         own = p.gather(0, bins.flatten()[None])
         above = torch.where(p > own, p, 0.0).sum(0).numpy()  # mass of the likelier classes
-        hits += (above[None] < levels[:, None]).sum(1)
+        # The class at which a level is reached counts by the part of it that is needed.
+        part = (levels[:, None] - above[None]) / np.maximum(own[0].numpy(), 1e-12)
+        hits += part.clip(0, 1).sum(1)
         cells += len(above)
         error = (one.guess.ab(one.decode) - small[0]).norm(dim=0).flatten().numpy()
         by_confidence.append((one.guess.confidence().flatten().numpy(), error))

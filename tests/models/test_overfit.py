@@ -40,8 +40,14 @@ def loss_of_one_colour(kind: str, ab: Tensor) -> float:
     return float(soft_cross_entropy(share.log().expand(-1, -1, *ab.shape[-2:]), code))
 
 
+LARGE = ("vgg16", "vgg16_bn", "resnet50", "resnet34", "convnext_tiny")
+
+
 @pytest.mark.parametrize("kind", ["regression", "classes"])
-@pytest.mark.parametrize("encoder", NAMES)
+@pytest.mark.parametrize(
+    "encoder",
+    [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in NAMES],
+)
 def test_one_photo_is_overfitted(encoder: str, kind: str, astronaut: Tensor) -> None:
     lab = rgb_to_lab(astronaut)
     ab = F.avg_pool2d(lab[:, 1:], 4)

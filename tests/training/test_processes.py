@@ -70,6 +70,7 @@ def recipe_files(tiny: Callable[..., Config], tmp_path: Path) -> list[Path]:
     return files
 
 
+@pytest.mark.slow
 def test_two_processes_match_one_with_twice_the_batch(
     tiny: Callable[..., Config], tmp_path: Path, recipe_files: list[Path]
 ) -> None:

@@ -30,9 +30,8 @@ def flow(before: Floats, after: Floats) -> Floats:
     """
     levels = [(before, after + (before.mean() - after.mean()))]
     while min(levels[-1][0].shape) // 2 >= _SMALLEST:
-        levels.append(
-            tuple(ndimage.gaussian_filter(one, 0.8)[::2, ::2] for one in levels[-1])  # type: ignore[arg-type]
-        )
+        old, new = levels[-1]
+        levels.append((_halved(old), _halved(new)))
     moved = np.zeros((2, *levels[-1][0].shape), np.float32)
     for old, new in reversed(levels):
         moved = _finer(moved, new.shape)
@@ -100,3 +99,7 @@ def _finer(moved: Floats, shape: tuple[int, ...]) -> Floats:
     twice = 2 * moved.repeat(2, axis=1).repeat(2, axis=2)
     missing = [(0, 0), *((0, max(0, w - h)) for w, h in zip(shape, twice.shape[1:], strict=True))]
     return np.pad(twice, missing, mode="edge")[:, : shape[0], : shape[1]]
+
+
+def _halved(plane: Floats) -> Floats:
+    return np.asarray(ndimage.gaussian_filter(plane, 0.8)[::2, ::2], np.float32)
