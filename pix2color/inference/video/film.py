@@ -19,6 +19,7 @@ from pix2color.config import Decode
 from pix2color.errors import PhotoError
 from pix2color.inference import lightness
 from pix2color.inference.colorizer import Colorizer, followed
+from pix2color.inference.devices import one_thread
 from pix2color.inference.guess import Guess
 from pix2color.inference.video import joining, signal, writing
 from pix2color.inference.video.library import library, partial_name
@@ -304,7 +305,9 @@ def _coloured(frame: _Seen, steady: Steady, reader: Reader, decode: Decode) -> A
     guide = guess.guide
     if guide.size > shown[0] * shown[1]:  # finer than chroma is kept
         guide = lightness.reduced(np.ascontiguousarray(turn.upright(frame.codes)), shown)
-    ab = followed(guess.ab(decode).numpy(), guess.cells(), guide)
+    with one_thread(torch.device("cpu")):  # as for photos: no bit depends on how many there are
+        cells = guess.ab(decode).numpy()
+    ab = followed(cells, guess.cells(), guide)
     ab = steady(ab, guide, seen_of(guess))
     return form.frame(frame.luma, signal.chroma(frame.codes, turn.stored(ab), form))
 
