@@ -123,6 +123,7 @@ def _unet(model: Model, encoder: Encoder) -> UNetDecoder:
         encoder.reduction,
         widths=model.widths,
         depth=model.depth,
+        residual=model.residual,
         stride=model.stride,
         attention=model.attention,
         dropout=model.dropout,
@@ -274,9 +275,9 @@ def start_from(generator: Generator, config: Config) -> None:
             f"init_from {name} has a {head} head, the recipe a {config.model.head.kind} head: "
             "make model.head.kind agree"
         )
-    # Weights from before the network took hints: that input starts at 0, as it is.
+    # Weights from before the network took hints or had residual blocks: these change nothing yet.
     own = generator.state_dict()
-    new = {k: v for k, v in own.items() if k.startswith("hint_input.")}
+    new = {k: v for k, v in own.items() if k.startswith(("hint_input.", "decoder.residuals."))}
     release_file.load_strictly(generator, new | file.tensors, what=f"init_from {name}")
 
 

@@ -130,6 +130,35 @@ def test_training_starts_from_a_release(tmp_path: Path) -> None:
         build(other)
 
 
+def test_residual_blocks_are_added_to_a_trained_network(tmp_path: Path, square: Tensor) -> None:
+    """They begin as the identity, learn from the first step, and are no others' business."""
+    config = config_of("classes")
+    generator = living(config)
+    halve(generator)
+    path = tmp_path / "net.safetensors"
+    weights.save(path, generator, config=config)
+    model = config.model.model_copy(update={"residual": (1, 2)})
+    grown = build(config.model_copy(update={"init_from": str(path), "model": model})).generator
+    lightness = rgb_to_lightness(square)
+    before = generator.predict(lightness, config.decode)
+    assert torch.equal(grown.eval().predict(lightness, config.decode), before)
+    blocks = grown.decoder.residuals
+    assert [len(level) for level in blocks] == [1, 2, 0, 0, 0][: len(blocks)]
+    optimiser = torch.optim.SGD(blocks.parameters(), lr=1.0)
+    for _ in range(2):  # the last norm moves first, what lies before it then
+        optimiser.zero_grad()
+        grown.train()(lightness).logsumexp(1).mean().backward()
+        optimiser.step()
+    assert all(bool((p.grad != 0).any()) for p in blocks.parameters())
+    saved = config.model_copy(update={"model": model})
+    weights.save(tmp_path / "grown.safetensors", grown.eval(), config=saved)
+    halve(grown)
+    again = weights.load(tmp_path / "grown.safetensors").generator
+    found = again.predict(lightness, config.decode)
+    torch.testing.assert_close(found, grown.predict(lightness, config.decode), rtol=0, atol=1e-3)
+    assert float((found - before).abs().max()) > 0.01
+
+
 def test_an_encoder_is_taken_out_of_a_release(tmp_path: Path) -> None:
     config = config_of("classes")
     generator = living(config)

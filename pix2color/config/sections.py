@@ -191,6 +191,9 @@ class Model(Section):
     """U-Net channels at the encoder's deepest level, the next one, ...; the last repeats."""
     depth: tuple[Count, ...] = (1, 1, 1, 2)
     """3x3 convolutions at each of these levels; the last repeats."""
+    residual: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Residual blocks of two more at each of these levels. They begin as the identity, so that
+    `init_from` may be a network without them."""
     stride: Literal[1, 2, 4, 8] = 4
     """Pixels of L per pixel of predicted ab."""
     dropout: Fraction = 0.0

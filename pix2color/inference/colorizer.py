@@ -309,8 +309,7 @@ class Colorizer:
             share, ab = draw(hints, codes.shape, (shape[0] // stride, shape[1] // stride))
             given = pack(torch.from_numpy(ab)[None], torch.from_numpy(share)[None, None])
         raw, found = self.run_network(small, features=features, hints=given, device=device)
-        guide = lightness.reduced(codes, lightness.guide_size(height, width, size))
-        return Guess(raw, small, guide, self.head, found)
+        return Guess(raw, small, lightness.guide(codes, size), self.head, found)
 
     @property
     def head(self) -> Head:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pix2color.inference import bands
+
 Floats = NDArray[np.float32]
 
 REACH = 1.25
 """Radius of the tent around a pixel within which cells count, in cells."""
 SPREAD = 5.0
 """Difference of L at which a cell's weight falls to 0.61."""
+_BAND = 2**16  # pixels: the half dozen arrays of a band stay in a core's cache
 _FLOOR = 1e-3  # weight of a cell whose lightness is nothing like the pixel's
 
 
@@ -31,22 +34,35 @@ def edge_aware(ab: Floats, cells: Floats, guide: Floats) -> Floats:
     """
     height, width = guide.shape
     rows = _taps(height, ab.shape[1])
-    columns = _taps(width, ab.shape[2])
-    total = np.zeros((2, height, width), np.float32)
-    weights = np.zeros((height, width), np.float32)
-    for row, row_weight in rows:
-        for column, column_weight in columns:
-            near = cells[row][:, column]
-            weight = np.square(guide - near)
-            weight *= np.float32(-0.5 / SPREAD**2)
-            np.exp(weight, out=weight)
-            weight += np.float32(_FLOOR)
-            weight *= row_weight[:, None] * column_weight
-            weights += weight
-            for channel in range(2):
-                total[channel] += ab[channel][row][:, column] * weight
-    total /= weights
-    return total
+    # Along the columns first, which costs little on so small a grid: rows are then copied whole.
+    columns = [
+        (cells[:, column], ab[:, :, column], weight) for column, weight in _taps(width, ab.shape[2])
+    ]
+    out = np.empty((2, height, width), np.float32)
+
+    def band(part: slice) -> None:
+        total = np.zeros((2, part.stop - part.start, width), np.float32)
+        weights = np.zeros(total.shape[1:], np.float32)
+        seen = guide[part]
+        for row, row_weight in rows:
+            row, across = row[part], row_weight[part, None]
+            for near, colours, column_weight in columns:
+                weight = near[row]
+                np.subtract(seen, weight, out=weight)
+                np.square(weight, out=weight)
+                weight *= np.float32(-0.5 / SPREAD**2)
+                np.exp(weight, out=weight)
+                weight += np.float32(_FLOOR)
+                weight *= across * column_weight
+                weights += weight
+                for channel in range(2):
+                    colour = colours[channel, row]
+                    colour *= weight
+                    total[channel] += colour
+        np.divide(total, weights, out=out[:, part])
+
+    bands.each(band, height, width, pixels=_BAND)
+    return out
 
 
 def _taps(size: int, cells: int) -> list[tuple[NDArray[np.intp], Floats]]:

@@ -124,20 +124,34 @@ def guide_size(height: int, width: int, size: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def reduced(codes: Pixels, size: tuple[int, int]) -> NDArray[np.float32]:
+def guide(codes: Pixels, size: int) -> NDArray[np.float32]:
+    """The L that colours of a network of `size` are enlarged along: `guide_size`, float32.
+
+    With a narrower filter than the network's own picture, in half the time: no edge moves by it.
+    """
+    height, width = codes.shape
+    return reduced(codes, guide_size(height, width, size), how=Image.Resampling.HAMMING)
+
+
+def reduced(
+    codes: Pixels,
+    size: tuple[int, int],
+    *,
+    how: Image.Resampling = Image.Resampling.LANCZOS,
+) -> NDArray[np.float32]:
     """L in 0..100 of a photo at another size: height,width float32.
 
     Resampled on gray codes, as the training photos were, with a filter as wide as the reduction
-    asks (Lanczos), so that grain does not turn into patterns.
+    asks, so that grain does not turn into patterns.
     """
     height, width = size
     if codes.dtype == np.uint8:
         # 8-bit codes, like the network's training photos; Pillow's fast path.
         image = Image.fromarray(codes)
-        small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        small = image.resize((width, height), how, reducing_gap=3.0)
         return np.take(lightness_table(8), np.asarray(small))
     scaled = Image.fromarray(codes.astype(np.float32))
-    small = scaled.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    small = scaled.resize((width, height), how, reducing_gap=3.0)
     exact = np.clip(np.asarray(small), 0, 65535)
     return np.take(lightness_table(16), np.rint(exact).astype(np.int64))
 

@@ -71,7 +71,7 @@ def _once(data: bytes, colorizer: Colorizer) -> list[float]:
     codes = lightness.gray_codes(photo)
     height, width = codes.shape
     small = lightness.reduced(codes, lightness.network_size(height, width, decode.size))
-    guide = lightness.reduced(codes, lightness.guide_size(height, width, decode.size))
+    guide = lightness.guide(codes, decode.size)
     passed()
     raw, _ = colorizer.run_network(small)
     guess = Guess(raw, small, guide, colorizer.head)

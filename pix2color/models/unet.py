@@ -22,6 +22,28 @@ class ConvBlock(nn.Sequential):
         )
 
 
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions added to their input; the identity until it is trained.
+
+    He et al. 2016, the last batch norm beginning at 0 (Goyal et al. 2017), so that a trained
+    network can be given more of them without losing what it knows. B,C,H,W -> the same shape.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(norm.weight)
+        self.change = nn.Sequential(
+            ConvBlock(channels, channels),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            norm,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.change(x)
+        return y
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all positions, added with a gain that starts at 0.
 
@@ -52,6 +74,7 @@ class UNetDecoder(nn.Module):
         channels, reduction: the encoder's.
         widths: channels at the deepest level, the next one, ...; the last repeats.
         depth: 3x3 convolutions a level; the last repeats.
+        residual: residual blocks after them, a level; levels beyond the last have none.
         stride: reduction of the output; an encoder without a level there is upsampled beyond its
             finest one.
         attention: self-attention at reduction 16.
@@ -65,6 +88,7 @@ class UNetDecoder(nn.Module):
         *,
         widths: Sequence[int],
         depth: Sequence[int] = (1,),
+        residual: Sequence[int] = (),
         stride: int = 4,
         attention: bool = False,
         dropout: float = 0.0,
@@ -72,7 +96,7 @@ class UNetDecoder(nn.Module):
         super().__init__()
         strides = _strides(reduction, stride)
         skips = dict(zip(reduction, channels, strict=True))
-        blocks, attentions = [], []
+        blocks, residuals, attentions = [], [], []
         previous = 0
         for level, at in enumerate(strides):
             width = widths[min(level, len(widths) - 1)]
@@ -81,10 +105,13 @@ class UNetDecoder(nn.Module):
             blocks.append(
                 nn.Sequential(first, *(ConvBlock(width, width) for _ in range(count - 1)))
             )
+            more = residual[level] if level < len(residual) else 0
+            residuals.append(nn.Sequential(*(ResidualBlock(width) for _ in range(more))))
             use = attention and at == 16
             attentions.append(SelfAttention(width) if use else nn.Identity())
             previous = width
         self.blocks = nn.ModuleList(blocks)
+        self.residuals = nn.ModuleList(residuals)
         self.attentions = nn.ModuleList(attentions)
         self.dropout = nn.Dropout2d(dropout)
         self.strides = strides
@@ -98,7 +125,8 @@ class UNetDecoder(nn.Module):
         height = deepest.shape[-2] * self.strides[0]
         width = deepest.shape[-1] * self.strides[0]
         x: Tensor | None = None
-        for at, block, attend in zip(self.strides, self.blocks, self.attentions, strict=True):
+        levels = zip(self.strides, self.blocks, self.residuals, self.attentions, strict=True)
+        for at, block, residual, attend in levels:
             skip = skips.get(at)
             if x is None:
                 x = deepest
@@ -107,7 +135,7 @@ class UNetDecoder(nn.Module):
                 x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
                 if skip is not None:
                     x = torch.cat((x, skip), dim=1)
-            x = attend(block(x))
+            x = attend(residual(block(x)))
         assert x is not None
         return self.dropout(x)
 

@@ -55,7 +55,7 @@ def measure(photo: np.ndarray, side: int, network: weights.Released | None) -> l
         cells = np.stack([resized(p, grid, Image.Resampling.BOX) for p in ab])
     else:
         cells = predicted(lab[0], seen, network)[:, : grid[0], : grid[1]]
-    guide = resized(lab[0], middle, Image.Resampling.LANCZOS)
+    guide = resized(lab[0], middle, Image.Resampling.HAMMING)
     edges = enlarge.edge_aware(cells, resized(lab[0], grid, Image.Resampling.BOX), guide)
     slope = sum(ndimage.gaussian_gradient_magnitude(p, 1.5) ** 2 for p in ab) ** 0.5
     far = ndimage.distance_transform_edt(slope <= np.percentile(slope, 95))
