@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from accelerate.utils import set_seed
 
 from pix2color import hub, recipe
 from pix2color.ab_bins import Prior, PriorCounter
-from pix2color.config import Config
+from pix2color.config import Config, read_yaml
 from pix2color.data.loader import Batches, CachedSource, DeviceBatches, Source, StreamSource
 from pix2color.data.photos import PhotoSet, load_photos
 from pix2color.errors import ConfigError, TrainingError
@@ -140,6 +140,8 @@ def make_trainer(
         observer=observer,
     )
     if resume:
+        for line in _changes(_before(folder), config.model_dump(mode="json")):
+            announce(f"resumed with another {line}")
         trainer.resume()
     # Last, so that resuming with the wrong recipe leaves the run its own.
     if accelerator.is_main_process:
@@ -185,6 +187,26 @@ def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
         )
     if resume and not started:
         raise TrainingError(f"{folder} holds no run to resume; start it without --resume")
+
+
+def _before(folder: Path) -> dict[str, Any]:
+    """The config that a run folder was last trained with; empty where it cannot be read."""
+    try:
+        return read_yaml(folder / "config.yaml")
+    except ConfigError:
+        return {}
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], section: str = "") -> list[str]:
+    """A line for each value of two trees that differs; keys of one tree alone are left out."""
+    lines = []
+    for key in before.keys() & now.keys():
+        old, new, name = before[key], now[key], f"{section}{key}"
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += _changes(old, new, f"{name}.")
+        elif old != new:
+            lines.append(f"{name}: {new}, was {old}")
+    return sorted(lines)
 
 
 def _silent(line: str) -> None:

@@ -213,6 +213,20 @@ def test_a_run_is_not_written_over_and_only_a_run_is_resumed(make_config: MakeCo
         make_trainer(config)
 
 
+def test_a_run_that_is_resumed_with_other_settings_says_which(make_config: MakeConfig) -> None:
+    said: list[str] = []
+    config = make_config("changed", steps=1)
+    make_trainer(config).fit()
+    make_trainer(config, resume=True, announce=said.append)
+    assert not [line for line in said if line.startswith("resumed")]
+    longer = make_config("changed", "optim.clip=0.5", steps=2)
+    make_trainer(longer, resume=True, announce=said.append)
+    assert [line for line in said if line.startswith("resumed")] == [
+        f"resumed with another budget.samples: {2 * BATCH}, was {BATCH}",
+        "resumed with another optim.clip: 0.5, was 1.0",
+    ]
+
+
 def test_a_state_of_another_recipe_is_refused(make_config: MakeConfig) -> None:
     make_trainer(make_config("other", steps=1)).fit()
     with pytest.raises(TrainingError, match="another recipe"):
