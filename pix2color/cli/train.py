@@ -128,7 +128,7 @@ class _Reporter:
         from tqdm import tqdm
 
         self.speaks = speaks
-        self.started = time.monotonic()
+        self.began: tuple[float, float] | None = None  # when, and with what share done already
         self.bar: tqdm[Any] | None = None
         if speaks and not quiet and sys.stderr.isatty():
             form = "{percentage:5.1f}% |{bar}| {elapsed} < {remaining}{postfix}"
@@ -145,6 +145,11 @@ class _Reporter:
 
     def status(self, status: Status) -> None:
         """The trainer's news."""
+        if self.began is None:
+            self.began = (time.monotonic(), status.fraction)
+            if self.bar is not None:
+                self.bar.initial = self.bar.n = self.bar.last_print_n = status.fraction
+                self.bar.start_t = self.bar.last_print_t = time.time()
         if self.bar is not None:
             self.bar.update(status.fraction - self.bar.n)
         if status.kind == "step":
@@ -165,9 +170,11 @@ class _Reporter:
             self.bar = None
 
     def _remaining(self, status: Status) -> str:
-        spent = time.monotonic() - self.started
-        left = spent / max(status.fraction, 1e-9) - spent
-        return f"{status.fraction:6.1%} {left / 60:5.1f} min left"
+        since, before = self.began or (time.monotonic(), 0.0)
+        done, spent = status.fraction - before, time.monotonic() - since
+        if done <= 0:
+            return f"{status.fraction:6.1%}"
+        return f"{status.fraction:6.1%} {(1 - status.fraction) * spent / done / 60:5.1f} min left"
 
 
 def _figures(figures: Mapping[str, float]) -> str:
