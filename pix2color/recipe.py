@@ -25,7 +25,7 @@ from pix2color.models.hint_input import HintInput
 from pix2color.models.hypercolumn import HypercolumnDecoder
 from pix2color.models.patchgan import PatchDiscriminator
 from pix2color.models.plain import GROUPS, STRIDED, STRIDED_DEEP, PlainEncoder
-from pix2color.models.unet import UNetDecoder
+from pix2color.models.unet import RESIDUALS, UNetDecoder
 from pix2color.models.upsample import UpsampleDecoder
 from pix2color.pretrained import pretrained_classifier, pretrained_encoder
 from pix2color.release_file import DEFAULT_FILE
@@ -277,7 +277,7 @@ def start_from(generator: Generator, config: Config) -> None:
         )
     # Weights from before the network took hints or had residual blocks: these change nothing yet.
     own = generator.state_dict()
-    new = {k: v for k, v in own.items() if k.startswith(("hint_input.", "decoder.residuals."))}
+    new = {k: v for k, v in own.items() if k.startswith(("hint_input.", f"{RESIDUALS}."))}
     release_file.load_strictly(generator, new | file.tensors, what=f"init_from {name}")
 
 

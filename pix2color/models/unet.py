@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,11 @@ class ConvBlock(nn.Sequential):
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )
+
+
+RESIDUALS = "decoder.residuals"
+"""Where a generator has its residual blocks."""
+_GAIN = (".change.2.weight", ".change.2.bias")
 
 
 class ResidualBlock(nn.Module):
@@ -138,6 +143,22 @@ class UNetDecoder(nn.Module):
             x = attend(residual(block(x)))
         assert x is not None
         return self.dropout(x)
+
+
+def with_idle_blocks(
+    tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """A generator's weights with the residual blocks of another's that it has not, switched off.
+
+    The blocks' convolutions are the other's, so that a mean of both is between the two networks.
+    """
+    own = {key.rpartition(".change.")[0] for key in tensors}
+    added = {
+        key: torch.zeros_like(value) if key.endswith(_GAIN) else value
+        for key, value in like.items()
+        if key.startswith(f"{RESIDUALS}.") and key.rpartition(".change.")[0] not in own
+    }
+    return {**tensors, **added}
 
 
 def _strides(reduction: Sequence[int], stride: int) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from pix2color import config as config_module
 from pix2color import release_file, weights
 from pix2color.config import Config
 from pix2color.errors import TrainingError
+from pix2color.models import unet
 from pix2color.recipe import build_generator
 from pix2color.training.log import read_log
 from pix2color.training.state import saved
@@ -36,7 +37,8 @@ def release_run(
         out: the file; None: `RUN/NAME.safetensors`.
         best: take the run's best weights by its validation figure, not its newest ones.
         average: release files of the same network, such as other runs from one start: what is
-            written is the mean of all weights, the run's among them (Wortsman et al. 2022).
+            written is the mean of all weights, the run's among them (Wortsman et al. 2022). One
+            without the run's residual blocks counts as having them, changing nothing.
         decode: changes of the decode section that the file ships as its default.
         figures: measured figures for its metadata; None: the run's last validation.
 
@@ -71,10 +73,11 @@ def release_run(
     release_file.load_strictly(generator, tensors, what=str(run))
     if average:
         others = [release_file.read(path) for path in average]
-        for path, other in zip(average, others, strict=True):
-            release_file.load_strictly(generator, other.tensors, what=str(path))
+        grown = [unet.with_idle_blocks(other.tensors, tensors) for other in others]
+        for path, other in zip(average, grown, strict=True):
+            release_file.load_strictly(generator, other, what=str(path))
         data["averaged_with"] = [other.digest for other in others]
-        mean = _mean([tensors, *(other.tensors for other in others)])
+        mean = _mean([tensors, *grown])
         release_file.load_strictly(generator, mean, what=str(run))
     said = figures if figures is not None else _last_validation(run)
     weights.save(out, generator, config=config, data=data, figures=said)

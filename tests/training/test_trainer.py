@@ -266,6 +266,25 @@ def test_release_can_average_with_other_files(make_config: MakeConfig, tmp_path:
         release_run(runs[0], average=[release_run(Path(stranger.output))])
 
 
+def test_the_mean_with_a_network_that_has_fewer_residual_blocks(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    """It counts as having them switched off: its colours are its own, and the mean is between."""
+    plain = make_trainer(make_config("plain"))
+    plain.fit()
+    start = release_run(Path(plain.config.output))
+    options = ("model.residual=[1]", f"init_from={start}")
+    grown = make_trainer(make_config("grown", *options))
+    grown.fit()
+    run = Path(grown.config.output)
+    mean = weights.load(release_run(run, tmp_path / "mean.safetensors", average=[start])).generator
+    alone = weights.load(release_run(run, tmp_path / "alone.safetensors")).generator
+    name = "decoder.residuals.0.0.change.{}"
+    for key, share in (("0.0.weight", 1.0), ("2.weight", 0.5), ("2.bias", 0.5)):
+        full, found = (net.state_dict()[name.format(key)] for net in (alone, mean))
+        torch.testing.assert_close(found, share * full, rtol=2e-3, atol=1e-6)
+
+
 def test_a_start_that_is_missing_is_said_with_the_command_that_makes_it(tmp_path: Path) -> None:
     said: list[str] = []
     start = tmp_path / "runs" / "pretrain_class" / "release.safetensors"
