@@ -81,7 +81,11 @@ def build(config: Config, *, prior: Prior | None = None) -> Parts:
         weights["adversarial"] = gan.weight
     perceptual = None
     if loss.perceptual > 0:
-        perceptual = PerceptualLoss(_perceptual_encoder(config))
+        perceptual = PerceptualLoss(
+            _perceptual_encoder(config),
+            distance=loss.perceptual_distance,
+            blocks=loss.perceptual_blocks,
+        )
     return Parts(
         generator=generator,
         discriminator=discriminator,

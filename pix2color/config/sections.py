@@ -218,6 +218,11 @@ class Loss(Section):
     perceptual: NotNegative = 0.0
     perceptual_network: str = "encoder"
     """encoder (the generator's own, as pretrained) | vgg16 (torchvision's) | a weights file."""
+    perceptual_distance: Literal["l1", "lpips"] = "l1"
+    """Between features: L1 over their size | squares of features scaled to length 1."""
+    perceptual_blocks: dict[str, Positive] = {}
+    """LEVEL.BLOCK of the perceptual network (as in its parameters' names) -> weight; none: the
+    ends of its first four levels, with equal shares."""
 
 
 class Optim(Section):

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from pix2color.color import lab_to_rgb, rgb_to_lab
-from pix2color.losses.perceptual import PerceptualLoss
+from pix2color.errors import ConfigError
+from pix2color.losses.perceptual import PerceptualLoss, relative_l1, unit_square
 from pix2color.models.encoders import build_encoder
 
 
-@pytest.fixture(scope="module")
-def perceptual() -> PerceptualLoss:
+@pytest.fixture(scope="module", params=["l1", "lpips"])
+def perceptual(request: pytest.FixtureRequest) -> PerceptualLoss:
     torch.manual_seed(0)
-    return PerceptualLoss(build_encoder("mobilenet_v2"))
+    return PerceptualLoss(build_encoder("mobilenet_v2"), distance=request.param)
 
 
 def test_zero_at_the_truth_and_more_the_farther(perceptual: PerceptualLoss, square: Tensor) -> None:
@@ -51,5 +52,51 @@ def test_the_network_is_frozen_and_keeps_its_statistics(square: Tensor) -> None:
 
 
 def test_levels_that_an_encoder_does_not_have_are_left_out(square: Tensor) -> None:
-    encoder = build_encoder("convnext_tiny")
-    assert PerceptualLoss(encoder, levels=(0, 3, 4)).used == (0, 3)
+    encoder = build_encoder("convnext_tiny").eval()
+    lab = rgb_to_lab(square)
+    gray = lab_to_rgb(lab * torch.tensor((1.0, 0.0, 0.0)).view(1, 3, 1, 1))
+    whole = [relative_l1(a, b) for a, b in zip(*map(encoder.features, (gray, square)), strict=True)]
+    assert len(whole) == 4
+    found = PerceptualLoss(encoder)(gray, square)
+    torch.testing.assert_close(found, torch.stack(whole).mean())
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [("mobilenet_v2", {"0.0": 3.0, "3.10": 0.5}), ("vgg16", {"0.0": 1.0, "1.5": 2.0})],
+)
+def test_named_blocks_are_compared_with_their_weights(
+    name: str, blocks: dict[str, float], square: Tensor
+) -> None:
+    """Blocks of a network that works in place (VGG's ReLU after its convolution) as well."""
+    encoder = build_encoder(name)
+    seen: dict[str, list[Tensor]] = {block: [] for block in blocks}
+    for block, outputs in seen.items():
+        encoder.get_submodule(f"levels.{block}").register_forward_hook(
+            lambda _module, _inputs, output, outputs=outputs: outputs.append(output.clone())
+        )
+    found = PerceptualLoss(encoder, distance="lpips", blocks=blocks)(square.flip(-1), square)
+    wanted = sum(weight * unit_square(*seen[block]) for block, weight in blocks.items())
+    torch.testing.assert_close(found, wanted)
+    assert float(found) > 0
+
+
+def test_unit_square_knows_direction_not_length() -> None:
+    a, b = torch.tensor((3.0, 0.0)).view(1, 2, 1, 1), torch.tensor((0.0, 5.0)).view(1, 2, 1, 1)
+    assert float(unit_square(a, 7 * a)) == 0
+    assert float(unit_square(a, b)) == pytest.approx(2)
+    assert float(unit_square(a, -b)) == pytest.approx(2)
+    assert float(unit_square(a, -a)) == pytest.approx(4)
+
+
+def test_a_feature_that_is_zero_everywhere_keeps_the_gradient_finite() -> None:
+    zero = torch.zeros(1, 4, 2, 2, requires_grad=True)
+    unit_square(zero, torch.ones(1, 4, 2, 2)).backward()
+    assert zero.grad is not None
+    assert bool(zero.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("block", ["0.7", "5.0", "first", "3"])
+def test_a_block_that_the_network_does_not_have_is_named(block: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{block} is not a block of the network"):
+        PerceptualLoss(build_encoder("mobilenet_v2"), blocks={block: 1.0})
