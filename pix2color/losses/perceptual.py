@@ -54,16 +54,16 @@ class PerceptualLoss(nn.Module):
     def forward(self, rgb: Tensor, target: Tensor) -> Tensor:
         """B,3,H,W each, in 0..1 (values outside are allowed: unclipped colours keep a gradient)."""
         with torch.no_grad():
-            wanted = self._features(target)
-        found = self._features(rgb)
+            wanted = self.features(target)
+        found = self.features(rgb)
         total = rgb.new_zeros(())
         equal = dict.fromkeys(wanted, 1 / len(wanted))
         for name, weight in (self.blocks or equal).items():
             total = total + weight * self.distance(found[name], wanted[name])
         return total
 
-    def _features(self, rgb: Tensor) -> dict[str, Tensor]:
-        """A feature map a block or, where none is named, a level."""
+    def features(self, rgb: Tensor) -> dict[str, Tensor]:
+        """B,3,H,W -> a feature map for each block or, where none is named, level."""
         if not self.blocks:
             ends = self.encoder.features(rgb)
             return {str(i): ends[i] for i in LEVELS if i < len(ends)}
