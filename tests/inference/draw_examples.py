@@ -1,10 +1,12 @@
 """The pictures of README and docs/examples.md, drawn on bundled photos.
 
 python tests/inference/draw_examples.py docs
+python tests/inference/draw_examples.py docs --compare gan.jpg BEFORE.safetensors AFTER.safetensors
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -54,11 +56,25 @@ def gray(name: str) -> Image.Image:
     return Image.open(PHOTOS / f"{name}.jpg")
 
 
+SQUARES = ("astronaut", "coffee", "chelsea", "rocket", "camera", "grass")
+
+
+def squares(colorizer: Colorizer | None = None, **decode: float) -> Image.Image:
+    """A row of photos, gray or coloured."""
+    pictures = [gray(name) for name in SQUARES]
+    if colorizer is not None:
+        pictures = [colorizer(picture, **decode) for picture in pictures]
+    return row([ImageOps.fit(picture, (HEIGHT, HEIGHT)) for picture in pictures])
+
+
 def photos(colorizer: Colorizer) -> Image.Image:
-    names = ("astronaut", "coffee", "chelsea", "rocket", "camera", "grass")
-    squares = [ImageOps.fit(gray(name), (HEIGHT, HEIGHT)) for name in names]
-    coloured = [ImageOps.fit(colorizer(gray(name)), (HEIGHT, HEIGHT)) for name in names]
-    return stack([row(squares), row(coloured)])
+    return stack([squares(), squares(colorizer)])
+
+
+def compare(files: list[str]) -> Image.Image:
+    """A row each, at the setting that the GAN runs of docs/training-log.md are shown at."""
+    loaded = [Colorizer.from_pretrained(file) for file in files]
+    return stack([squares(colorizer, temperature=0.6, vividness=0.35) for colorizer in loaded])
 
 
 def variants(colorizer: Colorizer) -> Image.Image:
@@ -108,10 +124,19 @@ def reference(colorizer: Colorizer) -> Image.Image:
 
 
 def main() -> int:
-    docs = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("docs", type=Path)
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--compare", nargs="+", metavar=("NAME", "FILE"))
+    arguments = parser.parse_args()
+    docs = arguments.docs
     out = docs / "examples"
     out.mkdir(parents=True, exist_ok=True)
-    colorizer = Colorizer.from_pretrained(sys.argv[2] if len(sys.argv) > 2 else None)
+    if arguments.compare:
+        name, *files = arguments.compare
+        compare(files).save(out / name, quality=85)
+        return 0
+    colorizer = Colorizer.from_pretrained(arguments.checkpoint)
     photos(colorizer).save(docs / "photos.jpg", quality=85)
     for draw in (variants, confidence, hints, reference):
         draw(colorizer).save(out / f"{draw.__name__}.jpg", quality=85)
