@@ -174,6 +174,7 @@ def _class_head(head: HeadConfig, channels: int, prior: Prior | None) -> ClassHe
         (prior or Prior.load()).probability,
         neighbours=head.neighbours,
         rebalance=head.rebalance,
+        adjust=head.adjust,
         kernel=head.kernel,
         bias=head.bias,
     )

@@ -112,6 +112,9 @@ class Head(Section):
     """Bins a pixel's colour is spread over (classes)."""
     rebalance: Fraction | None = None
     """lambda of the class weights, 0..1; null: no rebalancing in the loss (classes)."""
+    adjust: NotNegative = 0.0
+    """tau at which the class loss is taken: rare colours have more say in what is learned, and
+    vividness is chosen afterwards as without (classes)."""
     compat: Literal["none", "aml"] = "none"
     """aml: the summed loss at full size with misplaced class weights that a published table rests
     on (classes); to study that table, not to train with."""
@@ -120,6 +123,8 @@ class Head(Section):
     def _consistent(self) -> Self:
         if self.compat != "none" and self.kind != "classes":
             raise ValueError("compat needs kind: classes")
+        if self.adjust and (self.rebalance is not None or self.kind != "classes"):
+            raise ValueError("adjust needs kind: classes, and rebalance: null")
         return self
 
 

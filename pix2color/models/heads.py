@@ -61,6 +61,7 @@ class ClassHead(nn.Module):
         prior: 313, of the training photos; a float32 buffer, saved with the weights.
         neighbours: K of the soft encoding.
         rebalance: lambda of the class weights, None for none.
+        adjust: tau at which the loss is taken, see `loss`.
         kernel, bias: of the convolution that makes the logits.
     """
 
@@ -74,6 +75,7 @@ class ClassHead(nn.Module):
         *,
         neighbours: int = 5,
         rebalance: float | None = None,
+        adjust: float = 0.0,
         kernel: int = 1,
         bias: bool = True,
     ) -> None:
@@ -82,6 +84,7 @@ class ClassHead(nn.Module):
         self.project = nn.Conv2d(in_channels, count, kernel, padding=kernel // 2, bias=bias)
         self.neighbours = neighbours
         self.rebalance = rebalance
+        self.adjust = adjust
         self.register_buffer("log_prior", torch.zeros(ab_bins.COUNT))
         self.register_buffer("class_weight", torch.ones(ab_bins.COUNT), persistent=False)
         self.set_prior(prior)
@@ -97,6 +100,9 @@ class ClassHead(nn.Module):
         if self.rebalance is not None:
             weight = ab_bins.rebalancing_weights(prior.double(), mix=self.rebalance)
             self.class_weight.copy_(weight.float())
+        elif self.adjust > 0:
+            weight = prior.double() ** -self.adjust
+            self.class_weight.copy_((weight / (prior.double() * weight).sum()).float())
 
     def forward(self, features: Tensor) -> Tensor:
         """B,C,h,w -> raw: B,313,h,w logits."""
@@ -109,10 +115,18 @@ class ClassHead(nn.Module):
         return ab_bins.annealed_mean(logits, temperature=temperature)
 
     def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy against soft-encoded ab (B,2,h,w), weighted by each pixel's own class."""
+        """Cross-entropy against soft-encoded ab (B,2,h,w), weighted by each pixel's own class.
+
+        With `adjust` tau, that of logits - tau log prior, weights prior^-tau (mean 1): where the
+        logits are the true distribution's, these are the weighted photos' own. So the best logits
+        are the same for every tau and vividness stays a choice afterwards, but rare colours have
+        more say in what is learned (after Menon et al. 2021, Long-tail learning via logit
+        adjustment).
+        """
         code = ab_bins.soft_encode(ab, neighbours=self.neighbours)
-        weight = self.class_weight if self.rebalance is not None else None
-        return {"cross_entropy": soft_cross_entropy(raw, code, class_weight=weight)}
+        weight = None if self.rebalance is None and self.adjust == 0 else self.class_weight
+        logits = ab_bins.adjust_logits(raw.float(), self.log_prior, self.adjust)
+        return {"cross_entropy": soft_cross_entropy(logits, code, class_weight=weight)}
 
 
 class StepHead(nn.Module):
