@@ -1,4 +1,4 @@
-"""configs/packaged: six runs, each from what the script has made before it, end in the weights."""
+"""configs/packaged: ten runs, each from what the script has made before it, end in the weights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from pix2color import weights
 from pix2color.config import Config, load
 
+LAST = 10
 FOLDER = Path(__file__).parents[2] / "configs" / "packaged"
 SCRIPT = (FOLDER / "train.sh").read_text(encoding="utf-8").replace("\\\n", " ")
 
@@ -32,14 +33,14 @@ def test_every_run_starts_from_what_was_made_before_it() -> None:
             assert set(averaged[1].split() if averaged else ()) <= made
             assert found[1] == recipe(ran).output
             made.add(out[1] if out else f"{found[1]}/{Path(found[1]).name}.safetensors")
-    assert ran == len(list(FOLDER.glob("*.yaml"))) == 6
-    assert f"{recipe(6).output}/packaged-6.safetensors" in made
+    assert ran == len(list(FOLDER.glob("*.yaml"))) == LAST
+    assert f"{recipe(LAST).output}/packaged-{LAST}.safetensors" in made
 
 
 def test_the_last_run_is_of_the_packaged_network() -> None:
     packaged = weights.load()
     own = packaged.generator.state_dict()
-    last = recipe(6).model
+    last = recipe(LAST).model
     assert packaged.meta["model"] | {"pretrained": ""} == (
         last.model_dump(mode="json") | {"pretrained": ""}
     )
