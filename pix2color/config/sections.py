@@ -123,8 +123,9 @@ class Head(Section):
     def _consistent(self) -> Self:
         if self.compat != "none" and self.kind != "classes":
             raise ValueError("compat needs kind: classes")
-        if self.adjust and (self.rebalance is not None or self.kind != "classes"):
-            raise ValueError("adjust needs kind: classes, and rebalance: null")
+        plain = self.kind == "classes" and self.compat == "none" and self.rebalance is None
+        if self.adjust and not plain:
+            raise ValueError("adjust needs kind: classes, rebalance: null and compat: none")
         return self
 
 

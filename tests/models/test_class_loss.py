@@ -20,7 +20,7 @@ def colours() -> Tensor:
     return ab_bins.centres()[bins].T[None, :, None]
 
 
-def head(colours: Tensor, adjust: float) -> ClassHead:
+def head(adjust: float) -> ClassHead:
     """Its prior is not the photo's own distribution."""
     prior = torch.full((ab_bins.COUNT,), 1e-4)
     prior[150], prior[160], prior[20] = 0.5, 0.4, 0.02
@@ -31,7 +31,7 @@ def gradient(colours: Tensor, logits: Tensor, adjust: float) -> Tensor:
     """313: of the loss by one distribution for all the pixels."""
     shared = logits.clone().requires_grad_()
     raw = shared.view(1, -1, 1, 1).expand(-1, -1, 1, PIXELS)
-    head(colours, adjust).loss(raw, colours)["cross_entropy"].backward()
+    head(adjust).loss(raw, colours)["cross_entropy"].backward()
     assert shared.grad is not None
     return shared.grad
 
@@ -53,8 +53,8 @@ def test_rare_colours_have_more_say(colours: Tensor) -> None:
     assert shares[0] < shares[1] < shares[2]
 
 
-def test_vividness_stays_a_choice_afterwards(colours: Tensor) -> None:
-    plain, adjusted = head(colours, 0.0), head(colours, 0.5)
+def test_vividness_stays_a_choice_afterwards() -> None:
+    plain, adjusted = head(0.0), head(0.5)
     raw = torch.randn(1, ab_bins.COUNT, 2, 2, generator=torch.manual_seed(0))
     for vividness in (0.0, 0.5):
         a, b = (one.to_ab(raw, temperature=0.8, vividness=vividness) for one in (plain, adjusted))
@@ -62,6 +62,6 @@ def test_vividness_stays_a_choice_afterwards(colours: Tensor) -> None:
 
 
 def test_it_is_not_for_class_weights_or_regression() -> None:
-    for other in ({"rebalance": 0.5}, {"kind": "regression"}):
-        with pytest.raises(ValueError, match="adjust needs kind: classes, and rebalance: null"):
+    for other in ({"rebalance": 0.5}, {"kind": "regression"}, {"compat": "aml"}):
+        with pytest.raises(ValueError, match="adjust needs kind: classes, rebalance: null"):
             Head.model_validate({"adjust": 0.5, **other})
