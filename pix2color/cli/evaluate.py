@@ -88,6 +88,9 @@ def _add_figure_arguments(group: argparse._ArgumentGroup) -> None:
     add("--lpips-backbone", type=Path, metavar="FILE",
         help="torchvision's weights of that net, where they cannot be downloaded")
     add("--no-lpips", action="store_true", help="do not measure LPIPS")
+    add("--fd-backbone", type=Path, metavar="FILE",
+        help="also measure FD, a Frechet distance, in the features of these weights: torchvision's"
+        " mobilenet_v2 or squeezenet1_1")
     add("--classifier", metavar="NAME|FILE",
         help="torchvision's name or a weights file; classes come from folders or from a WordNet id"
         " at the start of a file's name")
@@ -118,6 +121,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         lpips=not arguments.no_lpips,
         net=arguments.lpips_net,
         backbone=arguments.lpips_backbone,
+        fd_backbone=arguments.fd_backbone,
         classifier=arguments.classifier,
         device=device,
     )
@@ -131,6 +135,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             device=device,
             batch=arguments.batch,
             lpips=instruments.lpips,
+            backbone=instruments.backbone,
             classifier=instruments.classifier,
             labels=None if labels is None else labels.tolist(),
             measure_failures=arguments.failures,

@@ -9,17 +9,20 @@ import torch
 
 from pix2color.errors import WeightsError
 from pix2color.evaluation.classifier import PREPARATION, Classifier
+from pix2color.evaluation.frechet import Backbone
 from pix2color.evaluation.lpips_distance import Lpips, NetName
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """What LPIPS and accuracy are measured with."""
+    """What LPIPS, FD and accuracy are measured with."""
 
     lpips: Lpips | None
+    backbone: Backbone | None
+    """Of FD."""
     classifier: Classifier | None
     described: dict[str, str]
-    """LPIPS, classifier: net and file."""
+    """LPIPS, FD, classifier: net and file."""
     missing: dict[str, tuple[str, str]]
     """Figure -> what its cell says, and why it is missing and how to mend that."""
 
@@ -31,6 +34,7 @@ def find_instruments(
     classifier: str | Path | None,
     device: torch.device | str,
     lpips: bool = True,
+    fd_backbone: str | Path | None = None,
 ) -> Instruments:
     """Load what is asked for.
 
@@ -43,6 +47,7 @@ def find_instruments(
         classifier: a network's name or a weights file; None: no accuracy.
         device: where they run.
         lpips: False leaves LPIPS out.
+        fd_backbone: a weights file of one of `frechet.BACKBONES`; None: no FD.
 
     Raises:
         WeightsError: a file or a network that was named.
@@ -58,8 +63,15 @@ def find_instruments(
             if backbone is not None:
                 raise
             missing["lpips"] = ("no backbone: give --lpips-backbone FILE", f"{error}")
+    features: Backbone | None = None
+    if fd_backbone is not None:
+        features = Backbone(fd_backbone, device=device)
+        described["FD"] = (
+            f"Frechet distance of mean-pooled features of {features.description},"
+            f" {features.dimensions} dimensions"
+        )
     reader: Classifier | None = None
     if classifier is not None:
         reader = Classifier(classifier, device=device)
         described["classifier"] = f"{reader.name}, {PREPARATION}"
-    return Instruments(distance, reader, described, missing)
+    return Instruments(distance, features, reader, described, missing)

@@ -1,4 +1,4 @@
-"""An evaluation as files: metrics.json, report.md, photos.csv and grid.png."""
+"""An evaluation as files: metrics.json, report.md, photos.csv, shares.png and grid.png."""
 
 from __future__ import annotations
 
@@ -17,22 +17,30 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pix2color._version import __version__
 from pix2color.data.photos import Pixels
-from pix2color.evaluation import metrics
+from pix2color.evaluation import cast, metrics, samples
 from pix2color.evaluation.runner import Evaluation
 from pix2color.evaluation.samples import CONFIDENCE, FAILURES, FIGURES, READINGS
+from pix2color.evaluation.share_chart import share_chart
 
-JSON_NAME, MARKDOWN_NAME, CSV_NAME, GRID_NAME = (
-    "metrics.json",
-    "report.md",
-    "photos.csv",
-    "grid.png",
-)
+JSON_NAME = "metrics.json"
+MARKDOWN_NAME = "report.md"
+CSV_NAME = "photos.csv"
+SHARES_NAME = "shares.png"
+GRID_NAME = "grid.png"
 _TILE = 192  # pixels a side in the grid
 _HEADER = 20
 _GAINS = ("auc", "auc_rebalanced", "psnr", "ssim", "lpips_change", "top1", "top5")
+_GROUP_FIGURES = ("colourfulness_ratio", "cast", "fd")
 _MISSING = "-"
 
 
+CAST_TEXT = (
+    f"Cast: all photos' pixels by true L ({cast.BANDS} bands) and by neutral (chroma below"
+    f" {cast.NEUTRAL_CHROMA:g}) or hue (sectors from {', '.join(map(str, cast.SECTOR_EDGES))}"
+    " degrees of atan2(b, a)); half the sum of absolute differences between the row's shares and"
+    f" the truth's over the {cast.CELLS} cells: how many pixels would have to move for the colors"
+    " to be distributed as the truth's. 0 is the truth; gray has the share of colored pixels."
+)
 _FAILURES_TEXT = (
     "Failures: rare colours found: pixels of the rarest true bins (10 % of all pixels) that got a"
     " colour within 20 ab; patchiness: how much more ab spreads inside SLIC segments of the true"
@@ -65,6 +73,8 @@ def write(folder: Path, evaluation: Evaluation, context: Context) -> dict[str, A
     """Write the report, each file whole; returns what metrics.json holds."""
     tree = as_tree(evaluation, context)
     folder.mkdir(parents=True, exist_ok=True)
+    if charted := charted_rows(tree):
+        replace_file(folder / SHARES_NAME, share_chart(charted))
     replace_file(folder / JSON_NAME, json.dumps(tree, indent=1, allow_nan=False).encode())
     replace_file(folder / MARKDOWN_NAME, markdown(tree).encode())
     replace_file(folder / CSV_NAME, _per_photo(evaluation, context).encode())
@@ -97,9 +107,24 @@ def as_tree(evaluation: Evaluation, context: Context) -> dict[str, Any]:
             "seed": evaluation.seed,
         },
         "notes": list(context.notes),
-        "rows": _rows(evaluation),
+        "cast": {
+            "bands": cast.BANDS,
+            "kinds": list(cast.KINDS),
+            "sector_edges": list(cast.SECTOR_EDGES),
+            "neutral_chroma": cast.NEUTRAL_CHROMA,
+        },
+        "rows": [
+            {**row, "color_shares": samples.color_shares(result.samples).round(7).tolist()}
+            for row, result in zip(_rows(evaluation), evaluation.results, strict=True)
+        ],
         "groups": groups,
     }
+
+
+def charted_rows(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the picture of shares, truth and featured ones; empty where there is no other."""
+    rows = [row for row in tree["rows"] if row["featured"]]
+    return [tree["rows"][0], *rows] if rows else []
 
 
 def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -126,6 +151,7 @@ def markdown(tree: Mapping[str, Any]) -> str:
         "## Figures",
         table(tree),
         *_failure_section(tree),
+        *_share_section(tree),
         f"## Gains over gray, with {intervals}",
         _interval_table(tree, "gains", [n for n in _GAINS if n in _columns(tree)]),
         f"## Figures with {intervals}",
@@ -179,24 +205,35 @@ def _shortened(name: str, draw: ImageDraw.ImageDraw, font: Any) -> str:
 
 
 def _group_sections(tree: Mapping[str, Any]) -> list[str]:
-    """A table for each featured row, with a line a group: gains and the ratio of colourfulness."""
+    """A table for each featured row, with a line a group: gains, and figures without one."""
     if not tree["groups"]:
         return []
     parts = ["## Gains over gray by folder"]
     gains = [n for n in _GAINS if n in _columns(tree) and _measured(tree, n)]
-    head = ["", "photos", *map(_title, gains), _title("colourfulness_ratio")]
+    figures = [n for n in _GROUP_FIGURES if n in _present(tree)]
+    head = ["", "photos", *map(_title, (*gains, *figures))]
     for place, row in enumerate(tree["rows"]):
         if not row["featured"]:
             continue
         lines = []
         for group in tree["groups"]:
             its = group["rows"][place]
-            ratio = its["figures"]["colourfulness_ratio"]["value"]
             cells = [_number(its["gains"][n]["value"], n, signed=True) for n in gains]
-            cells.append(_number(ratio, "colourfulness_ratio"))
+            cells += [_number(its["figures"][n]["value"], n) for n in figures]
             lines.append([group["name"], str(group["photos"]), *cells])
         parts += [f"### {row['name']}", _markdown_table(head, lines)]
     return parts
+
+
+def _share_section(tree: Mapping[str, Any]) -> list[str]:
+    if not charted_rows(tree):
+        return []
+    return [
+        "## Shares of colors by lightness",
+        "What `cast` compares: the pixels of each band of true L by neutral and hue. Beside each"
+        " band, its share of all pixels and what it contributes to the cast.",
+        f"![Predicted and true shares of colors]({SHARES_NAME})",
+    ]
 
 
 def _failure_section(tree: Mapping[str, Any]) -> list[str]:
@@ -280,6 +317,7 @@ def _explanations(tree: Mapping[str, Any]) -> list[str]:
         f"SSIM: {tree['ssim_window']}; L is exact, so gray scores high.",
         "Colourfulness: Hasler and Suesstrunk 2003, CF on 0..255 and M(1) in Lab; ratios are of"
         " means over photos.",
+        CAST_TEXT,
     ]
     lines.append(
         f"{_title(READINGS[0])} and {_title(READINGS[2])}: with AuC, three readings of an accuracy"
@@ -290,6 +328,8 @@ def _explanations(tree: Mapping[str, Any]) -> list[str]:
     if any(name in FAILURES for name in _present(tree)):
         lines.append(_FAILURES_TEXT)
     lines += [f"{name}: {text}." for name, text in tree["measured_with"].items()]
+    if "fd" in columns:
+        lines.append(fd_text(tree["photos"]))
     lines += [f"{_title(name)}: {why}" for name, (_, why) in tree["unmeasured"].items()]
     lines += tree["notes"]
     lines += [
@@ -298,6 +338,16 @@ def _explanations(tree: Mapping[str, Any]) -> list[str]:
         if "decode" in row["about"]
     ]
     return lines
+
+
+def fd_text(photos: int) -> str:
+    """How FD of so many photos may be read."""
+    return (
+        f"FD is of {photos} photos and no FID: compare it only between rows of these photos. It has"
+        " no interval, since it grows as photos repeat in a resample. With at most as many photos"
+        " as dimensions the covariances are singular: the formula still holds for them, but the"
+        " value is mostly that of too few photos."
+    )
 
 
 def _about(about: Mapping[str, Any]) -> str:

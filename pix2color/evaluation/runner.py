@@ -13,7 +13,9 @@ from torch import Tensor
 
 from pix2color.data.photos import Pixels
 from pix2color.evaluation import failures, metrics, rows, samples
+from pix2color.evaluation.cast import cell_counts
 from pix2color.evaluation.classifier import Classifier
+from pix2color.evaluation.frechet import Backbone
 from pix2color.evaluation.lpips_distance import Lpips
 from pix2color.evaluation.protocol import batches
 from pix2color.evaluation.rows import Batch, Row
@@ -86,6 +88,7 @@ def evaluate_rows(
     device: torch.device | str = "cpu",
     batch: int = 32,
     lpips: Lpips | None = None,
+    backbone: Backbone | None = None,
     classifier: Classifier | None = None,
     labels: Sequence[int] | None = None,
     measure_failures: bool = False,
@@ -104,6 +107,7 @@ def evaluate_rows(
         compared: further rows, with names of their own. Networks are on `device`.
         batch: photos at a time; fewer where they are large.
         lpips: None leaves LPIPS out.
+        backbone: of FD; None leaves FD out.
         classifier, labels: None leave accuracy out; a label an evaluated photo.
         measure_failures: also the measures of `failures` (about 0.2 s a photo, 0.03 s a row).
         pictures: keep every row's pictures of so many photos.
@@ -117,7 +121,9 @@ def evaluate_rows(
     names = [row.name for row in everything]
     if len(set(names)) != len(names):
         raise ValueError(f"rows need names of their own: {names}")
-    meter = _Meter(photos, device, lpips, classifier, labels, measure_failures, pictures, inspect)
+    meter = _Meter(
+        photos, device, lpips, backbone, classifier, labels, measure_failures, pictures, inspect
+    )
     done = 0
     for indices in batches(photos, size=batch, pixels=_BATCH_PIXELS):
         meter.measure(everything, indices)
@@ -169,6 +175,7 @@ class _Meter:
         photos: Sequence[Pixels],
         device: torch.device | str,
         lpips: Lpips | None,
+        backbone: Backbone | None,
         classifier: Classifier | None,
         labels: Sequence[int] | None,
         measure_failures: bool,
@@ -178,12 +185,13 @@ class _Meter:
         self._photos = photos
         self._device = device
         self._lpips = lpips
+        self._backbone = backbone
         self._classifier = classifier
         self._labels = labels
         self._failures = measure_failures
         self._kept = pictures
         self._inspect = inspect
-        self._figures: dict[str, dict[str, Array]] = {}
+        self._figures: dict[str, dict[str, npt.NDArray[np.floating]]] = {}
         self._pictures: dict[str, dict[int, Pixels]] = {}
 
     @torch.inference_mode()
@@ -203,6 +211,8 @@ class _Meter:
             if self._lpips is not None:
                 distance = self._lpips.distance(self._lpips.features(rgb), features)
                 found["lpips"] = _or_nan(distance, len(indices))
+            if self._backbone is not None:
+                found["features"] = self._backbone.features(rgb)
             if self._classifier is not None and self._labels is not None:
                 labels = [int(self._labels[i]) for i in indices]
                 found["top1"], found["top5"] = self._classifier.hits(rgb, labels)
@@ -233,8 +243,10 @@ class _Meter:
         figures = self._figures.setdefault(name, {})
         for key, values in found.items():
             if key not in figures:
-                figures[key] = np.full((len(self._photos), *values.shape[1:]), np.nan)
-            figures[key][indices] = values.double().cpu().numpy()
+                # Features are kept as they come: in float64 a sweep's would take gigabytes.
+                kind = np.float32 if key == "features" else np.float64
+                figures[key] = np.full((len(self._photos), *values.shape[1:]), np.nan, kind)
+            figures[key][indices] = values.cpu().numpy()
 
     def _keep(self, name: str, indices: list[int], rgb: Tensor) -> None:
         for position, index in enumerate(indices):
@@ -259,6 +271,7 @@ def _colour_figures(
         "colourfulness": metrics.colourfulness(rgb),
         "colourfulness_lab": metrics.colourfulness_lab(ab),
         "scores": scores,
+        "cells": cell_counts(one.lightness, ab),
     }
     return figures, counts
 

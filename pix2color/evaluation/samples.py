@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pix2color.evaluation import metrics
+from pix2color.evaluation import cast, metrics
+from pix2color.evaluation.frechet import frechet_distance
 
 Array = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -42,6 +43,8 @@ FIGURES: dict[str, Figure] = {
     "ssim": Figure("SSIM", "", 4, "higher"),
     "lpips": Figure("LPIPS", "", 4, "lower"),
     "lpips_change": Figure("LPIPS against gray", "%", 1, "lower"),
+    "cast": Figure("cast", "%", 2, "lower"),
+    "fd": Figure("FD", "", 2, "lower"),
     "colourfulness": Figure("colourfulness CF", "", 2),
     "colourfulness_lab": Figure("colourfulness in Lab", "", 2),
     "colourfulness_ratio": Figure("CF / truth", "", 3),
@@ -83,8 +86,9 @@ class Samples:
 
     values: dict[str, Array]
     """name -> N; NaN where a photo has none (no class, too small a picture)."""
-    sums: dict[str, Array] = field(default_factory=dict)
-    """name -> N,313: sums over each photo's pixels by bin."""
+    sums: dict[str, npt.NDArray[np.floating]] = field(default_factory=dict)
+    """name -> N,K: what is pooled over photos before there is a figure: sums over each photo's
+    pixels by bin (K 313) or by cell of `cast` (K 70), and features of FD."""
 
     def select(self, photos: npt.NDArray[np.intp]) -> Samples:
         """The same of some photos, by index."""
@@ -127,7 +131,8 @@ def figures(
         prior: 313 probabilities for `auc_half`; None leaves it out.
 
     Returns:
-        name -> D, in the order of FIGURES.
+        name -> D, in the order of FIGURES. FD is of the set itself and NaN for resamples: it grows
+        as photos repeat, so that no resample says how far it may be off.
     """
     means = {name: _mean(v, weights) for name, v in row.values.items()}
     out = {name: 100 * v if name in _PERCENT else v for name, v in means.items()}
@@ -143,6 +148,12 @@ def figures(
     for name, (part, whole) in _POOLED.items():
         if part in means:
             out[name] = _divide(means[part], means[whole])
+    if "cells" in row.sums:
+        out["cast"] = cast.cast(weights @ row.sums["cells"], weights @ truth.sums["cells"])
+    if "features" in row.sums:
+        out["fd"] = _of_the_set(
+            frechet_distance(row.sums["features"], truth.sums["features"]), len(weights)
+        )
     if "near" in row.sums:
         out |= _failure_figures(row, truth, weights)
     return {name: out[name] for name in FIGURES if name in out}
@@ -161,6 +172,11 @@ def bins(truth: Samples) -> int:
     """How many bins the rebalanced AuC of these photos averages."""
     counts = torch.from_numpy(truth.sums["counts"].sum(0))
     return int(metrics.auc_rebalanced(counts, counts)[1])
+
+
+def color_shares(row: Samples) -> Array:
+    """The shares of all pixels in the cells of `cast`: 10,7; darkest band first."""
+    return cast.shares(row.sums["cells"].sum(0)).reshape(cast.BANDS, len(cast.KINDS))
 
 
 def _auc_figures(
@@ -183,6 +199,13 @@ def _failure_figures(row: Samples, truth: Samples, weights: Array) -> dict[str, 
         "rare_recall": failures.rare_recall(weights @ row.sums["near"], counts),
         "divergence": failures.divergence(weights @ row.sums["predicted"], counts),
     }
+
+
+def _of_the_set(value: float, drawings: int) -> Array:
+    """The value for the first drawing, which is the set itself; NaN for the others."""
+    out = np.full(drawings, np.nan)
+    out[0] = value
+    return out
 
 
 def _mean(values: Array, weights: Array) -> Array:

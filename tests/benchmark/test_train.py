@@ -330,7 +330,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def found(**options: Any) -> Instruments:
         known: Any = object() if options["classifier"] else None
-        return Instruments(None, known, {}, {})
+        return Instruments(None, None, known, {}, {})
 
     monkeypatch.setattr(measure, "find_instruments", found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def test_files_are_written_whole(evaluation: Evaluation, context: Context, tmp_p
         "metrics.json",
         "photos.csv",
         "report.md",
+        "shares.png",
     ]
     assert json.loads((folder / "metrics.json").read_text()) == tree
     lines = (folder / "photos.csv").read_text().splitlines()
@@ -62,6 +64,42 @@ def test_the_tree_holds_figures_gains_and_groups(evaluation: Evaluation, context
     assert tree["groups"][0]["photos"] == 2
     assert tree["groups"][0]["rows"][2]["figures"]["auc"] != half["figures"]["auc"]
     assert tree["bootstrap"]["resamples"] == 20
+
+
+def test_the_tree_holds_the_shares_of_colors_of_each_row(
+    evaluation: Evaluation, context: Context
+) -> None:
+    tree = report.as_tree(evaluation, context)
+    assert tree["cast"]["bands"] == 10 and tree["cast"]["kinds"][0] == "neutral"
+    shares = {row["name"]: np.array(row["color_shares"]) for row in tree["rows"]}
+    assert all(one.shape == (10, 7) and abs(one.sum() - 1) < 1e-5 for one in shares.values())
+    assert shares["gray"][:, 1:].sum() == 0
+    for row in tree["rows"]:
+        difference = np.abs(shares[row["name"]] - shares["truth"]).sum()
+        assert row["figures"]["cast"]["value"] == pytest.approx(50 * difference, abs=1e-3)
+    half = tree["rows"][2]["figures"]["cast"]
+    assert half["low"] < half["value"] < half["high"]
+    assert tree["groups"][0]["rows"][2]["figures"]["cast"]["value"] != half["value"]
+
+
+def test_the_picture_of_shares_is_linked_and_explained(
+    evaluation: Evaluation, context: Context, tmp_path: Path
+) -> None:
+    report.write(tmp_path, evaluation, context)
+    page = (tmp_path / "report.md").read_text()
+    assert "](shares.png)" in page and "atan2(b, a)" in page
+    picture = Image.open(tmp_path / "shares.png")
+    assert picture.width > 400 and len(picture.convert("RGB").getcolors(1 << 20) or []) > 50
+
+
+def test_rows_that_are_not_featured_make_no_picture_of_shares(
+    evaluation: Evaluation, context: Context, tmp_path: Path
+) -> None:
+    plain = evaluation.select(np.arange(4))
+    plain = dataclasses.replace(plain, results=[*plain.results[:2], plain.results[3]])
+    report.write(tmp_path, plain, context)
+    assert not (tmp_path / "shares.png").exists()
+    assert "shares.png" not in (tmp_path / "report.md").read_text()
 
 
 def test_the_page_says_what_is_missing_and_why(evaluation: Evaluation, context: Context) -> None:

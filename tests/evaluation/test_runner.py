@@ -41,6 +41,13 @@ class _Readable:
         return coloured.double(), torch.ones(len(rgb), dtype=torch.float64)
 
 
+class _Means:
+    """A backbone whose features are the mean of each channel."""
+
+    def features(self, rgb: torch.Tensor) -> torch.Tensor:
+        return 255 * rgb.mean((2, 3))
+
+
 @pytest.fixture(scope="module")
 def evaluation(squares: list[np.ndarray], lpips: Lpips) -> Evaluation:
     half = Row("half", lambda batch: batch.ab / 2, featured=True)
@@ -48,6 +55,7 @@ def evaluation(squares: list[np.ndarray], lpips: Lpips) -> Evaluation:
         squares,
         [rows.random(squares), half],
         lpips=lpips,
+        backbone=_Means(),  # type: ignore[arg-type]
         classifier=_Readable(),  # type: ignore[arg-type]
         labels=[0, 1, 2, 3],
         measure_failures=True,
@@ -66,7 +74,7 @@ def test_truth_reaches_every_end(evaluation: Evaluation) -> None:
     assert value["lpips_change"] == pytest.approx(-100, abs=1e-3)
     for name in ("ssim", "colourfulness_ratio", "colourfulness_lab_ratio", "chroma_ratio"):
         assert value[name] == pytest.approx(1, abs=1e-4), name
-    for name in ("patchiness", "border", "contour", "bleeding", "divergence"):
+    for name in ("patchiness", "border", "contour", "bleeding", "divergence", "cast", "fd"):
         assert value[name] == pytest.approx(0, abs=1e-2), name
     assert gains["auc"].value > 5
 
@@ -85,6 +93,9 @@ def test_half_the_colour_lies_between(evaluation: Evaluation) -> None:
     for name in ("auc", "auc_rebalanced", "psnr", "lpips", "colourfulness"):
         ends = sorted((truth[name].value, gray[name].value))
         assert ends[0] < half[name].value < ends[1], name
+    assert 0 < half["cast"].value < gray["cast"].value
+    assert 0 < half["fd"].value < gray["fd"].value
+    assert half["cast"].low <= half["cast"].value <= half["cast"].high
     assert half["colourfulness_lab_ratio"].value == pytest.approx(0.5, abs=1e-3)
     assert half["auc"].low <= half["auc"].value <= half["auc"].high
     assert half["flip_difference"].value == pytest.approx(0)
@@ -110,7 +121,7 @@ def test_a_part_of_the_photos_has_its_own_figures(
 ) -> None:
     part = evaluation.select(np.array([0, 3]))
     alone = evaluate_rows([squares[0], squares[3]], [], resamples=0)
-    for name in ("auc", "auc_rebalanced", "psnr"):
+    for name in ("auc", "auc_rebalanced", "psnr", "cast"):
         expected = alone.figures()[1][0][name].value
         assert part.figures()[1][0][name].value == pytest.approx(expected, abs=1e-4)
     assert part.bins == alone.bins

@@ -8,7 +8,8 @@ import torch
 from scipy import stats
 
 from pix2color import ab_bins
-from pix2color.evaluation import metrics, samples
+from pix2color.evaluation import cast, metrics, samples
+from pix2color.evaluation.frechet import frechet_distance
 from pix2color.evaluation.samples import Samples
 
 PHOTOS = 60
@@ -27,7 +28,10 @@ def _made(seed: int, *, quality: float) -> Samples:
         "lpips": rng.gamma(4.0, 0.05 * (1.1 - quality), PHOTOS),
         "top1": (rng.random(PHOTOS) < quality).astype(float),
     }
-    return Samples(values, {"scores": counts * shares, "counts": counts})
+    cells = rng.integers(1, 100, (PHOTOS, cast.CELLS)) * rng.gamma(1.0, 1.0, (1, cast.CELLS))
+    features = rng.standard_normal((PHOTOS, 5)) + quality
+    sums = {"scores": counts * shares, "counts": counts, "cells": cells, "features": features}
+    return Samples(values, sums)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def gray() -> Samples:
 @pytest.fixture(scope="module")
 def row(truth: Samples) -> Samples:
     made = _made(2, quality=0.7)
-    return Samples(made.values, {"scores": 0.7 * truth.sums["counts"]})
+    return Samples(made.values, {**made.sums, "scores": 0.7 * truth.sums["counts"]})
 
 
 def test_the_first_drawing_is_the_set_itself(row: Samples, truth: Samples, gray: Samples) -> None:
@@ -98,6 +102,33 @@ def test_an_interval_of_the_rebalanced_auc_is_scipys(truth: Samples, gray: Sampl
     width = expected.high - expected.low
     assert found.low == pytest.approx(expected.low, abs=0.2 * width)
     assert found.high == pytest.approx(expected.high, abs=0.2 * width)
+
+
+def test_cast_is_of_the_pooled_pixels_and_its_interval_is_scipys(
+    row: Samples, truth: Samples, gray: Samples
+) -> None:
+    weights = samples.draws(PHOTOS, resamples=2000, seed=0)
+    found = samples.intervals(samples.figures(row, weights, gray=gray, truth=truth))["cast"]
+
+    def statistic(chosen: np.ndarray) -> float:
+        index = chosen.astype(int)
+        return float(cast.cast(row.sums["cells"][index].sum(0), truth.sums["cells"][index].sum(0)))
+
+    assert found.value == pytest.approx(statistic(np.arange(PHOTOS)))
+    expected = stats.bootstrap(
+        (np.arange(PHOTOS),), statistic, n_resamples=1000, vectorized=False
+    ).confidence_interval
+    width = expected.high - expected.low
+    assert found.low == pytest.approx(expected.low, abs=0.2 * width)
+    assert found.high == pytest.approx(expected.high, abs=0.2 * width)
+
+
+def test_fd_is_of_the_set_and_has_no_interval(row: Samples, truth: Samples, gray: Samples) -> None:
+    weights = samples.draws(PHOTOS, resamples=20, seed=0)
+    found = samples.intervals(samples.figures(row, weights, gray=gray, truth=truth))["fd"]
+    expected = frechet_distance(row.sums["features"], truth.sums["features"])
+    assert found.value == pytest.approx(expected)
+    assert np.isnan([found.low, found.high]).all()
 
 
 def test_photos_without_a_figure_do_not_count(truth: Samples, gray: Samples) -> None:

@@ -1,0 +1,89 @@
+"""A picture of the shares behind `cast`: predicted beside true, one row per lightness band."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pix2color import color
+from pix2color.evaluation import cast
+
+Array = npt.NDArray[np.float64]
+_CHROMA = 45.0
+"""Of the colors that stand for the sectors; less where sRGB has none so strong."""
+_LEAST_LABELED = 9.0  # percent of a bar that hold their number
+_BAR = 0.42  # of the height of a row
+
+
+def share_chart(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """A PNG file: a panel per row, two bars per lightness band, predicted above and true below.
+
+    A bar divides the pixels of its band into neutral and the six hue sectors; numbers are percent.
+    The right margin of a panel says how much the band contributes to the row's cast; the left one
+    how many of all pixels it holds.
+
+    Args:
+        rows: of a report's tree, the truth first; each has a name, figures and color_shares.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg", force=False)
+    from matplotlib.figure import Figure
+
+    truth, *others = (np.array(row["color_shares"]) for row in rows)
+    figure = Figure(figsize=(1.1 + 4.6 * len(others), 5.6))
+    panels = figure.subplots(1, len(others), squeeze=False, sharey=True)[0]
+    for axes, row, predicted in zip(panels, rows[1:], others, strict=True):
+        _draw_panel(axes, predicted, truth)
+        value = row["figures"]["cast"]["value"]
+        axes.set_title(f"{row['name']}: cast {value:.1f} %", fontsize=10)
+        axes.set_xlabel("% of the band's pixels; above predicted, below true", fontsize=8)
+    bands = [f"L {10 * band}..{10 * band + 10}" for band in range(cast.BANDS)]
+    held = 100 * truth.sum(1)
+    labels = [f"{name}\n{share:.1f} %" for name, share in zip(bands, held, strict=True)]
+    panels[0].set_yticks(range(cast.BANDS), labels, fontsize=7)
+    width = figure.get_size_inches()[0]
+    figure.subplots_adjust(0.75 / width, 0.09, 1 - 0.5 / width, 0.94, wspace=0.16)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=100)
+    return out.getvalue()
+
+
+def _draw_panel(axes: Any, predicted: Array, truth: Array) -> None:
+    for band in range(cast.BANDS):
+        if not truth[band].sum():
+            continue
+        colors = _colors(10.0 * band + 5.0)
+        for shares, place in ((predicted[band], band + 0.22), (truth[band], band - 0.22)):
+            percent = 100 * shares / shares.sum()
+            starts = np.cumsum(percent) - percent
+            axes.barh(place, percent, _BAR, left=starts, color=colors, edgecolor="none")
+            for start, part, (red, green, blue) in zip(starts, percent, colors, strict=True):
+                if part >= _LEAST_LABELED:
+                    ink = "white" if 0.3 * red + 0.6 * green + 0.1 * blue < 0.5 else "black"
+                    axes.text(
+                        start + part / 2, place, f"{part:.0f}",
+                        color=ink, fontsize=6, ha="center", va="center",
+                    )  # fmt: skip
+        moved = 50 * np.abs(predicted[band] - truth[band]).sum()
+        axes.text(101, band, f"{moved:.1f}", fontsize=7, va="center")
+    axes.set(xlim=(0, 100), ylim=(-0.5, cast.BANDS - 0.5))
+    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def _colors(lightness: float) -> Array:
+    """7,3 RGB in 0..1: neutral and each sector's middle hue at a lightness."""
+    edges = np.deg2rad([*cast.SECTOR_EDGES, 360.0])
+    hues = (edges[1:] + edges[:-1]) / 2
+    ab = _CHROMA * np.stack((np.cos(hues), np.sin(hues)))
+    lab = np.concatenate((np.full((1, len(hues) + 1), lightness), np.pad(ab, ((0, 0), (1, 0)))))
+    planes = torch.from_numpy(lab).float().view(1, 3, 1, -1)
+    return color.lab_to_rgb(color.fit_gamut(planes))[0, :, 0].T.clamp(0, 1).double().numpy()
