@@ -18,7 +18,8 @@ from torch import Tensor
 from pix2color import color
 from pix2color.config import Decode
 from pix2color.data.photos import Pixels
-from pix2color.evaluation import metrics
+from pix2color.evaluation import cast, metrics
+from pix2color.evaluation.frechet import Backbone, frechet_distance
 from pix2color.inference.lightness import network_size
 
 ProtocolName = Literal["center", "resize", "full"]
@@ -121,6 +122,7 @@ def validate(
     batch: int = 32,
     crop: int | None = None,
     autocast: torch.dtype | None = None,
+    backbone: Backbone | None = None,
 ) -> dict[str, float]:
     """The figures a training run watches, on the centre squares of a few fixed photos.
 
@@ -130,34 +132,44 @@ def validate(
         batch: photos that the network sees together.
         crop: largest side of a square in pixels; None: the photos' own.
         autocast: run the network in this precision (torch.bfloat16, torch.float16).
+        backbone: of FD; None leaves FD out.
 
     Returns:
         auc, auc_rebalanced (percent), psnr (dB), their gains over the gray picture (auc_gain,
         auc_rebalanced_gain, psnr_gain), colourfulness, colourfulness_truth and their
-        colourfulness_ratio, bins (that the rebalanced AuC averages) and score, which is
+        colourfulness_ratio, cast (percent), fd where there is a backbone, bins (that the
+        rebalanced AuC averages) and score, which is
         AuC + 0.25 rebalanced AuC - 0.1 |colourfulness - truth's|.
     """
     if not photos:
         raise ValueError("no photos to validate on")
     squares = [prepare(photo, "center", crop=crop) for photo in photos]
     sums: dict[str, Tensor] = {}
+    features: tuple[list[Tensor], list[Tensor]] = ([], [])
     was_training = generator.training
     generator.train(False)
     try:
         for indices in batches(squares, size=batch):
-            for name, values in _validate_batch(
-                generator, stack(squares, indices, device), decode, autocast
-            ).items():
+            rgb = stack(squares, indices, device)
+            found, predicted = _validate_batch(generator, rgb, decode, autocast)
+            for name, values in found.items():
                 sums[name] = sums.get(name, 0) + values.double().sum(0).cpu()
+            if backbone is not None:
+                for seen, pictures in zip(features, (predicted, rgb), strict=True):
+                    seen.append(backbone.features(pictures).cpu())
     finally:
         generator.train(was_training)
-    return _validation_figures(sums, len(squares))
+    figures = _validation_figures(sums, len(squares))
+    if backbone is not None:
+        figures["fd"] = frechet_distance(*(torch.cat(seen).numpy() for seen in features))
+    return figures
 
 
 def _validate_batch(
     generator: Generator, rgb: Tensor, decode: Decode, autocast: torch.dtype | None
-) -> dict[str, Tensor]:
-    """Each figure of each photo, of the prediction and of gray (names ending in _gray)."""
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Each figure of each photo, of the prediction and of gray (names ending in _gray); and the
+    predicted pictures, B,3,H,W in 0..1."""
     lightness, true_ab = color.rgb_to_lab(rgb).split((1, 2), dim=1)
     kind = rgb.device.type
     with torch.autocast(kind, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
@@ -168,6 +180,8 @@ def _validate_batch(
     figures = {
         "colourfulness": metrics.colourfulness(shown[0]),
         "colourfulness_truth": metrics.colourfulness(rgb),
+        "cells": cast.cell_counts(lightness, shown[1]),
+        "cells_truth": cast.cell_counts(lightness, true_ab),
     }
     for suffix, (its_rgb, its_ab) in (("", shown), ("_gray", gray)):
         error = metrics.distance(its_ab, true_ab)
@@ -178,12 +192,12 @@ def _validate_batch(
             f"scores{suffix}": scores,
             "counts": counts,
         }
-    return figures
+    return figures, shown[0]
 
 
 def _validation_figures(sums: dict[str, Tensor], photos: int) -> dict[str, float]:
     counts = sums.pop("counts")
-    values: dict[str, float] = {}
+    values = {"cast": float(cast.cast(sums.pop("cells"), sums.pop("cells_truth")))}
     for suffix in ("", "_gray"):
         auc, bins = metrics.auc_rebalanced(sums.pop(f"scores{suffix}"), counts)
         values |= {f"auc_rebalanced{suffix}": float(auc), "bins": float(bins)}

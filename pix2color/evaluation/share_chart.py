@@ -17,11 +17,12 @@ Array = npt.NDArray[np.float64]
 _CHROMA = 45.0
 """Of the colors that stand for the sectors; less where sRGB has none so strong."""
 _LEAST_LABELED = 9.0  # percent of a bar that hold their number
+_COLUMNS = 3
 _BAR = 0.42  # of the height of a row
 
 
 def share_chart(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """A PNG file: a panel per row, two bars per lightness band, predicted above and true below.
+    """A PNG file: a panel per row, in it two bars per lightness band: predicted above true.
 
     A bar divides the pixels of its band into neutral and the six hue sectors; numbers are percent.
     The right margin of a panel says how much the band contributes to the row's cast; the left one
@@ -36,19 +37,25 @@ def share_chart(rows: Sequence[Mapping[str, Any]]) -> bytes:
     from matplotlib.figure import Figure
 
     truth, *others = (np.array(row["color_shares"]) for row in rows)
-    figure = Figure(figsize=(1.1 + 4.6 * len(others), 5.6))
-    panels = figure.subplots(1, len(others), squeeze=False, sharey=True)[0]
-    for axes, row, predicted in zip(panels, rows[1:], others, strict=True):
-        _draw_panel(axes, predicted, truth)
-        value = row["figures"]["cast"]["value"]
-        axes.set_title(f"{row['name']}: cast {value:.1f} %", fontsize=10)
-        axes.set_xlabel("% of the band's pixels; above predicted, below true", fontsize=8)
+    columns = min(len(others), _COLUMNS)
+    lines = -(-len(others) // columns)
+    width, height = 1.1 + 4.6 * columns, 5.6 * lines
+    figure = Figure(figsize=(width, height))
     bands = [f"L {10 * band}..{10 * band + 10}" for band in range(cast.BANDS)]
     held = 100 * truth.sum(1)
     labels = [f"{name}\n{share:.1f} %" for name, share in zip(bands, held, strict=True)]
-    panels[0].set_yticks(range(cast.BANDS), labels, fontsize=7)
-    width = figure.get_size_inches()[0]
-    figure.subplots_adjust(0.75 / width, 0.09, 1 - 0.5 / width, 0.94, wspace=0.16)
+    for number, (row, predicted) in enumerate(zip(rows[1:], others, strict=True)):
+        axes = figure.add_subplot(lines, columns, number + 1)
+        _draw_panel(axes, predicted, truth)
+        axes.set_yticks(
+            range(cast.BANDS), labels if number % columns == 0 else [""] * cast.BANDS, fontsize=7
+        )
+        value = row["figures"]["cast"]["value"]
+        axes.set_title(f"{row['name']}: cast {value:.1f} %", fontsize=10)
+        axes.set_xlabel("% of the band's pixels; above predicted, below true", fontsize=8)
+    figure.subplots_adjust(
+        0.75 / width, 0.5 / height, 1 - 0.5 / width, 1 - 0.35 / height, wspace=0.16, hspace=0.2
+    )
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=100)
     return out.getvalue()

@@ -10,7 +10,8 @@ import torch
 
 from pix2color import color
 from pix2color.config import Decode
-from pix2color.evaluation import protocol, validate
+from pix2color.evaluation import protocol, rows, validate
+from pix2color.evaluation.runner import evaluate_rows
 
 
 def _ramp(height: int, width: int) -> np.ndarray:
@@ -77,6 +78,7 @@ def test_validate_of_gray_gains_nothing(small_photos: list[np.ndarray]) -> None:
     assert found["colourfulness"] == pytest.approx(0, abs=0.02)
     assert found["colourfulness_truth"] > 20
     assert found["bins"] > 20
+    assert found["cast"] > 30  # the share of pixels with a color
     assert all(isinstance(value, float) for value in found.values())
 
 
@@ -94,6 +96,26 @@ def test_validate_of_the_truth_gains_all(small_photos: list[np.ndarray]) -> None
     assert found["psnr"] == pytest.approx(100, abs=1e-3)
     assert found["colourfulness_ratio"] == pytest.approx(1, abs=1e-4)
     assert found["score"] == pytest.approx(125, abs=0.01)
+    assert found["cast"] == pytest.approx(0, abs=0.01)
+    assert "fd" not in found
+
+
+def test_validate_measures_cast_and_fd_as_an_evaluation_does(
+    warm: Any, small_photos: list[np.ndarray]
+) -> None:
+    class Means:
+        def features(self, rgb: torch.Tensor) -> torch.Tensor:
+            return 255 * rgb.mean((2, 3))
+
+    squares = [protocol.prepare(photo, "center", crop=48) for photo in small_photos]
+    decode, backbone = Decode(size=32), Means()
+    found = validate(warm, squares, decode, backbone=backbone, batch=3)  # type: ignore[arg-type]
+    row = rows.Network(warm).row("warm", decode)
+    measured = evaluate_rows(squares, [row], backbone=backbone, resamples=0)  # type: ignore[arg-type]
+    figures = measured.figures()[2][0]
+    for name in ("auc", "cast", "fd"):
+        assert found[name] == pytest.approx(figures[name].value, rel=1e-3), name
+    assert found["cast"] > 0 and found["fd"] > 0
 
 
 def test_validate_leaves_the_network_in_its_mode(warm: Any, small_photos: list[np.ndarray]) -> None:
