@@ -63,6 +63,7 @@ class Meter:
         self.instruments: Instruments = find_instruments(
             net=settings.lpips_net,
             backbone=settings.lpips_backbone,
+            fd_backbone=settings.fd_backbone,
             classifier=settings.classifier,
             device=device,
         )
@@ -126,6 +127,7 @@ class Meter:
             device=self.device,
             batch=_BATCH,
             lpips=self.instruments.lpips,
+            backbone=self.instruments.backbone,
             classifier=self.instruments.classifier if test.labels else None,
             labels=test.labels,
             measure_failures=failures,

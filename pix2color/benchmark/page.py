@@ -83,6 +83,12 @@ def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
         Shown(pictures / "errors.png", "Cumulative error histograms", "Up and left is better."),
         Shown(pictures / "colourfulness.png", "Colourfulness against AuC"),
         Shown(pictures / "colours.png", "Distribution of ab", "Truth first; log scale."),
+        Shown(
+            pictures / "shares.png",
+            "Shares of colors by lightness",
+            "What cast compares, a panel per recipe: above predicted, below true; at the right what"
+            " each band contributes.",
+        ),
         Shown(pictures / "losses.png", "Loss curves", "Samples across; losses differ in kind."),
         Shown(
             pictures / "temperatures.jpg",

@@ -42,6 +42,9 @@ class Evaluation(Section):
     lpips_net: Literal["alex", "vgg", "squeeze"] = "squeeze"
     lpips_backbone: str | None = None
     """torchvision's weights of that net; null: downloaded."""
+    fd_backbone: str | None = None
+    """torchvision's weights of mobilenet_v2 or squeezenet1_1, in whose features FD is measured;
+    null: no FD."""
     classifier: str | None = None
     """A network's name or a weights file, for photos that have classes."""
     fid: Literal["none", "inception"] | str = "none"

@@ -22,7 +22,9 @@ from pix2color.benchmark.plan import Entry, Plan
 from pix2color.benchmark.train import Observer, Outcome
 from pix2color.data.photos import ALL_PARTS, Part, PhotoSet, load_photos
 from pix2color.errors import DataError, TrainingError
+from pix2color.evaluation.report import charted_rows, replace_file
 from pix2color.evaluation.rows import Row
+from pix2color.evaluation.share_chart import share_chart
 from pix2color.inference.devices import find_device
 
 Say = Callable[[str], object]
@@ -130,6 +132,7 @@ class Benchmark:
         plots.errors(folder / "errors.png", arrays, names[1:])
         plots.colours(folder / "colours.png", arrays, names)
         plots.colourfulness(folder / "colourfulness.png", trees)
+        replace_file(folder / "shares.png", share_chart(charted_rows(trees[first.name])))
         runs = {one.title: self.out / "runs" / one.name for one in self.outcomes}
         ended = {name: run for name, run in runs.items() if run.is_dir()}
         plots.losses(folder / "losses.png", ended)
@@ -204,7 +207,7 @@ def _without_paths(plan: Plan) -> dict[str, Any]:
     for section in ("pretrained", "tests"):
         tree[section] = {key: Path(path).name for key, path in tree[section].items()}
     measured = tree["evaluate"]
-    for key in ("lpips_backbone", "classifier", "fid"):
+    for key in ("lpips_backbone", "fd_backbone", "classifier", "fid"):
         measured[key] = measured[key] and Path(measured[key]).name
     return tree
 

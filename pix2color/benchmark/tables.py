@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pix2color.evaluation.report import CAST_TEXT, fd_text
 from pix2color.evaluation.samples import FAILURES, FIGURES, READINGS
 
 _SHOWN = (
@@ -15,6 +16,8 @@ _SHOWN = (
     "psnr",
     "ssim",
     "lpips",
+    "cast",
+    "fd",
     "colourfulness",
     "colourfulness_ratio",
     "top1",
@@ -180,6 +183,7 @@ def explanations(tree: Tree) -> list[str]:
         f" ({first['bootstrap']['resamples']} resamples). Bold: the best trained recipe, only"
         " where its interval overlaps with no other recipe's.",
         f"Rebalanced AuC averages the {first['rebalanced_bins']} colour bins that occur.",
+        CAST_TEXT,
         "truth: the photo itself; gray: no colour; random: the ab of a random training photo; mean:"
         " the training photos' mean ab everywhere.",
     ]
@@ -187,6 +191,8 @@ def explanations(tree: Tree) -> list[str]:
         lines.append(f"{name}: {one['data']['text']}; digest {one['data']['digest']}.")
     measured = {k: v for one in tree["sets"].values() for k, v in one["measured_with"].items()}
     lines += [f"{name}: {text}." for name, text in measured.items()]
+    if "FD" in measured:
+        lines.append(fd_text(first["photos"]))
     lines += [f"{_title(name)}: {why}" for name, (_, why) in first["unmeasured"].items()]
     lines += [f"{one['name']}: config {one['digest']}." for one in tree["recipes"]]
     lines.append(", ".join(f"{name} {text}" for name, text in tree["versions"].items()) + ".")

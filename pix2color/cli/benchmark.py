@@ -54,6 +54,9 @@ def parser() -> argparse.ArgumentParser:
         help="ImageNet weights of an encoder or classifier; others are downloaded")
     add("--lpips-backbone", metavar="FILE",
         help="torchvision's weights of the LPIPS net, where they cannot be downloaded")
+    add("--fd-backbone", metavar="FILE",
+        help="also measure FD, a Frechet distance, in the features of these weights: torchvision's"
+        " mobilenet_v2 or squeezenet1_1")
     add("--classifier", metavar="NAME|FILE",
         help="reads the recoloured photos of sets that have classes (folders or names)")
     add("--set", action="append", default=[], metavar="KEY=VALUE",
@@ -122,7 +125,7 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             if not sign or not name or not path:
                 raise ConfigError(f"--{flag} {text!r}: write it as NAME=PATH")
             tree.setdefault(section, {})[name] = path
-    for flag in ("lpips_backbone", "classifier"):
+    for flag in ("lpips_backbone", "fd_backbone", "classifier"):
         if value := getattr(arguments, flag):
             tree.setdefault("evaluate", {})[flag] = value
     return tree

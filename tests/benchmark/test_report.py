@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from matplotlib.figure import Figure
 from PIL import Image
 
+from pix2color import config as configs
 from pix2color.benchmark import measure, page, pictures, plots, tables
 from pix2color.benchmark.pictures import FAILURES
 from pix2color.benchmark.run import Benchmark
@@ -54,16 +57,27 @@ def further(crowd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def squeeze_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained squeezenet1_1, in whose features FD is measured."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "squeeze.pth"
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def report(
     crowd: Path,
     further: Path,
+    squeeze_file: Path,
     small_photos: list[np.ndarray],
     make_plan: Make,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The folder of a report on four photos, and on three in a further set. Do not write there."""
     out = tmp_path_factory.mktemp("report")
-    plan = make_plan(*RECIPES, **OVER, tests={"further": str(further)})
+    over = {**OVER, "evaluate": {"fd_backbone": str(squeeze_file)}}
+    plan = make_plan(*RECIPES, **over, tests={"further": str(further)})
     told: list[tuple[str, int, int]] = []
     with pytest.MonkeyPatch.context() as patch:  # these take longer than all the rest
         patch.setattr(plots, "_DPI", 25)
@@ -94,7 +108,9 @@ def test_every_recipe_is_a_row(tree: dict[str, Any]) -> None:
 
 def test_the_figures_that_are_asked_for_are_there(tree: dict[str, Any]) -> None:
     rows = {row["name"]: row for row in tree["sets"]["test"]["rows"]}
-    wanted = {"auc", "auc_rebalanced", "psnr", "ssim", "colourfulness", "colourfulness_ratio"}
+    wanted = {
+        "auc", "auc_rebalanced", "psnr", "ssim", "cast", "colourfulness", "colourfulness_ratio"
+    }  # fmt: skip
     for row in rows.values():
         assert wanted <= row["figures"].keys()
         for name in wanted:
@@ -109,6 +125,16 @@ def test_the_figures_that_are_asked_for_are_there(tree: dict[str, Any]) -> None:
     for name in samples.FAILURES:
         assert name in rows["strided"]["figures"]
         assert name not in tree["sets"]["further"]["rows"][4]["figures"]
+
+
+def test_fd_and_its_backbone_are_in_the_tree(report: Path, tree: dict[str, Any]) -> None:
+    for one in tree["sets"].values():
+        figures = {row["name"]: row["figures"]["fd"] for row in one["rows"]}
+        assert figures["truth"]["value"] == pytest.approx(0, abs=1e-6)
+        assert figures["gray"]["value"] > 0 and figures["gray"]["low"] is None
+        assert "squeezenet1_1 (squeeze.pth, SHA-256" in one["measured_with"]["FD"]
+    assert tree["plan"]["evaluate"]["fd_backbone"] == "squeeze.pth"
+    assert "FD is of 4 photos and no FID" in (report / "report.md").read_text(encoding="utf-8")
 
 
 def test_the_protocol_is_in_the_tree(tree: dict[str, Any]) -> None:
@@ -143,7 +169,7 @@ def test_the_three_files_agree(report: Path, tree: dict[str, Any]) -> None:
 def test_the_page_stands_alone_and_the_text_links_pictures(report: Path) -> None:
     html = (report / "index.html").read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href)="([^"]*)"', html)
-    assert len(sources) == 12
+    assert len(sources) == 13
     assert all(source.startswith("data:image/") for source in sources)
     assert not re.search(r"url\(|@import|<script|<link|https?://", html)
     links = re.findall(r"!\[[^]]*\]\(([^)]*)\)", (report / "report.md").read_text(encoding="utf-8"))
@@ -151,9 +177,8 @@ def test_the_page_stands_alone_and_the_text_links_pictures(report: Path) -> None
     for link in links:
         with Image.open(report / link) as picture:
             picture.load()
-    assert {"errors", "colours", "colourfulness", "losses", "temperatures", "grid", "bundled"} <= {
-        Path(link).stem for link in links
-    }
+    shown = {"errors", "colours", "colourfulness", "losses", "shares", "temperatures", "grid"}
+    assert {*shown, "bundled"} <= {Path(link).stem for link in links}
 
 
 def test_what_is_published_shows_no_photo_of_the_data_and_no_path(
@@ -162,7 +187,7 @@ def test_what_is_published_shows_no_photo_of_the_data_and_no_path(
     folder = report / "published"
     found = {path.name for path in (folder / "pictures").iterdir()}
     assert found == {"errors.png", "colours.png", "colourfulness.png", "losses.png",
-                     "temperatures.jpg", "bundled.jpg"}  # fmt: skip
+                     "shares.png", "temperatures.jpg", "bundled.jpg"}  # fmt: skip
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\(pictures/([^)]*)\)", text)) == found
     assert json.loads((folder / "metrics.json").read_text(encoding="utf-8")) == tree
@@ -194,7 +219,7 @@ def test_photos_without_any_colour_are_no_crash(report: Path, tree: dict[str, An
 
 @pytest.fixture
 def again(
-    report: Path, crowd: Path, further: Path, make_plan: Make, tmp_path: Path,
+    report: Path, crowd: Path, further: Path, squeeze_file: Path, make_plan: Make, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., list[str]]:  # fmt: skip
     """Reports on a copy of the folder, without its pictures; gives the sets that are measured.
@@ -223,7 +248,8 @@ def again(
 
         if not real:
             monkeypatch.setattr(measure, "kept", stand_in)
-        plan = make_plan(*RECIPES, **OVER, tests={"further": str(further)}, **over)
+        usual = {**OVER, "evaluate": {"fd_backbone": str(squeeze_file)}}
+        plan = make_plan(*RECIPES, **configs.merge(usual, over), tests={"further": str(further)})
         make(plan, crowd, out).report(lambda name, done, total: told.append(name))
         return sorted(set(told))
 
