@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _EPILOG = """examples:
   python -m pix2color evaluate --data my-photos/ --checkpoint runs/gan/release.safetensors
   python -m pix2color evaluate --data val/ --also faithful:temperature=1,vividness=0,saturation=1
-  python -m pix2color evaluate --data val/ --limit 200 --sweep temperature=0.4,0.6,1 vividness=0,0.5
+  python -m pix2color evaluate --data val/ --quick --sweep temperature=0.4,0.6,1 vividness=0,0.5
 """
 _WHOLE_SIDE = 1 << 20  # pixels; no photo is reduced
 _PICTURES = 8
@@ -94,6 +94,8 @@ def _add_figure_arguments(group: argparse._ArgumentGroup) -> None:
     add("--classifier", metavar="NAME|FILE",
         help="torchvision's name or a weights file; classes come from folders or from a WordNet id"
         " at the start of a file's name")
+    add("--quick", action="store_true",
+        help="for choosing settings by --sweep: no LPIPS, SSIM, random row, times or picture grid")
     add("--failures", action="store_true", help="also measure the five failures (slower)")
     add("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (1000)")
 # fmt: on
@@ -118,20 +120,21 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     notes: list[str] = []
     networks = _networks(arguments, device, notes)
     instruments = find_instruments(
-        lpips=not arguments.no_lpips,
+        lpips=not (arguments.no_lpips or arguments.quick),
         net=arguments.lpips_net,
         backbone=arguments.lpips_backbone,
         fd_backbone=arguments.fd_backbone,
         classifier=arguments.classifier,
         device=device,
     )
+    quick = arguments.quick
     photos = _load(arguments)
     labels = labels_of(photos.names) if instruments.classifier else None
     squares = [prepare(p, arguments.protocol, crop=arguments.crop) for p in photos.photos]
     with common.Progress(len(squares), unit="photos", quiet=arguments.quiet) as progress:
         evaluation = runner.evaluate_rows(
             squares,
-            [rows.random(squares, seed=arguments.seed), *networks],
+            networks if quick else [rows.random(squares, seed=arguments.seed), *networks],
             device=device,
             batch=arguments.batch,
             lpips=instruments.lpips,
@@ -139,7 +142,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             classifier=instruments.classifier,
             labels=None if labels is None else labels.tolist(),
             measure_failures=arguments.failures,
-            pictures=_PICTURES,
+            pictures=0 if quick else _PICTURES,
+            timed=not quick,
+            structure=not quick,
             prior=_packaged_prior(),
             resamples=arguments.resamples,
             seed=arguments.seed,
@@ -164,6 +169,9 @@ def _check(arguments: argparse.Namespace) -> None:
         if value is not None and value < least:
             raise ConfigError(f"--{name} {value}: at least {least}")
     _part(arguments.part)
+    asked = [f"--{name}" for name in ("failures", "classifier") if getattr(arguments, name)]
+    if arguments.quick and asked:
+        raise ConfigError(f"--quick leaves out what {asked[0]} measures: give one of them")
     there = next(p for p in (arguments.out, *arguments.out.absolute().parents) if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise ConfigError(f"--out {arguments.out}: {there} is no folder that can be written to")

@@ -314,7 +314,7 @@ def _explanations(tree: Mapping[str, Any]) -> list[str]:
         f" {tree['rebalanced_bins']} bins that hold at least 1e-5 of them.",
         "PSNR: R, G and B, peak 1, each photo at most 100 dB. PSNR of Lab: L / 100 and"
         " (ab + 128) / 255, L included (the reading of a figure reported without its channels).",
-        f"SSIM: {tree['ssim_window']}; L is exact, so gray scores high.",
+        *([_ssim_text(tree)] if "ssim" in columns else []),
         "Colourfulness: Hasler and Suesstrunk 2003, CF on 0..255 and M(1) in Lab; ratios are of"
         " means over photos.",
         CAST_TEXT,
@@ -338,6 +338,10 @@ def _explanations(tree: Mapping[str, Any]) -> list[str]:
         if "decode" in row["about"]
     ]
     return lines
+
+
+def _ssim_text(tree: Mapping[str, Any]) -> str:
+    return f"SSIM: {tree['ssim_window']}; L is exact, so gray scores high."
 
 
 def fd_text(photos: int) -> str:

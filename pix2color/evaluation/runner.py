@@ -94,6 +94,7 @@ def evaluate_rows(
     measure_failures: bool = False,
     pictures: int = 0,
     timed: bool = True,
+    structure: bool = True,
     prior: Array | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -112,6 +113,7 @@ def evaluate_rows(
         measure_failures: also the measures of `failures` (about 0.2 s a photo, 0.03 s a row).
         pictures: keep every row's pictures of so many photos.
         timed: measure the milliseconds of the featured rows.
+        structure: False leaves SSIM out, the slowest figure that needs no network.
         prior: 313 probabilities for the AuC at lambda 0.5; None leaves that out.
         resamples, seed: of the bootstrap.
         progress: called with (photos done, photos in all).
@@ -122,7 +124,16 @@ def evaluate_rows(
     if len(set(names)) != len(names):
         raise ValueError(f"rows need names of their own: {names}")
     meter = _Meter(
-        photos, device, lpips, backbone, classifier, labels, measure_failures, pictures, inspect
+        photos,
+        device,
+        lpips,
+        backbone,
+        classifier,
+        labels,
+        measure_failures,
+        structure,
+        pictures,
+        inspect,
     )
     done = 0
     for indices in batches(photos, size=batch, pixels=_BATCH_PIXELS):
@@ -179,6 +190,7 @@ class _Meter:
         classifier: Classifier | None,
         labels: Sequence[int] | None,
         measure_failures: bool,
+        structure: bool,
         pictures: int,
         inspect: Inspect | None,
     ) -> None:
@@ -189,6 +201,7 @@ class _Meter:
         self._classifier = classifier
         self._labels = labels
         self._failures = measure_failures
+        self._structure = structure
         self._kept = pictures
         self._inspect = inspect
         self._figures: dict[str, dict[str, npt.NDArray[np.floating]]] = {}
@@ -199,13 +212,15 @@ class _Meter:
         """All rows on one batch; what concerns the truth alone is taken once."""
         one = Batch.of(self._photos, indices, self._device)
         bins = metrics.nearest_bin(one.ab)
-        local = metrics.ssim_reference(one.rgb)
+        local = metrics.ssim_reference(one.rgb) if self._structure else None
         features = self._lpips.features(one.rgb) if self._lpips else None
         guides = failures.guides(one.lightness, one.ab) if self._failures else None
         for row in compared:
             raw_ab = row.colour(one)
             rgb, ab = metrics.show(one.lightness, raw_ab)
-            found, counts = _colour_figures(one, bins, local, rgb, ab)
+            found, counts = _colour_figures(one, bins, rgb, ab)
+            if self._structure:
+                found["ssim"] = metrics.ssim(rgb, one.rgb, local)
             if row is compared[0]:  # the pixels a bin holds are the truth's, for every row
                 found["counts"] = counts
             if self._lpips is not None:
@@ -256,7 +271,7 @@ class _Meter:
 
 
 def _colour_figures(
-    one: Batch, bins: Tensor, local: Tensor | None, rgb: Tensor, ab: Tensor
+    one: Batch, bins: Tensor, rgb: Tensor, ab: Tensor
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The figures that need no network, and the pixels that each bin holds."""
     error = metrics.distance(ab, one.ab)
@@ -267,7 +282,6 @@ def _colour_figures(
         "psnr_lab": metrics.psnr_lab(ab, one.ab),
         "larger_agrees": metrics.larger_agrees(ab, one.ab),
         "closeness": metrics.closeness(ab, one.ab),
-        "ssim": metrics.ssim(rgb, one.rgb, local),
         "colourfulness": metrics.colourfulness(rgb),
         "colourfulness_lab": metrics.colourfulness_lab(ab),
         "scores": scores,

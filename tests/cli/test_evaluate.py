@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from PIL import Image
 from torch import Tensor
 
@@ -83,6 +85,54 @@ def test_a_folder_becomes_a_report(
     assert "no weights are packaged" in printed
     with Image.open(out / "grid.png") as grid:
         assert grid.width == 4 * 192  # gray, sepia, sepia (gray), truth
+
+
+def test_a_quick_sweep_passes_each_photo_once_per_size(
+    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[tuple[int, int]] = []
+    usual = _Sepia.predict_raw
+
+    def counted(self: _Sepia, lightness: Tensor) -> Tensor:
+        passes.append((len(lightness), lightness.shape[-1]))
+        return usual(self, lightness)
+
+    monkeypatch.setattr(_Sepia, "predict_raw", counted)
+    out = tmp_path / "report"
+    code = _run(
+        "--data", photo_folder, "--checkpoint", "runs/sepia/release.safetensors", "--crop", "48",
+        "--quick", "--sweep", "saturation=0.5,1,2", "temperature=0.4,0.8", "size=32,48",
+        "--out", out,
+    )  # fmt: skip
+    assert code == EXIT_OK
+    assert sorted(passes) == [(4, 32), (4, 48)]
+    tree = _tree(out)
+    assert len(tree["rows"]) == 3 + 12
+    assert {"auc", "psnr", "cast", "colourfulness_ratio"} <= tree["rows"][-1]["figures"].keys()
+    assert not {"ssim", "lpips"} & tree["rows"][-1]["figures"].keys()
+    assert all(row["milliseconds"] is None for row in tree["rows"])
+    assert "SSIM" not in (out / "report.md").read_text() and not (out / "grid.png").exists()
+
+
+def test_fd_is_measured_in_the_features_of_a_file(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    file, out = tmp_path / "net.pth", tmp_path / "report"
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), file)
+    code = _run(
+        "--data", photo_folder, "--crop", "48", "--no-lpips", "--checkpoint",
+        "runs/sepia/release.safetensors", "--fd-backbone", file, "--sweep", "saturation=0,2",
+        "--out", out,
+    )  # fmt: skip
+    assert code == EXIT_OK
+    figures = {row["name"]: row["figures"]["fd"] for row in _tree(out)["rows"]}
+    assert figures["truth"]["value"] == pytest.approx(0, abs=1e-6)
+    assert figures["sepia saturation 0"]["value"] == pytest.approx(figures["gray"]["value"])
+    assert figures["gray"]["value"] != figures["sepia saturation 2"]["value"] > 0
+    page, digest = (out / "report.md").read_text(), hashlib.sha256(file.read_bytes()).hexdigest()
+    assert f"squeezenet1_1 (net.pth, SHA-256 {digest[:12]})" in page
+    assert "FD is of 4 photos and no FID" in page and "| FD |" in capsys.readouterr().out
 
 
 def test_without_data_the_bundled_photos_serve(tmp_path: Path) -> None:
@@ -167,6 +217,9 @@ def test_figures_by_folder(small_photos: list[np.ndarray], tmp_path: Path) -> No
         (("--checkpoint", "{tmp}/pickle.safetensors"), "is a pickle"),
         (("--checkpoint", "runs/a/release.safetensors", "--temperature", "-1"), "temperature -1"),
         (("--lpips-net", "squeeze", "--lpips-backbone", "{tmp}/no.pth"), "no weights file"),
+        (("--fd-backbone", "{tmp}/no.safetensors"), "no weights file"),
+        (("--fd-backbone", "{tmp}/foreign.pth"), "torchvision's mobilenet_v2 and squeezenet1_1"),
+        (("--quick", "--failures"), "--quick leaves out what --failures measures"),
         (("--classifier", "{tmp}/no.safetensors"), "no weights file"),
         (("--device", "nowhere"), "no device"),
         (("--out", "{tmp}/pickle.safetensors"), "is no folder"),
@@ -180,7 +233,8 @@ def test_mistakes_are_one_line_and_write_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "empty").mkdir()
-    torch.save({"a": torch.zeros(1)}, tmp_path / "pickle.safetensors")
+    for name in ("pickle.safetensors", "foreign.pth"):
+        torch.save({"a": torch.zeros(1)}, tmp_path / name)
     filled = [text.format(tmp=tmp_path) for text in arguments]
     if "--out" not in filled:
         filled += ["--out", str(tmp_path / "report")]
