@@ -302,9 +302,9 @@ class Train(Section):
     save_samples: Count = 16_384
     save_minutes: Positive | None = 5.0
     """Also save for resuming after so many minutes."""
-    figure: Literal["auc", "auc_rebalanced", "psnr", "score"] = "auc"
-    """The validation figure by which the best weights are kept. `score` is AuC + 0.25 rebalanced
-    AuC - 0.1 |colourfulness - truth's|."""
+    figure: Literal["auc", "auc_rebalanced", "psnr", "cast", "score"] = "auc"
+    """The validation figure by which the best weights are kept: the highest, the lowest of `cast`.
+    `score` is AuC + 0.25 rebalanced AuC - 0.1 |colourfulness - truth's|."""
     max_skipped: Count = 20
     """Steps with a non-finite loss or gradient in a row after which training stops."""
     trackers: tuple[str, ...] = ()

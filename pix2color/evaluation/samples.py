@@ -80,6 +80,12 @@ _RATIOS = {
 _POOLED = {"chroma_ratio": ("chroma", "chroma_true")}
 
 
+def lower_is_better(name: str) -> bool:
+    """Whether less of a figure is better; `score`, which only a validation has, is not in FIGURES
+    and higher is better."""
+    return name in FIGURES and FIGURES[name].better == "lower"
+
+
 @dataclass(frozen=True)
 class Samples:
     """One row's figures of every photo; N photos."""

@@ -35,7 +35,7 @@ class Progress:
     skipped: int = 0
     """Steps left out because of non-finite gradients."""
     best: float = float("-inf")
-    """The best validation figure so far."""
+    """The best validation figure so far; negated where lower is better."""
     best_samples: int = 0
 
     def state_dict(self) -> dict[str, Any]:

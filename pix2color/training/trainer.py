@@ -25,6 +25,7 @@ from pix2color.config import Config
 from pix2color.data.loader import Batch, Batches
 from pix2color.errors import TrainingError
 from pix2color.evaluation.protocol import validate
+from pix2color.evaluation.samples import lower_is_better
 from pix2color.models.generator import Generator
 from pix2color.recipe import Parts
 from pix2color.training import state, steps
@@ -72,6 +73,7 @@ class Trainer:
         self.stop = False
         """Set by a signal handler: the step under way is finished, the state saved."""
         self._figures: dict[str, float] = {}
+        self._sign = -1.0 if lower_is_better(config.train.figure) else 1.0
         self._means = Means()
         self._release: Path | None = None
         self._prepare()
@@ -164,7 +166,7 @@ class Trainer:
             seconds=progress.seconds,
             rate=progress.samples / max(progress.seconds, 1e-9),
             skipped=progress.skipped,
-            best=progress.best,
+            best=self._sign * progress.best,
             best_samples=progress.best_samples,
             figures=self._figures,
             release=self._release,
@@ -346,7 +348,7 @@ class Trainer:
         self.log.write("validation", progress.samples, figures)
         self.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, progress.samples)
         self._tell("validation", figures)
-        figure = figures[config.train.figure]
+        figure = self._sign * figures[config.train.figure]
         if progress.steps and figure > progress.best:
             progress.best, progress.best_samples = figure, progress.samples
             self._release = self.folder / "release.safetensors"
