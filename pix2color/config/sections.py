@@ -305,6 +305,9 @@ class Train(Section):
     figure: Literal["auc", "auc_rebalanced", "psnr", "cast", "score"] = "auc"
     """The validation figure by which the best weights are kept: the highest, the lowest of `cast`.
     `score` is AuC + 0.25 rebalanced AuC - 0.1 |colourfulness - truth's|."""
+    fd_backbone: str | None = None
+    """torchvision's weights of mobilenet_v2 or squeezenet1_1, in whose features FD is measured at
+    each validation; null: no FD."""
     max_skipped: Count = 20
     """Steps with a non-finite loss or gradient in a row after which training stops."""
     trackers: tuple[str, ...] = ()

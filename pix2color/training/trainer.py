@@ -24,6 +24,7 @@ from pix2color import weights
 from pix2color.config import Config
 from pix2color.data.loader import Batch, Batches
 from pix2color.errors import TrainingError
+from pix2color.evaluation.frechet import Backbone
 from pix2color.evaluation.protocol import validate
 from pix2color.evaluation.samples import lower_is_better
 from pix2color.models.generator import Generator
@@ -74,6 +75,10 @@ class Trainer:
         """Set by a signal handler: the step under way is finished, the state saved."""
         self._figures: dict[str, float] = {}
         self._sign = -1.0 if lower_is_better(config.train.figure) else 1.0
+        self._backbone: Backbone | None = None
+        """Of FD; only the main process validates."""
+        if config.train.fd_backbone and accelerator.is_main_process:
+            self._backbone = Backbone(config.train.fd_backbone, device=accelerator.device)
         self._means = Means()
         self._release: Path | None = None
         self._prepare()
@@ -342,7 +347,11 @@ class Trainer:
         config, progress = self.config, self.progress
         generator = cast(Generator, self.ema.module)
         figures = validate(
-            generator, self.validation, config.decode, device=self.accelerator.device
+            generator,
+            self.validation,
+            config.decode,
+            device=self.accelerator.device,
+            backbone=self._backbone,
         )
         self._figures = figures
         self.log.write("validation", progress.samples, figures)
