@@ -373,6 +373,7 @@ class Config(Section):
             ("train", "save_minutes"),
             ("train", "sample_photos"),
             ("train", "trackers"),
+            ("train", "fd_backbone"),
         ):
             del tree[section][key]
         del tree["output"]

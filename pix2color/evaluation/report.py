@@ -348,9 +348,9 @@ def fd_text(photos: int) -> str:
     """How FD of so many photos may be read."""
     return (
         f"FD is of {photos} photos and no FID: compare it only between rows of these photos. It has"
-        " no interval, since it grows as photos repeat in a resample. With at most as many photos"
-        " as dimensions the covariances are singular: the formula still holds for them, but the"
-        " value is mostly that of too few photos."
+        " no interval, since photos that repeat in a resample change it by themselves. With at most"
+        " as many photos as dimensions the covariances are singular: the formula still holds for"
+        " them, but the value is mostly that of too few photos."
     )
 
 

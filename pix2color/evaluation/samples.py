@@ -137,8 +137,8 @@ def figures(
         prior: 313 probabilities for `auc_half`; None leaves it out.
 
     Returns:
-        name -> D, in the order of FIGURES. FD is of the set itself and NaN for resamples: it grows
-        as photos repeat, so that no resample says how far it may be off.
+        name -> D, in the order of FIGURES. FD is of the set itself and NaN for resamples:
+        photos that repeat change it by themselves.
     """
     means = {name: _mean(v, weights) for name, v in row.values.items()}
     out = {name: 100 * v if name in _PERCENT else v for name, v in means.items()}
