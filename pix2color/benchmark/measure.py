@@ -262,7 +262,7 @@ def keep(
             arrays[f"photos/{name}/{result.row.name}"] = values
         for name in ("near", "counts"):
             if name in result.samples.sums:
-                arrays[f"{name}/{result.row.name}"] = result.samples.sums[name]
+                arrays[f"{name}/{result.row.name}"] = result.samples.sums[name].astype(np.float64)
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / ".arrays.part.npz"
     np.savez_compressed(aside, **arrays)  # type: ignore[arg-type]

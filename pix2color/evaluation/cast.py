@@ -60,7 +60,7 @@ def cell_counts(lightness: Tensor, ab: Tensor) -> Tensor:
 
 def shares(counts: Numbers) -> Numbers:
     """...,70 counts -> their shares of all pixels, which sum to 1."""
-    return counts / counts.sum(-1, keepdims=True)
+    return counts / counts.sum(-1)[..., None]
 
 
 def cast(counts: Numbers, true_counts: Numbers) -> Numbers:

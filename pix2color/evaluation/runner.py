@@ -245,7 +245,7 @@ class _Meter:
         """What was collected for a row."""
         figures = self._figures[name]
         return Samples(
-            {key: v for key, v in figures.items() if v.ndim == 1},
+            {key: np.asarray(v, np.float64) for key, v in figures.items() if v.ndim == 1},
             {key: v for key, v in figures.items() if v.ndim == 2},
         )
 
