@@ -11,8 +11,9 @@ from pix2color.app.session import Settings
 from pix2color.config import Decode
 from pix2color.errors import Pix2ColorError
 
-_RGB = re.compile(r"rgba?\(\s*([\d.]+)\s*,\s*([\d.]+)\s*,\s*([\d.]+)\s*(?:,\s*[\d.]+\s*)?\)")
-_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+_NUMBER = r"\s*([0-9]{1,9}(?:\.[0-9]*)?|\.[0-9]+)\s*"
+_RGB = re.compile(rf"rgba?\({_NUMBER},{_NUMBER},{_NUMBER}(?:,{_NUMBER})?\)")
+_HEX = re.compile(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 
 
 def hex_color(color: Any) -> str:
@@ -22,18 +23,20 @@ def hex_color(color: Any) -> str:
     """
     text = str(color).strip()
     if found := _RGB.fullmatch(text):
-        return "#" + "".join(f"{min(255, round(float(part))):02x}" for part in found.groups())
-    if _HEX.match(text):
+        return "#" + "".join(f"{min(255, round(float(part))):02x}" for part in found.groups()[:3])
+    if _HEX.fullmatch(text):
         return text[:7].lower()
     raise Pix2ColorError(f"write the colour as #2040ff, not {text[:40]!r}")
 
 
 def number(value: Any, name: str) -> float:
     """A finite number. Raises Pix2ColorError for anything else."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good:
-        raise Pix2ColorError(f"{name} is no number")
-    return float(value)
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an int beyond the range of float
+        pass
+    raise Pix2ColorError(f"{name} is not a finite number")
 
 
 def settings(
