@@ -253,6 +253,9 @@ class Session:
     def close(self) -> None:
         """End it: its files go now, or as soon as what is being done in it has ended."""
         self._closed = True
+        self._remove_if_idle()
+
+    def _remove_if_idle(self) -> None:
         if self._lock.acquire(blocking=False):
             try:
                 shutil.rmtree(self.folder, ignore_errors=True)
@@ -261,16 +264,19 @@ class Session:
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
-        with self._lock:
-            if self._closed:
-                raise Pix2ColorError(ENDED)
-            self.touched = time.monotonic()
-            try:
-                yield
-            finally:
-                self.touched = time.monotonic()
+        try:
+            with self._lock:
                 if self._closed:
-                    shutil.rmtree(self.folder, ignore_errors=True)
+                    raise Pix2ColorError(ENDED)
+                self.touched = time.monotonic()
+                try:
+                    yield
+                finally:
+                    self.touched = time.monotonic()
+        finally:
+            # After the release: `close` either gets the lock or is seen here.
+            if self._closed:
+                self._remove_if_idle()
 
     def _remembering(self, entry: Entry) -> Remembering:
         if self._open is None or self._open[0] is not entry:

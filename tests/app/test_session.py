@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -210,10 +211,12 @@ def test_names_become_plain() -> None:
 def test_values_of_clients_are_checked() -> None:
     assert values.hex_color("rgba(255, 0, 16.4, 1)") == "#ff0010"
     assert values.hex_color("#ABCDEF80") == "#abcdef"
-    for bad in ("red", "#12", None, {"path": "/etc/passwd"}, "#zzzzzz"):
+    assert values.hex_color("rgb(255,.4,300)") == "#ff00ff"
+    malformed = ("rgb(1.2.3,0,0)", "rgb(.,0,0)", f"rgb({'9' * 400},0,0)", "rgb(١,0,0)", "#abcdefgh")
+    for bad in ("red", "#12", None, {"path": "/etc/passwd"}, "#zzzzzz", *malformed):
         with pytest.raises(Pix2ColorError):
             values.hex_color(bad)
-    for bad in ("1", True, float("nan"), -1, 1e9, [1]):
+    for bad in ("1", True, float("nan"), -1, 1e9, [1], 10**400):
         with pytest.raises(Pix2ColorError):
             values.settings(bad, None)  # type: ignore[arg-type]
     assert values.settings(None, 1.5) == Settings(saturation=1.5)
@@ -282,6 +285,31 @@ def test_a_session_that_is_busy_ends_after_its_work(
     go_on.set()
     thread.join(20)
     assert len(ended) == 1 and not session.folder.exists()
+
+
+class LockThatIsReleasedLate:
+    """A lock whose release is preceded by a callback: another thread's turn at the worst time."""
+
+    def __init__(self, before_release: Callable[[], None]) -> None:
+        self._lock, self._before_release = threading.Lock(), before_release
+
+    def acquire(self, blocking: bool = True) -> bool:
+        return self._lock.acquire(blocking=blocking)
+
+    def release(self) -> None:
+        self._before_release()
+        self._lock.release()
+
+    __enter__ = acquire
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def test_a_session_closed_as_its_work_ends_leaves_no_files(session: Session, photo: Path) -> None:
+    session._lock = LockThatIsReleasedLate(session.close)  # type: ignore[assignment]
+    session.add([photo])
+    assert not session.folder.exists()
 
 
 def test_uploads_that_nobody_takes_are_swept(tmp_path: Path) -> None:
