@@ -17,8 +17,10 @@ class Allowance:
     """Largest upload, and largest sum of one visitor's photos."""
     queue: int = 32
     """Requests that may wait; more are told to come back later."""
-    visitors: int = 200
-    """At a time; a new one must wait until another has gone."""
+    sessions: int = 200
+    """Open at a time. A new one replaces one without results, or one not used for minutes."""
+    cached_outputs: int = 16
+    """Photos whose network output is kept in memory (some MB each), over all sessions."""
     idle_seconds: float = 3600.0
     """After which a visitor's photos are removed although the page may still be open."""
     free_bytes: int = 1_000_000_000

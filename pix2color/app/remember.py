@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
 
 import numpy as np
 import torch
@@ -47,3 +50,28 @@ class Remembering(Colorizer):
                 small, features=features, hints=hints, device=device
             )
         return self._kept[key]
+
+
+class CachePool:
+    """The caches of the photos that were used last: one per session, bounded over all of them."""
+
+    def __init__(self, colorizer: Colorizer, capacity: int) -> None:
+        self._colorizer, self._capacity = colorizer, capacity
+        self._lock = threading.Lock()
+        self._caches: OrderedDict[Hashable, tuple[object, Remembering]] = OrderedDict()
+
+    def get(self, session: Hashable, photo: object) -> Remembering:
+        """The cache of a session's photo; a new one replaces that of the session's last photo."""
+        with self._lock:
+            last, cache = self._caches.pop(session, (None, None))
+            if cache is None or last is not photo:
+                cache = Remembering(self._colorizer)
+            self._caches[session] = (photo, cache)
+            while len(self._caches) > self._capacity:
+                self._caches.popitem(last=False)
+            return cache
+
+    def release(self, session: Hashable) -> None:
+        """Drop a session's cache, if it has one."""
+        with self._lock:
+            self._caches.pop(session, None)

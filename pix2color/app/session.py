@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 import shutil
 import threading
@@ -20,7 +21,7 @@ from typing import Any
 
 from pix2color.app import uploads, views
 from pix2color.app.allowance import Allowance
-from pix2color.app.remember import Remembering
+from pix2color.app.remember import CachePool, Remembering
 from pix2color.errors import Pix2ColorError
 from pix2color.inference import bands, pipeline
 from pix2color.inference.colorizer import Colorizer
@@ -89,6 +90,8 @@ class Session:
     allowance: Allowance
     folder: Path
     """Private and the session's own: removed with it."""
+    caches: CachePool
+    """Network outputs, shared by all sessions."""
     entries: list[Entry] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     """Uploads that were not taken, and why."""
@@ -98,7 +101,6 @@ class Session:
     """Uploads that were copied: not needed any more, and removed with the session."""
     _closed: bool = False
     _size: int = 0
-    _open: tuple[Entry, Remembering] | None = None
 
     def add(self, files: Sequence[Path], settings: Settings | None = None) -> list[Entry]:
         """Take in uploaded photos and zip files; what is refused is told in `refused`."""
@@ -121,7 +123,8 @@ class Session:
     def clear(self) -> None:
         """Forget all photos and remove their files."""
         with self._working():
-            self.entries, self.refused, self._open, self._size = [], [], None, 0
+            self.entries, self.refused, self._size = [], [], 0
+            self.caches.release(self.folder)
             for part in self.folder.iterdir():
                 shutil.rmtree(part, ignore_errors=True)
 
@@ -199,7 +202,7 @@ class Session:
                 options = replace(self._options(Settings(), ""), confidence=True)
                 [outcome] = pipeline.run([job], lambda: self._remembering(entry), options)
                 if outcome.status != "done":
-                    raise Pix2ColorError(outcome.reason)
+                    raise Pix2ColorError(for_client(outcome.reason))
                 photo = read(entry.source, limits=self._limits())
                 entry.overlay = views.confidence_overlay(photo, job.also[-1], out / "sure.jpg")
             return entry.overlay
@@ -244,11 +247,15 @@ class Session:
             uploads.bundle(done, path)
             return path
 
-    def rest(self) -> None:
-        """Let go of the network's output, unless something is being done."""
-        if self._lock.acquire(blocking=False):
-            self._open = None
-            self._lock.release()
+    @property
+    def busy(self) -> bool:
+        """Whether something is being done in it."""
+        return self._lock.locked()
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a photo was coloured in it."""
+        return any(entry.done for entry in self.entries)
 
     def close(self) -> None:
         """End it: its files go now, or as soon as what is being done in it has ended."""
@@ -258,6 +265,7 @@ class Session:
     def _remove_if_idle(self) -> None:
         if self._lock.acquire(blocking=False):
             try:
+                self.caches.release(self.folder)
                 shutil.rmtree(self.folder, ignore_errors=True)
             finally:
                 self._lock.release()
@@ -279,9 +287,7 @@ class Session:
                 self._remove_if_idle()
 
     def _remembering(self, entry: Entry) -> Remembering:
-        if self._open is None or self._open[0] is not entry:
-            self._open = (entry, Remembering(self.colorizer))
-        return self._open[1]
+        return self.caches.get(self.folder, entry)
 
     def _limits(self) -> Limits:
         return Limits(megapixels=self.allowance.megapixels)
@@ -323,6 +329,19 @@ class Session:
         )
 
 
+def for_client(message: str) -> str:
+    """An error message without its remedy, where that is an option of the command line.
+
+    Whoever is at a browser cannot set it.
+    """
+    option = re.search(r"--[a-z]", message)
+    if option is None:
+        return message
+    before = message[: option.start()]
+    end = max(before.rfind("; "), before.rfind(": "))
+    return before[:end] if end > 0 else "it cannot be coloured on this server"
+
+
 def _alike(entry: Entry) -> tuple[Any, ...]:
     """The same for photos that can be coloured in one run; one with hints is alone."""
     settings = entry.settings
@@ -333,7 +352,7 @@ def _alike(entry: Entry) -> tuple[Any, ...]:
 def _note(entry: Entry, outcome: pipeline.Outcome) -> None:
     """Take a result in place of the former one, whose files go a little later."""
     if outcome.status != "done":
-        entry.failure = outcome.reason
+        entry.failure = for_client(outcome.reason)
         shutil.rmtree(outcome.job.target.parent, ignore_errors=True)
         return
     if entry.results:

@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 from pix2color.app.allowance import Allowance
-from pix2color.app.session import ENDED, Session
+from pix2color.app.remember import CachePool
+from pix2color.app.session import Session
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
 
 _DIGEST = re.compile("[0-9a-f]{64}")
-_REST_SECONDS = 300.0  # without anything being done, after which the network's output goes
+_UNUSED_SECONDS = 300.0  # after which the network's output goes, and a new session may take over
 _FRESH_SECONDS = 30.0  # age below which an upload of somebody who has gone stays
 
 
@@ -28,6 +29,7 @@ class Sessions:
         root: where the sessions' folders are made, inside the folder of uploads.
         """
         self._colorizer = colorizer
+        self._caches = CachePool(colorizer, allowance.cached_outputs)
         self._allowance = allowance
         self._root = root
         self._lock = threading.Lock()
@@ -38,18 +40,55 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def of(self, visitor: str) -> Session:
-        """A visitor's session, a new one for a new visitor."""
-        if not visitor:
-            raise Pix2ColorError(ENDED)
+    def find(self, session_id: str) -> Session | None:
+        """The session of that id, if there is one."""
         with self._lock:
-            if visitor not in self._sessions:
-                if len(self._sessions) >= self._allowance.visitors:
-                    raise Pix2ColorError("too many people are here; come back later")
+            return self._sessions.get(session_id)
+
+    def get(self, session_id: str) -> Session:
+        """The session of that id; Pix2ColorError if there is none."""
+        if session := self.find(session_id):
+            return session
+        raise Pix2ColorError(
+            "no photo is here: none was sent, or the session has ended and its photos are removed"
+        )
+
+    def get_or_create(self, session_id: str) -> Session:
+        """The session of that id, a new one for a new id.
+
+        For clients that send photos: an id alone needs no session. Where all places are taken, a
+        session without results ends, or else the one unused for longest, if that is some minutes.
+
+        Raises:
+            Pix2ColorError: an empty id, or no place.
+        """
+        if not session_id:
+            raise Pix2ColorError("a request without a session id")
+        replaced = None
+        with self._lock:
+            if session_id not in self._sessions:
+                if len(self._sessions) >= self._allowance.sessions:
+                    replaced = self._sessions.pop(self._replaceable())
                 folder = self._root / secrets.token_urlsafe(24)
                 folder.mkdir(mode=0o700)
-                self._sessions[visitor] = Session(self._colorizer, self._allowance, folder)
-            return self._sessions[visitor]
+                self._sessions[session_id] = Session(
+                    self._colorizer, self._allowance, folder, self._caches
+                )
+            session = self._sessions[session_id]
+        if replaced is not None:
+            self._close(replaced)
+        return session
+
+    def _replaceable(self) -> str:
+        """The id of the session that a new one may replace."""
+        idle = [
+            (s.has_results, s.touched, name) for name, s in self._sessions.items() if not s.busy
+        ]
+        if idle:
+            has_results, touched, name = min(idle)
+            if not has_results or touched < time.monotonic() - _UNUSED_SECONDS:
+                return name
+        raise Pix2ColorError("too many people are here; come back later")
 
     def uploaded(self, path: object) -> Path:
         """The upload that a client names, and no other file: FOLDER/<digest>/<name>.
@@ -73,9 +112,12 @@ class Sessions:
         with self._lock:
             session = self._sessions.pop(visitor, None)
         if session is not None:
-            session.close()
-            with self._lock:
-                self._left += session.given
+            self._close(session)
+
+    def _close(self, session: Session) -> None:
+        session.close()
+        with self._lock:
+            self._left += session.given
 
     def tidy(self) -> None:
         """End the sessions in which nothing has happened for long; remove what ended ones left."""
@@ -83,8 +125,8 @@ class Sessions:
         for visitor, session in [*self._sessions.items()]:
             if session.touched < now - self._allowance.idle_seconds:
                 self.end(visitor)
-            elif session.touched < now - _REST_SECONDS:
-                session.rest()
+            elif session.touched < now - _UNUSED_SECONDS and not session.busy:
+                self._caches.release(session.folder)
         with self._lock:
             self._left = [path for path in self._left if not _removed(path)]
 
