@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from pix2color.app.session import Entry, Session
+from pix2color.app.session import Entry, Session, for_client
 from pix2color.app.values import hex_color, number, settings
 from pix2color.app.visitors import Sessions
 from pix2color.errors import Pix2ColorError
@@ -27,7 +27,7 @@ class told:  # noqa: N801  # reads as a word in `with`
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Pix2ColorError):
-            raise gr.Error(str(error), print_exception=False) from None
+            raise gr.Error(for_client(str(error)), print_exception=False) from None
         if isinstance(error, Exception) and not isinstance(error, gr.Error):
             _log.error("a fault while serving the page", exc_info=error)
             raise gr.Error(_FAULT, print_exception=False) from None
@@ -42,16 +42,17 @@ class _Calls:
     def colour(
         self,
         request: gr.Request,
-        photo: dict,
+        photo: dict | None = None,
         temperature: float | None = None,
         saturation: float | None = None,
     ) -> dict:
         """Colour a photo in place of the one before; returns the file infer.py would write."""
         with told():
-            session = self._session(request)
-            path = photo.get("path") if isinstance(photo, dict) else None
+            chosen = settings(temperature, saturation)
+            upload = self._sessions.uploaded(photo.get("path") if isinstance(photo, dict) else None)
+            session = self._sessions.get_or_create(request.session_hash or "")
             session.clear()
-            new = session.add([self._sessions.uploaded(path)], settings(temperature, saturation))
+            new = session.add([upload], chosen)
             if not new:
                 raise Pix2ColorError(session.refused[0][1] if session.refused else "no photo")
             if len(new) > 1:
@@ -74,7 +75,13 @@ class _Calls:
             session.change(entry, temperature=chosen.temperature, saturation=chosen.saturation)
             return _file(entry.result)
 
-    def hint(self, request: gr.Request, x: float, y: float, color: str) -> dict:
+    def hint(
+        self,
+        request: gr.Request,
+        x: float | None = None,
+        y: float | None = None,
+        color: str | None = None,
+    ) -> dict:
         """Pin a colour (#2040ff) to a place of the photo, in pixels."""
         with told():
             session, entry = self._photo(request)
@@ -106,7 +113,7 @@ class _Calls:
             return _file(session.confidence(entry))
 
     def _session(self, request: gr.Request) -> Session:
-        return self._sessions.of(request.session_hash or "")
+        return self._sessions.get(request.session_hash or "")
 
     def _photo(self, request: gr.Request) -> tuple[Session, Entry]:
         session = self._session(request)

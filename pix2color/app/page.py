@@ -170,9 +170,10 @@ class _Acts:
             return
         yield None, _working(_WORKING), *_keep(_PARTS - 1)
         with told():
-            session = self._session(request)
             settings = values.settings(temperature, saturation, decode=self.decode)
-            new = session.add([self.sessions.uploaded(file) for file in files], settings)
+            uploaded = [self.sessions.uploaded(file) for file in files]
+            session = self.sessions.get_or_create(request.session_hash or "")
+            new = session.add(uploaded, settings)
             for update in self._progress(session, new):
                 yield _keep(1) + update
 
@@ -296,7 +297,8 @@ class _Acts:
     def clear(self, request: gr.Request) -> tuple[Any, ...]:
         """Forget everything."""
         with told():
-            self._session(request).clear()
+            if session := self.sessions.find(request.session_hash or ""):
+                session.clear()
         away = gr.update(visible=False)
         gone = (None, None, None, _hints(()))
         sliders = (self.decode.temperature, self.decode.saturation)
@@ -304,7 +306,7 @@ class _Acts:
         return _status(_FIRST), *gone, [], None, away, away, photo, *sliders, *(away,) * 4
 
     def _session(self, request: gr.Request) -> Session:
-        return self.sessions.of(request.session_hash or "")
+        return self.sessions.get(request.session_hash or "")
 
     def _entry(self, session: Session, photo: int | None) -> Entry:
         """The photo of that number; it comes from the client, and may be anything."""

@@ -8,12 +8,14 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pix2color.app.allowance import Allowance
+from pix2color.app.hosts import HostPolicy
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
 
@@ -39,6 +41,7 @@ def serving(
     host: str = "127.0.0.1",
     port: int | None = 7860,
     share: bool = False,
+    allowed_hosts: Sequence[str] = (),
     allowance: Allowance | None = None,
 ) -> Iterator[Served]:
     """Serve the page in threads of their own until the block ends; then all photos are removed.
@@ -46,6 +49,7 @@ def serving(
     Args:
         port: None takes a free one.
         share: let gradio tunnel the page to a public address.
+        allowed_hosts: host names that clients may use beside localhost and `host`.
 
     Raises:
         Pix2ColorError: gradio is missing, the port is taken.
@@ -68,7 +72,10 @@ def serving(
             target=_clean, args=(sessions, uploads, stop), name="janitor", daemon=True
         )
         try:
-            url, share_url = _launch(page, host, port, share, allowance, uploads)
+            hosts = HostPolicy(host, allowed_hosts)
+            url, share_url = _launch(page, host, port, share, allowance, uploads, hosts)
+            if share_url:
+                hosts.allow(urlsplit(share_url).hostname or "")
             janitor.start()
             yield Served(url, share_url, sessions, folder)
         finally:
@@ -97,6 +104,7 @@ def _launch(
     share: bool,
     allowance: Allowance,
     uploads: Path,
+    hosts: HostPolicy,
 ) -> tuple[str, str | None]:
     from starlette.middleware import Middleware
 
@@ -105,6 +113,8 @@ def _launch(
 
     guard = Middleware(
         Guard,
+        hosts=hosts,
+        arguments=_arguments(page),
         uploads=uploads,
         upload_bytes=allowance.upload_bytes,
         free_bytes=allowance.free_bytes,
@@ -136,6 +146,13 @@ def _launch(
             f"no server at {host}:{port}: {error}; choose another --port"
         ) from None
     return url, share_url
+
+
+def _arguments(page: Any) -> dict[int | str, int]:
+    """As `Guard` takes them."""
+    counts: dict[int | str, int] = {number: len(fn.inputs) for number, fn in page.fns.items()}
+    public = (fn for fn in page.fns.values() if fn.api_visibility == "public")
+    return counts | {fn.api_name: len(fn.inputs) for fn in public}
 
 
 def _clean(sessions: Any, uploads: Path, stop: threading.Event) -> None:

@@ -34,6 +34,11 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--share", action="store_true", help="a public address, through gradio's servers"
     )
+    out.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME",
+        help="a host name that browsers may use for this server, beside localhost and --host; may "
+        "be repeated",
+    )  # fmt: skip
     network = out.add_argument_group("network")
     network.add_argument(
         "--checkpoint",
@@ -90,6 +95,7 @@ def _serve(options: argparse.Namespace) -> int:
         host=options.host,
         port=options.port or None,
         share=options.share,
+        allowed_hosts=options.allowed_host,
         allowance=allowance,
     ) as served:
         print(f"the page: {served.url}", flush=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import io
 import json
 import re
@@ -33,7 +35,8 @@ _HERE = re.compile(r"https?://127\.0\.0\.1:\d+")
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     pytest.importorskip("gradio", reason="the page needs gradio")
-    with served(tmp_path_factory.mktemp("server"), "--max-files", "8", "--device", "cpu") as one:
+    options = ("--max-files", "8", "--device", "cpu", "--allowed-host", "photos.example")
+    with served(tmp_path_factory.mktemp("server"), *options) as one:
         yield one
 
 
@@ -193,6 +196,7 @@ def test_many_photos_and_those_that_are_refused(
     visitor.upload(files / "huge.png", files / "scan.tif", files / "coffee.jpg")
     visitor.wait(lambda: visitor.status().startswith("2 photos coloured. 2 not:"))
     assert "huge.png: 8000 x 6250 pixels (50 megapixels) are above the limit" in visitor.status()
+    assert "--" not in visitor.status()
     visitor.wait(visitor.result)
     visitor.tab.locator("#zip").click()
     name, data = visitor.download("#zip-file")
@@ -241,7 +245,7 @@ def test_a_program_calls_the_same_functions(page: Page, files: Path, tmp_path: P
     assert _bytes(client.predict(api_name="/confidence")).startswith(b"\xff\xd8")
     with pytest.raises(Exception, match="not a photo"):
         client.predict(gradio_client.handle_file(str(files / "text.jpg")), api_name="/colour")
-    with pytest.raises(Exception, match="above the limit"):
+    with pytest.raises(Exception, match=r"above the limit of 40$"):
         client.predict(gradio_client.handle_file(str(files / "huge.png")), api_name="/colour")
     made = client.predict(gradio_client.handle_file(str(photo)), api_name="/colour")
     assert _bytes(made) == inferred(photo, tmp_path / "d")
@@ -290,7 +294,7 @@ def test_no_path_of_a_client_is_opened(page: Page) -> None:
         "meta": {"_type": "gradio.FileData"},
     }
     assert (
-        _ask(page, "/gradio_api/call/colour", {"data": [missing]}) == 200
+        _ask(page, "/gradio_api/call/colour", {"data": [missing, None, None, None]}) == 200
     )  # fails later, politely
     for address in (
         "/gradio_api/file=/etc/passwd",
@@ -307,6 +311,102 @@ def test_no_path_of_a_client_is_opened(page: Page) -> None:
     assert _ask(page, "/gradio_api/vibe-edit", {"data": []}) == 404
     assert _ask(page, "/gradio_api/call/colour", b"{" * 100_000) == 400
     assert _ask(page, "/") == 200
+
+
+def test_requests_for_other_host_names_are_refused(page: Page) -> None:
+    port = page.url.rstrip("/").rpartition(":")[2]
+    for host in ("localhost", f"localhost:{port}", f"127.0.0.1:{port}", "[::1]", "photos.example"):
+        assert _request(page, "GET", "/", {"Host": host})[0] == 200, host
+    for host in (
+        "evil.example",
+        f"evil.example:{port}",
+        "localhost.evil.example",
+        "",
+        "[",
+        "1.2.3.4",
+    ):
+        status, text = _request(page, "GET", "/", {"Host": host})
+        assert status == 403 and "host" in text and "--" not in text, host
+
+
+def test_requests_from_pages_of_other_sites_are_refused(page: Page) -> None:
+    own = page.url.rstrip("/")
+    boundary = "----b"
+    body = (
+        f"--{boundary}\r\nContent-Disposition: form-data; name=files; filename=a.jpg\r\n\r\nx\r\n"
+        f"--{boundary}--\r\n"
+    ).encode()
+    upload = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    before = [*page.uploads().glob("*/*")]
+    for foreign in (
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},  # another server of this machine
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": own, "Sec-Fetch-Site": "cross-site"},
+    ):
+        status, text = _request(page, "POST", "/gradio_api/upload", upload | foreign, body)
+        assert status == 403 and "other site" in text, foreign
+        assert _request(page, "GET", "/config", foreign)[0] == 403, foreign
+    assert [*page.uploads().glob("*/*")] == before
+    for same in ({}, {"Origin": own}, {"Origin": own, "Sec-Fetch-Site": "same-origin"}):
+        assert _request(page, "POST", "/gradio_api/upload", upload | same, body)[0] == 200, same
+    proxied = {"Host": "photos.example", "Origin": "https://photos.example"}
+    assert _request(page, "POST", "/gradio_api/upload", upload | proxied, body)[0] == 200
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert _request(page, "GET", "/", link)[0] == 200
+
+
+def test_malformed_requests_are_answered_with_a_reason(page: Page) -> None:
+    join = {"session_hash": "s", "data": []}
+    malformed: list[tuple[str, Any]] = [
+        *(("queue/join", {**join, "fn_index": n}) for n in (9999, -1, "x", 1.5, [1], None, True)),
+        ("queue/join", {"fn_index": 9999, "data": []}),
+        ("queue/join", [1]),
+        ("queue/join", b""),
+        ("call/none", {"data": []}),
+        ("call/colour", {"data": 3}),
+        ("call/colour", {"data": [], "session_hash": {"a": 1}}),
+        ("call/v2/colour", {}),
+        ("run/colour", {"data": []}),
+        ("api/colour", {"data": []}),
+        ("run/none", {"data": []}),
+        ("cancel", {"session_hash": "s", "fn_index": 9999, "event_id": "e"}),
+        ("reset", {"event_id": [1]}),
+        ("cancel", {}),
+    ]
+    for path, body in malformed:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        status, text = _request(page, "POST", f"/gradio_api/{path}", headers, data)
+        assert 400 <= status < 500, (path, body, status)
+        assert json.loads(text)["detail"], text
+
+
+def test_a_wrong_number_of_arguments_is_told_to_the_caller(page: Page) -> None:
+    for name, count in (("colour", 4), ("hint", 3), ("change", 3), ("variants", 1)):
+        for arguments in ([], [1] * 9):
+            data = json.dumps({"data": arguments}).encode()
+            status, text = _request(page, "POST", f"/gradio_api/call/{name}", {}, data)
+            assert status == 400 and f"{count} arguments" in text
+    assert "Traceback" not in (page.temporary / "log").read_text()
+
+
+def _request(
+    page: Page, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+) -> tuple[int, str]:
+    """Status and body of a request with exactly these headers."""
+    connection = http.client.HTTPConnection(page.url.split("/")[2], timeout=60)
+    with contextlib.closing(connection):
+        connection.putrequest(method, path, skip_host="Host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
 
 
 def test_the_page_names_no_other_host(page: Page) -> None:

@@ -20,7 +20,7 @@ from pix2color import weights
 from pix2color.app import uploads, values, views
 from pix2color.app.allowance import Allowance
 from pix2color.app.remember import Remembering
-from pix2color.app.session import Session, Settings
+from pix2color.app.session import Session, Settings, for_client
 from pix2color.app.visitors import Sessions, sweep
 from pix2color.cli import infer
 from pix2color.errors import Pix2ColorError
@@ -35,7 +35,7 @@ def sessions(tmp_path: Path) -> Sessions:
 
 @pytest.fixture
 def session(sessions: Sessions) -> Session:
-    return sessions.of("visitor")
+    return sessions.get_or_create("visitor")
 
 
 @pytest.fixture
@@ -98,7 +98,9 @@ def test_the_network_runs_once_a_photo(photo: Path) -> None:
 def test_hints_variants_and_confidence_are_the_files_of_infer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Path
 ) -> None:
-    session = Sessions(Colorizer.from_pretrained(device="cpu"), Allowance(), tmp_path / "s").of("v")
+    session = Sessions(
+        Colorizer.from_pretrained(device="cpu"), Allowance(), tmp_path / "s"
+    ).get_or_create("v")
     [entry] = coloured(session, photo)
     plain = entry.result.read_bytes()
     session.hint(entry, 20, 30, "#c03030")
@@ -146,7 +148,8 @@ def test_many_photos_with_an_error_by_name(
         ("text.jpg", False),
         ("grandma.jpg", True),
     ]
-    assert "above the limit of 1" in done[2].failure and "not a photo" in done[3].failure
+    assert done[2].failure.endswith("above the limit of 1"), "no option of the command line"
+    assert "not a photo" in done[3].failure
     assert [name for name, _ in session.refused] == ["raw.nef", "film.mp4"]
     assert "photos only" in session.refused[-1][1]
     with zipfile.ZipFile(session.all_files()) as zipped:
@@ -212,7 +215,13 @@ def test_values_of_clients_are_checked() -> None:
     assert values.hex_color("rgba(255, 0, 16.4, 1)") == "#ff0010"
     assert values.hex_color("#ABCDEF80") == "#abcdef"
     assert values.hex_color("rgb(255,.4,300)") == "#ff00ff"
-    malformed = ("rgb(1.2.3,0,0)", "rgb(.,0,0)", f"rgb({'9' * 400},0,0)", "rgb(١,0,0)", "#abcdefgh")
+    malformed = (
+        "rgb(1.2.3,0,0)",
+        "rgb(.,0,0)",
+        f"rgb({'9' * 400},0,0)",
+        "rgb(\u0661,0,0)",
+        "#abcdefgh",
+    )
     for bad in ("red", "#12", None, {"path": "/etc/passwd"}, "#zzzzzz", *malformed):
         with pytest.raises(Pix2ColorError):
             values.hex_color(bad)
@@ -220,6 +229,50 @@ def test_values_of_clients_are_checked() -> None:
         with pytest.raises(Pix2ColorError):
             values.settings(bad, None)  # type: ignore[arg-type]
     assert values.settings(None, 1.5) == Settings(saturation=1.5)
+
+
+def test_made_up_session_ids_lock_nobody_out(
+    tmp_path: Path, photo: Path, small_photos: list[np.ndarray]
+) -> None:
+    sessions = Sessions(Colorizer(released()), Allowance(sessions=3), tmp_path / "s")
+    for number in range(10):
+        with pytest.raises(Pix2ColorError, match="no photo"):
+            sessions.get(f"made up {number}")
+    assert len(sessions) == 0
+    (tmp_path / "text.jpg").write_text("not a photo")
+    for number in range(10):  # sessions in which nothing was coloured make room for others
+        coloured(sessions.get_or_create(f"refused {number}"), tmp_path / "text.jpg")
+    people = [sessions.get_or_create(name) for name in "abc"]
+    for person in people:
+        coloured(person, photo)
+    with pytest.raises(Pix2ColorError, match="too many"):
+        sessions.get_or_create("d")
+    people[1].touched -= 1000  # nobody has used it for a while
+    assert sessions.get_or_create("d") and not people[1].folder.exists()
+    assert sessions.get("a") is people[0] and people[0].entries[0].result.exists()
+
+
+def test_network_outputs_of_idle_sessions_do_not_pile_up(tmp_path: Path, photo: Path) -> None:
+    model = released()
+    sessions = Sessions(Colorizer(model), Allowance(cached_outputs=2), tmp_path / "s")
+    people = [sessions.get_or_create(name) for name in "abc"]
+    entries = [coloured(person, photo)[0] for person in people]
+    runs = len(model.generator.sizes)  # type: ignore[union-attr]
+    people[2].change(entries[2], saturation=0.5)
+    people[1].change(entries[1], saturation=0.5)
+    assert len(model.generator.sizes) == runs  # type: ignore[union-attr]
+    people[0].change(entries[0], saturation=0.5)
+    assert len(model.generator.sizes) == runs + 1  # type: ignore[union-attr]
+
+
+def test_clients_are_not_told_options_of_the_command_line() -> None:
+    assert (
+        for_client("9 x 9 pixels are above 1; --max-megapixels 2 lifts it")
+        == "9 x 9 pixels are above 1"
+    )
+    assert for_client("out of memory: try a smaller --size, or --device cpu") == "out of memory"
+    assert "--" not in for_client("give --size")
+    assert for_client("not a photo; a text -- or so") == "not a photo; a text -- or so"
 
 
 def test_only_uploads_are_opened(sessions: Sessions, photo: Path, tmp_path: Path) -> None:
@@ -238,7 +291,7 @@ def test_only_uploads_are_opened(sessions: Sessions, photo: Path, tmp_path: Path
 
 
 def test_a_session_ends_with_its_files(sessions: Sessions, photo: Path, tmp_path: Path) -> None:
-    one, two = sessions.of("one"), sessions.of("two")
+    one, two = sessions.get_or_create("one"), sessions.get_or_create("two")
     [entry] = coloured(one, photo)
     coloured(two, photo)
     os.utime(photo, (time.time() - 60,) * 2)
@@ -258,7 +311,7 @@ def test_a_session_ends_with_its_files(sessions: Sessions, photo: Path, tmp_path
 def test_a_session_that_is_busy_ends_after_its_work(
     sessions: Sessions, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = sessions.of("one")
+    session = sessions.get_or_create("one")
     new = session.add([photo, photo, photo])
     begun, go_on = threading.Event(), threading.Event()
     real = Session._run
