@@ -45,10 +45,11 @@ class _Calls:
         photo: dict | None = None,
         temperature: float | None = None,
         saturation: float | None = None,
+        vividness: float | None = None,
     ) -> dict:
         """Colour a photo in place of the one before; returns the file infer.py would write."""
         with told():
-            chosen = settings(temperature, saturation)
+            chosen = settings(temperature, vividness, saturation)
             upload = self._sessions.uploaded(photo.get("path") if isinstance(photo, dict) else None)
             session = self._sessions.get_or_create(request.session_hash or "")
             session.clear()
@@ -67,12 +68,18 @@ class _Calls:
         request: gr.Request,
         temperature: float | None = None,
         saturation: float | None = None,
+        vividness: float | None = None,
     ) -> dict:
         """The same photo with other settings; the network is not run again."""
         with told():
             session, entry = self._photo(request)
-            chosen = settings(temperature, saturation)
-            session.change(entry, temperature=chosen.temperature, saturation=chosen.saturation)
+            chosen = settings(temperature, vividness, saturation)
+            session.change(
+                entry,
+                temperature=chosen.temperature,
+                vividness=chosen.vividness,
+                saturation=chosen.saturation,
+            )
             return _file(entry.result)
 
     def hint(

@@ -25,7 +25,7 @@ _HINT_HELP = (
 )
 _VARIANTS_HELP = "All are plausible, the likeliest comes first. Press one to take it."
 _SURE_HELP = "Dyed pink: places where the network is not sure of the colour. Gray: where it is."
-_PARTS = 16  # of the page, that a new photo changes
+_PARTS = 18  # of the page, that a new photo changes
 _FIRST, _WORKING = "No photo yet.", "Reading the photos …"
 
 
@@ -59,16 +59,44 @@ class _Parts:
         )
         self.status = gr.HTML(_status(_FIRST), elem_id="status")
         self.photo = gr.Dropdown(label="Photo shown", visible=False, elem_id="photo")
-        with gr.Group(visible=False) as self.settings, gr.Row():
+        with gr.Group(visible=False) as self.settings:
+            self._settings(decode)
+        self._tabs()
+        with gr.Row(visible=False) as self.downloads:
+            self.download = gr.DownloadButton(
+                "Download this photo", variant="primary", elem_id="download"
+            )
+            self.clear = gr.Button("Start over", elem_id="clear")
+        with gr.Row(visible=False) as self.many:
+            self.again = gr.Button("These settings for all photos", elem_id="again")
+            self.zip = gr.Button("Prepare a zip of all", elem_id="zip")
+            self.zip_file = gr.DownloadButton(
+                "Download the zip", visible=False, variant="primary", elem_id="zip-file"
+            )
+
+    def _settings(self, decode: Decode) -> None:
+        self.preset = gr.Radio(
+            [(name.capitalize(), name) for name in values.presets(decode)], value=values.NATURAL,
+            label="Preset", elem_id="preset",
+            info="natural: the weights' own settings; faithful: the most probable, calmer colours",
+        )  # fmt: skip
+        with gr.Row():
             self.temperature = gr.Slider(
                 0.05, 1.5, value=decode.temperature, step=0.01, label="Temperature",
                 info="low: decided colours; high: cautious ones", elem_id="temperature",
+                min_width=260,
+            )  # fmt: skip
+            self.vividness = gr.Slider(
+                0, max(1, decode.vividness), value=decode.vividness, step=0.01, label="Vividness",
+                info="0: probable colours; high: rarer, stronger ones", elem_id="vividness",
                 min_width=260,
             )  # fmt: skip
             self.saturation = gr.Slider(
                 0, 2, value=decode.saturation, step=0.01, label="Saturation",
                 info="0: gray; 1: as predicted", elem_id="saturation", min_width=260,
             )  # fmt: skip
+
+    def _tabs(self) -> None:
         with gr.Tabs(visible=False) as self.tabs:
             with gr.Tab("Compare", id="compare"):
                 self.compare = gr.ImageSlider(
@@ -90,17 +118,6 @@ class _Parts:
                     label="How sure the network is", interactive=False, elem_id="confidence",
                     buttons=["fullscreen"],
                 )  # fmt: skip
-        with gr.Row(visible=False) as self.downloads:
-            self.download = gr.DownloadButton(
-                "Download this photo", variant="primary", elem_id="download"
-            )
-            self.clear = gr.Button("Start over", elem_id="clear")
-        with gr.Row(visible=False) as self.many:
-            self.again = gr.Button("These settings for all photos", elem_id="again")
-            self.zip = gr.Button("Prepare a zip of all", elem_id="zip")
-            self.zip_file = gr.DownloadButton(
-                "Download the zip", visible=False, variant="primary", elem_id="zip-file"
-            )
 
     def _hints(self) -> None:
         gr.Markdown(_HINT_HELP)
@@ -133,13 +150,13 @@ class _Acts:
         p = self.parts
         shown = [p.status, p.compare, p.canvas, p.download, p.hints]
         beside = [p.variants, p.confidence, p.zip_file, p.hints_file]
-        whole = [p.photo, p.temperature, p.saturation, p.settings, p.tabs, p.downloads, p.many]
+        sliders = [p.temperature, p.vividness, p.saturation]
+        whole = [p.photo, p.preset, *sliders, p.settings, p.tabs, p.downloads, p.many]
         everything = [*shown, *beside, *whole]
         many: dict[str, Any] = {"concurrency_id": "many", "concurrency_limit": 2}
         one: dict[str, Any] = {"concurrency_id": "one", "concurrency_limit": 2}
         hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         many, one = many | hidden, one | hidden
-        sliders = [p.temperature, p.saturation]
         p.files.upload(
             self.take, [p.files, *sliders], [p.files, *everything], trigger_mode="once", **many
         )
@@ -147,9 +164,12 @@ class _Acts:
         p.photo.input(self.look, p.photo, everything, **one)
         for slider in sliders:
             slider.input(
-                self.settings, [p.photo, *sliders], [*shown, *beside],
+                self.settings, [p.photo, *sliders], [*shown, *beside, p.preset],
                 trigger_mode="always_last", **one,
             )  # fmt: skip
+        p.preset.input(
+            self.apply_preset, [p.photo, p.preset], [*shown, *beside, p.preset, *sliders], **one
+        )
         p.hints_tab.select(self.canvas, p.photo, p.canvas, **one)
         p.canvas.select(self.point, [p.photo, p.color], [*shown, *beside], **one)
         p.add.click(self.hint, [p.photo, p.x, p.y, p.color], [*shown, *beside], **one)
@@ -163,14 +183,19 @@ class _Acts:
         p.clear.click(self.clear, None, everything, **one)
 
     def take(
-        self, files: list[str] | None, temperature: float, saturation: float, request: gr.Request
+        self,
+        files: list[str] | None,
+        temperature: float,
+        vividness: float,
+        saturation: float,
+        request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Photos were dropped: colour them, show the first at once."""
         if not files:
             return
         yield None, _working(_WORKING), *_keep(_PARTS - 1)
         with told():
-            settings = values.settings(temperature, saturation, decode=self.decode)
+            settings = values.settings(temperature, vividness, saturation, decode=self.decode)
             uploaded = [self.sessions.uploaded(file) for file in files]
             session = self.sessions.get_or_create(request.session_hash or "")
             new = session.add(uploaded, settings)
@@ -178,14 +203,23 @@ class _Acts:
                 yield _keep(1) + update
 
     def again(
-        self, photo: int | None, temperature: float, saturation: float, request: gr.Request
+        self,
+        photo: int | None,
+        temperature: float,
+        vividness: float,
+        saturation: float,
+        request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """All photos once more, with the settings of the sliders."""
         with told():
             session = self._session(request)
             for entry in session.entries:
                 entry.settings = values.settings(
-                    temperature, saturation, hints=entry.settings.hints, decode=self.decode
+                    temperature,
+                    vividness,
+                    saturation,
+                    hints=entry.settings.hints,
+                    decode=self.decode,
                 )
             shown = self._entry(session, photo)
             rest = [entry for entry in session.entries if entry is not shown]
@@ -215,18 +249,35 @@ class _Acts:
             return self._everything(session, self._entry(session, photo), _report(session))
 
     def settings(
-        self, photo: int | None, temperature: float, saturation: float, request: gr.Request
+        self,
+        photo: int | None,
+        temperature: float,
+        vividness: float,
+        saturation: float,
+        request: gr.Request,
     ) -> tuple[Any, ...]:
         """A slider moved."""
         with told():
             session = self._session(request)
-            chosen = values.settings(temperature, saturation, decode=self.decode)
+            chosen = values.settings(temperature, vividness, saturation, decode=self.decode)
             entry = session.change(
                 self._entry(session, photo),
                 temperature=chosen.temperature,
+                vividness=chosen.vividness,
                 saturation=chosen.saturation,
             )
-            return self._changed(session, entry)
+            return *self._changed(session, entry), self._decode_values(entry)[0]
+
+    def apply_preset(
+        self, photo: int | None, preset: str | None, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """A preset was chosen: it moves all sliders."""
+        with told():
+            presets = values.presets(self.decode)
+            if preset not in presets:
+                raise Pix2ColorError(f"there is no such preset; there are {', '.join(presets)}")
+            *changed, _ = self.settings(photo, *presets[preset], request)
+            return *changed, preset, *presets[preset]
 
     def canvas(self, photo: int | None, request: gr.Request) -> str:
         """The tab of hints was opened: gradio forgets pictures for a tab that was never open."""
@@ -301,9 +352,9 @@ class _Acts:
                 session.clear()
         away = gr.update(visible=False)
         gone = (None, None, None, _hints(()))
-        sliders = (self.decode.temperature, self.decode.saturation)
+        natural = (values.NATURAL, *values.presets(self.decode)[values.NATURAL])
         photo = gr.update(choices=[], value=None, visible=False)
-        return _status(_FIRST), *gone, [], None, away, away, photo, *sliders, *(away,) * 4
+        return _status(_FIRST), *gone, [], None, away, away, photo, *natural, *(away,) * 4
 
     def _session(self, request: gr.Request) -> Session:
         return self.sessions.get(request.session_hash or "")
@@ -316,6 +367,16 @@ class _Acts:
         if not entry.done:
             raise Pix2ColorError(f"{entry.name}: {entry.failure or 'is not coloured yet'}")
         return entry
+
+    def _decode_values(self, entry: Entry) -> tuple[Any, ...]:
+        """A photo's preset (None where its settings are of none) and positions of the sliders."""
+        sliders = tuple(
+            getattr(self.decode, name) if chosen is None else chosen
+            for name in ("temperature", "vividness", "saturation")
+            for chosen in [getattr(entry.settings, name)]
+        )
+        named = {position: name for name, position in reversed(values.presets(self.decode).items())}
+        return named.get(sliders), *sliders
 
     def _shown(self, session: Session, entry: Entry, status: str) -> tuple[Any, ...]:
         before, after = (str(path) for path in session.show(entry))
@@ -332,13 +393,11 @@ class _Acts:
         done = [(e.name, n) for n, e in enumerate(session.entries) if e.done]
         several = len(session.entries) > 1
         photo = gr.update(choices=done, value=session.entries.index(entry), visible=several)
-        settings = entry.settings
         return (
             *self._shown(session, entry, status),
             *([], None, away, away),
             photo,
-            self.decode.temperature if settings.temperature is None else settings.temperature,
-            self.decode.saturation if settings.saturation is None else settings.saturation,
+            *self._decode_values(entry),
             *(here, here, here, gr.update(visible=several)),
         )
 

@@ -41,6 +41,7 @@ class Settings:
     """What a visitor chose for a photo; None keeps the weights' default."""
 
     temperature: float | None = None
+    vividness: float | None = None
     saturation: float | None = None
     hints: tuple[Mapping[str, Any], ...] = ()
     """As the objects of hints.json."""
@@ -318,7 +319,9 @@ class Session:
 
     def _options(self, settings: Settings, name: str) -> pipeline.Options:
         decode = self.colorizer.decoding(
-            temperature=settings.temperature, saturation=settings.saturation
+            temperature=settings.temperature,
+            vividness=settings.vividness,
+            saturation=settings.saturation,
         )
         return pipeline.Options(
             decode=decode,
@@ -346,7 +349,8 @@ def _alike(entry: Entry) -> tuple[Any, ...]:
     """The same for photos that can be coloured in one run; one with hints is alone."""
     settings = entry.settings
     alone = entry.source if settings.hints else None
-    return (settings.temperature, settings.saturation, settings.variants, alone)
+    decode = (settings.temperature, settings.vividness, settings.saturation)
+    return (*decode, settings.variants, alone)
 
 
 def _note(entry: Entry, outcome: pipeline.Outcome) -> None:

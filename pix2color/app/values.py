@@ -13,7 +13,21 @@ from pix2color.errors import Pix2ColorError
 
 _NUMBER = r"\s*([0-9]{1,9}(?:\.[0-9]*)?|\.[0-9]+)\s*"
 _RGB = re.compile(rf"rgba?\({_NUMBER},{_NUMBER},{_NUMBER}(?:,{_NUMBER})?\)")
+_LARGEST = 10  # of a setting
 _HEX = re.compile(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
+
+
+NATURAL, FAITHFUL = "natural", "faithful"
+
+
+def presets(decode: Decode) -> dict[str, tuple[float, float, float]]:
+    """Temperature, vividness and saturation by the preset's name.
+
+    Args:
+        decode: the weights' defaults, which are the natural preset.
+    """
+    natural = (decode.temperature, decode.vividness, decode.saturation)
+    return {NATURAL: natural, FAITHFUL: (1.0, 0.0, 1.0)}
 
 
 def hex_color(color: Any) -> str:
@@ -40,8 +54,9 @@ def number(value: Any, name: str) -> float:
 
 
 def settings(
-    temperature: float | None,
-    saturation: float | None,
+    temperature: float | None = None,
+    vividness: float | None = None,
+    saturation: float | None = None,
     *,
     hints: Sequence[Any] = (),
     decode: Decode | None = None,
@@ -51,9 +66,10 @@ def settings(
     Raises Pix2ColorError for what is no number in a sensible range.
     """
     checked = {}
-    for name, value, most in (("temperature", temperature, 10), ("saturation", saturation, 10)):
-        if value is not None and not 0 <= number(value, name) <= most:
-            raise Pix2ColorError(f"{name} is a number from 0 to {most}")
+    chosen = {"temperature": temperature, "vividness": vividness, "saturation": saturation}
+    for name, value in chosen.items():
+        if value is not None and not 0 <= number(value, name) <= _LARGEST:
+            raise Pix2ColorError(f"{name} is a number from 0 to {_LARGEST}")
         default = getattr(decode, name) if decode else None
         checked[name] = None if value is None or value == default else float(value)
     return Settings(**checked, hints=tuple(hints))  # type: ignore[arg-type]

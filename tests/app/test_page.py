@@ -146,11 +146,40 @@ def test_a_photo_is_coloured_and_tuned(
     visitor.changed(lambda: saturation.press("ArrowRight"))
     options = ("--temperature", "1", "--saturation", "1.01")
     assert visitor.download()[1] == inferred(photo, tmp_path / "c", *options)
+    vividness = visitor.tab.get_by_label("range slider for Vividness")
+    visitor.changed(lambda: vividness.fill("0.8"))
+    options = (*options, "--vividness", "0.8")
+    assert visitor.download()[1] == inferred(photo, tmp_path / "d", *options)
     divider = visitor.tab.get_by_label("divider of before and after: arrow keys move it")
     before = divider.get_attribute("style")
     divider.press("ArrowLeft")
     visitor.wait(lambda: divider.get_attribute("style") != before)
     assert all(_HERE.match(url) or url.startswith(("data:", "blob:")) for url in visitor.asked)
+
+
+@pytest.mark.browser
+def test_presets_move_the_sliders_and_sliders_leave_the_preset(
+    visit: Callable[..., Visitor], files: Path, tmp_path: Path
+) -> None:
+    visitor, photo = visit(), files / "astronaut.jpg"
+    visitor.changed(lambda: visitor.upload(photo))
+    natural, faithful = (visitor.tab.get_by_label(name) for name in ("Natural", "Faithful"))
+    assert natural.is_checked() and not faithful.is_checked()
+    default = visitor.download()[1]
+    natural.focus()
+    visitor.tab.keyboard.press("Tab")
+    visitor.changed(lambda: visitor.tab.keyboard.press("Space"))
+    assert faithful.is_checked()
+    options = ("--temperature", "1", "--vividness", "0", "--saturation", "1")
+    assert visitor.download()[1] == inferred(photo, tmp_path / "a", *options) != default
+    for name, value in (("Temperature", "1"), ("Vividness", "0"), ("Saturation", "1")):
+        slider = visitor.tab.get_by_label(f"range slider for {name}")
+        assert slider.input_value() == value
+    visitor.changed(lambda: slider.press("ArrowRight"))
+    visitor.wait(lambda: not faithful.is_checked())
+    assert not natural.is_checked()
+    visitor.changed(lambda: natural.check())
+    assert visitor.download()[1] == default
 
 
 @pytest.mark.browser
@@ -233,8 +262,8 @@ def test_a_program_calls_the_same_functions(page: Page, files: Path, tmp_path: P
     photo = files / "coffee.jpg"
     made = client.predict(gradio_client.handle_file(str(photo)), api_name="/colour")
     assert _bytes(made) == inferred(photo, tmp_path / "a")
-    made = client.predict(0.8, 1.2, api_name="/change")
-    options = ("--temperature", "0.8", "--saturation", "1.2")
+    made = client.predict(0.8, 1.2, 0.3, api_name="/change")
+    options = ("--temperature", "0.8", "--saturation", "1.2", "--vividness", "0.3")
     assert _bytes(made) == inferred(photo, tmp_path / "b", *options)
     made = client.predict(300, 200, "#c03030", api_name="/hint")
     (tmp_path / "h.json").write_bytes(_bytes(client.predict(api_name="/hints")))

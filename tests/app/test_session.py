@@ -63,10 +63,9 @@ def test_results_are_the_files_of_infer(
 ) -> None:
     [entry] = coloured(session, photo)
     assert entry.result.read_bytes() == inferred(monkeypatch, photo, tmp_path / "a")
-    session.change(entry, temperature=0.4, saturation=1.3)
-    expected = inferred(
-        monkeypatch, photo, tmp_path / "b", "--temperature", "0.4", "--saturation", "1.3"
-    )
+    session.change(entry, temperature=0.4, vividness=0.2, saturation=1.3)
+    options = ("--temperature", "0.4", "--vividness", "0.2", "--saturation", "1.3")
+    expected = inferred(monkeypatch, photo, tmp_path / "b", *options)
     assert entry.result.read_bytes() == expected and entry.result.name == photo.name
 
 
@@ -227,8 +226,10 @@ def test_values_of_clients_are_checked() -> None:
             values.hex_color(bad)
     for bad in ("1", True, float("nan"), -1, 1e9, [1], 10**400):
         with pytest.raises(Pix2ColorError):
-            values.settings(bad, None)  # type: ignore[arg-type]
-    assert values.settings(None, 1.5) == Settings(saturation=1.5)
+            values.settings(bad)  # type: ignore[arg-type]
+        with pytest.raises(Pix2ColorError, match="vividness"):
+            values.settings(vividness=bad)  # type: ignore[arg-type]
+    assert values.settings(None, 0.2, 1.5) == Settings(vividness=0.2, saturation=1.5)
 
 
 def test_made_up_session_ids_lock_nobody_out(
