@@ -17,7 +17,7 @@ START_SECONDS = 180
 
 
 @dataclass(frozen=True)
-class Page:
+class AppServer:
     """A page that runs."""
 
     url: str
@@ -26,7 +26,7 @@ class Page:
     process: int
 
     def sessions(self) -> list[Path]:
-        """The visitors' folders."""
+        """The clients' folders."""
         return [*self.temporary.glob("pix2color-page-*/uploads/sessions/*")]
 
     def uploads(self) -> Path:
@@ -36,7 +36,7 @@ class Page:
 
 
 @contextlib.contextmanager
-def served(temporary: Path, *options: str) -> Iterator[Page]:
+def run_app(temporary: Path, *options: str) -> Iterator[AppServer]:
     """Run `python -m pix2color app`; at the end it is stopped and must leave nothing behind."""
     command = [sys.executable, "-m", "pix2color", "app", "--port", "0", *options]
     environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
@@ -51,7 +51,7 @@ def served(temporary: Path, *options: str) -> Iterator[Page]:
         killer.cancel()
         try:
             assert line.startswith("the page: "), (temporary / "log").read_text()
-            yield Page(line.removeprefix("the page: ").strip(), temporary, process.pid)
+            yield AppServer(line.removeprefix("the page: ").strip(), temporary, process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
             try:

@@ -1,4 +1,4 @@
-"""Values that come from a client, and may be anything."""
+"""Checks of values that come from a client."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def presets(decode: Decode) -> dict[str, tuple[float, float, float]]:
 
 
 def hex_color(color: Any) -> str:
-    """#rrggbb of what a colour picker sends: #rrggbb, #rrggbbaa, rgb(...), rgba(...).
+    """#rrggbb of what a color picker sends: #rrggbb, #rrggbbaa, rgb(...), rgba(...).
 
     Raises Pix2ColorError for anything else.
     """
@@ -40,7 +40,7 @@ def hex_color(color: Any) -> str:
         return "#" + "".join(f"{min(255, round(float(part))):02x}" for part in found.groups()[:3])
     if _HEX.fullmatch(text):
         return text[:7].lower()
-    raise Pix2ColorError(f"write the colour as #2040ff, not {text[:40]!r}")
+    raise Pix2ColorError(f"write the color as #2040ff, not {text[:40]!r}")
 
 
 def number(value: Any, name: str) -> float:
@@ -61,9 +61,11 @@ def settings(
     hints: Sequence[Any] = (),
     decode: Decode | None = None,
 ) -> Settings:
-    """Settings of plain values, which come from a client and may be anything.
+    """Settings of plain values, which come from a client and are not trusted.
 
-    Raises Pix2ColorError for what is no number in a sensible range.
+    A value that equals the default of `decode` becomes None.
+
+    Raises Pix2ColorError for anything but a number from 0 to 10.
     """
     checked = {}
     chosen = {"temperature": temperature, "vividness": vividness, "saturation": saturation}

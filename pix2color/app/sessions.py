@@ -1,4 +1,4 @@
-"""All visitors of a page, and what they leave behind."""
+"""The store of all sessions, and the removal of what ended ones leave behind."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from pix2color.app.allowance import Allowance
-from pix2color.app.remember import CachePool
+from pix2color.app.cached_backend import CachePool
+from pix2color.app.limits import ServerLimits
 from pix2color.app.session import Session
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
@@ -21,20 +21,24 @@ _UNUSED_SECONDS = 300.0  # after which the network's output goes, and a new sess
 _FRESH_SECONDS = 30.0  # age below which an upload of somebody who has gone stays
 
 
-class Sessions:
-    """All visitors of a page, by the name their browser gives itself."""
+class SessionStore:
+    """All sessions by the id that a client's gradio generates."""
 
-    def __init__(self, colorizer: Colorizer, allowance: Allowance, root: Path) -> None:
-        """Args:
-        root: where the sessions' folders are made, inside the folder of uploads.
+    def __init__(self, colorizer: Colorizer, limits: ServerLimits, root: Path) -> None:
+        """Create an empty store.
+
+        Args:
+            colorizer: used by all sessions.
+            limits: of the server.
+            root: parent of the sessions' folders, inside the folder of uploads; created here.
         """
         self._colorizer = colorizer
-        self._caches = CachePool(colorizer, allowance.cached_outputs)
-        self._allowance = allowance
+        self._caches = CachePool(colorizer, limits.cached_outputs)
+        self._limits = limits
         self._root = root
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
-        self._left: list[Path] = []
+        self._orphans: list[Path] = []
         root.mkdir(parents=True, exist_ok=True)
 
     def __len__(self) -> int:
@@ -67,12 +71,12 @@ class Sessions:
         replaced = None
         with self._lock:
             if session_id not in self._sessions:
-                if len(self._sessions) >= self._allowance.sessions:
+                if len(self._sessions) >= self._limits.sessions:
                     replaced = self._sessions.pop(self._replaceable())
                 folder = self._root / secrets.token_urlsafe(24)
                 folder.mkdir(mode=0o700)
                 self._sessions[session_id] = Session(
-                    self._colorizer, self._allowance, folder, self._caches
+                    self._colorizer, self._limits, folder, self._caches
                 )
             session = self._sessions[session_id]
         if replaced is not None:
@@ -82,18 +86,18 @@ class Sessions:
     def _replaceable(self) -> str:
         """The id of the session that a new one may replace."""
         idle = [
-            (s.has_results, s.touched, name) for name, s in self._sessions.items() if not s.busy
+            (s.has_results, s.last_used, name) for name, s in self._sessions.items() if not s.busy
         ]
         if idle:
-            has_results, touched, name = min(idle)
-            if not has_results or touched < time.monotonic() - _UNUSED_SECONDS:
+            has_results, last_used, name = min(idle)
+            if not has_results or last_used < time.monotonic() - _UNUSED_SECONDS:
                 return name
         raise Pix2ColorError("too many people are here; come back later")
 
     def uploaded(self, path: object) -> Path:
         """The upload that a client names, and no other file: FOLDER/<digest>/<name>.
 
-        Gradio and the guard check it before; this is where it would be opened.
+        Gradio and the request filter have checked it before; here it is opened.
 
         Args:
             path: anything.
@@ -107,37 +111,37 @@ class Sessions:
             raise Pix2ColorError("this upload is not here; send the photo again")
         return found
 
-    def end(self, visitor: str) -> None:
-        """The visitor has gone; unknown ones are none to care about."""
+    def close(self, session_id: str) -> None:
+        """Close and remove a session. Unknown ids are ignored."""
         with self._lock:
-            session = self._sessions.pop(visitor, None)
+            session = self._sessions.pop(session_id, None)
         if session is not None:
             self._close(session)
 
     def _close(self, session: Session) -> None:
         session.close()
         with self._lock:
-            self._left += session.given
+            self._orphans += session.uploads
 
-    def tidy(self) -> None:
-        """End the sessions in which nothing has happened for long; remove what ended ones left."""
+    def expire(self) -> None:
+        """Close idle sessions, drop unused network outputs, remove uploads of ended sessions."""
         now = time.monotonic()
-        for visitor, session in [*self._sessions.items()]:
-            if session.touched < now - self._allowance.idle_seconds:
-                self.end(visitor)
-            elif session.touched < now - _UNUSED_SECONDS and not session.busy:
+        for session_id, session in [*self._sessions.items()]:
+            if session.last_used < now - self._limits.idle_seconds:
+                self.close(session_id)
+            elif session.last_used < now - _UNUSED_SECONDS and not session.busy:
                 self._caches.release(session.folder)
         with self._lock:
-            self._left = [path for path in self._left if not _removed(path)]
+            self._orphans = [path for path in self._orphans if not _removed(path)]
 
-    def end_all(self) -> None:
-        """The server stops."""
-        for visitor in [*self._sessions]:
-            self.end(visitor)
+    def close_all(self) -> None:
+        """Close all sessions, at shutdown."""
+        for session_id in [*self._sessions]:
+            self.close(session_id)
 
 
 def _removed(upload: Path) -> bool:
-    """Remove an upload, but a fresh one: somebody else may just have sent the same photo."""
+    """Remove an upload unless it is fresh: another client may just have sent the same photo."""
     with contextlib.suppress(OSError):
         if upload.stat().st_mtime > time.time() - _FRESH_SECONDS:
             return False
@@ -146,13 +150,13 @@ def _removed(upload: Path) -> bool:
     return True
 
 
-def sweep(folder: Path, *, older_than: float, keep: Path) -> None:
-    """Delete uploaded files that lie in a folder for so many seconds, and empty folders there.
+def remove_old_uploads(folder: Path, *, older_than: float, keep: Path) -> None:
+    """Delete uploads in `folder` that are older than `older_than` seconds, and empty folders.
 
-    They are uploads that nobody asked to colour.
+    Those uploads were never added to a session.
 
     Args:
-        keep: the sessions' folder, which is theirs to clean.
+        keep: the sessions' folder, which is left alone.
     """
     latest = time.time() - older_than
     for place, folders, names in os.walk(folder):

@@ -1,7 +1,7 @@
-"""What stands before the server: only the page's own requests pass, and none is too large.
+"""Request filter in front of gradio: passes only what the app needs, within size limits.
 
-Gradio can do more than this page needs: fetch addresses on the web for a client, show its
-monitoring, edit its own source. All of that is refused by a list of what is needed. The list names
+Gradio can do more than the app needs: fetch web addresses for a client, show its monitoring, edit
+its own source. All of that is refused by a list of what is needed. The list names
 addresses of gradio that are not documented: `_READ` for its page and client, `_WRITE` for the queue
 and uploads. With a gradio that has other ones the page does not load, and its tests fail; nothing
 more than listed is ever let through. `/run` and `/api` are left out because they bypass the queue
@@ -35,8 +35,8 @@ _READ = re.compile(
 )
 _WRITE = re.compile(rf"{_API}/(upload|queue/join|cancel|reset/?|call/[^/?]+)")
 _UNQUEUED = re.compile(rf"{_API}/((run|api)/|call/v2/).*")
-_BODY = 1_000_000  # bytes of a request that is no upload
-_DRAINED = 20_000_000  # bytes read of one that is too large, so that its sender hears the answer
+_MAX_BODY_BYTES = 1_000_000  # of a request other than an upload
+_MAX_DRAINED_BYTES = 20_000_000  # read of a request that is too large, so that the answer arrives
 _POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -57,13 +57,13 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-_ELSEWHERE = re.compile(rb"[ \t]*<(?:meta|link)\b[^>]*=\s*\"https?://[^>]*>\n?")
+_EXTERNAL_TAGS = re.compile(rb"[ \t]*<(?:meta|link)\b[^>]*=\s*\"https?://[^>]*>\n?")
 """Tags of gradio's page that name other hosts: its advertisement in link previews."""
 _UPLOADED = re.compile(r"[0-9a-f]{64}/[^/]+")
 
 
-class Guard:
-    """An ASGI application before another."""
+class RequestFilter:
+    """ASGI middleware."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Guard:
         """Set the limits up.
 
         Args:
-            app: what is guarded.
+            app: the application behind the filter.
             hosts: which Host and Origin headers are accepted.
             arguments: how many arguments a function takes, by gradio's number of it and, where
                 programs may call it, by its name. There are no other functions.
@@ -107,10 +107,10 @@ class Guard:
             await _answer(send, *refusal)
             return
         upload = scope["path"] == f"{_API}/upload"
-        most = self._upload_bytes + 100_000 if upload else _BODY
+        most = self._upload_bytes + 100_000 if upload else _MAX_BODY_BYTES
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > most:
-            await _body(receive, _DRAINED, keep=False)
+            await _body(receive, _MAX_DRAINED_BYTES, keep=False)
             await _answer(send, 413, "more than this page takes at a time")
             return
         if scope["method"] == "POST" and not upload:
@@ -118,10 +118,10 @@ class Guard:
             if body is None or (refusal := self._refused_body(scope["path"], body)):
                 await _answer(send, *(refusal or (400, "the request ended early")))
                 return
-            receive = _again(body, receive)
+            receive = _replay(body, receive)
         elif upload:
-            receive = _at_most(receive, most)
-        await self._app(scope, receive, _dressed(send, page=scope["path"] == "/"))
+            receive = _limit_body(receive, most)
+        await self._app(scope, receive, _with_security_headers(send, page=scope["path"] == "/"))
 
     def _refused(self, scope: MutableMapping[str, Any]) -> tuple[int, str] | None:
         path, method = scope["path"], scope["method"]
@@ -155,10 +155,11 @@ class Guard:
         tree.pop("event_data", None)  # of a click on an image: may name files, opens none
         name = path.partition("/call/")[2]
         if name or "fn_index" in tree or path.endswith("/queue/join"):
-            function = name or tree.get("fn_index")
-            if type(function) not in (int, str) or function not in self._arguments:
+            function: Any = name or tree.get("fn_index")
+            count = self._arguments.get(function) if type(function) in (int, str) else None
+            if count is None:
                 return 404, "no such function"
-            data, count = tree.get("data"), self._arguments[function]
+            data = tree.get("data")
             if isinstance(data, list) and len(data) != count:
                 return 400, f"the function takes {count} arguments, not {len(data)}"
         if not self._names_only_uploads(tree):
@@ -202,22 +203,22 @@ async def _body(receive: Receive, most: int, *, keep: bool = True) -> bytes | No
             return body
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Give a body that was read already, then what comes after it."""
-    given = False
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body that was read already, then later messages."""
+    replayed = False
 
     async def once() -> Message:
-        nonlocal given
-        if given:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return once
 
 
-def _at_most(receive: Receive, most: int) -> Receive:
-    """End a body that is longer than it said."""
+def _limit_body(receive: Receive, most: int) -> Receive:
+    """A `receive` that disconnects when the body is longer than announced."""
     done = 0
 
     async def counted() -> Message:
@@ -229,8 +230,8 @@ def _at_most(receive: Receive, most: int) -> Receive:
     return counted
 
 
-def _dressed(send: Send, *, page: bool) -> Send:
-    """Add headers that keep a browser on this host; take other hosts' names out of the page."""
+def _with_security_headers(send: Send, *, page: bool) -> Send:
+    """A `send` that adds security headers and removes links to other hosts from the page."""
     start: Message | None = None
     body = b""
 
@@ -247,7 +248,7 @@ def _dressed(send: Send, *, page: bool) -> Send:
             body += message.get("body", b"")
             if message.get("more_body"):
                 return
-            plain = _ELSEWHERE.sub(b"", body)
+            plain = _EXTERNAL_TAGS.sub(b"", body)
             headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
             headers.append((b"content-length", str(len(plain)).encode()))
             await send({**start, "headers": headers})
