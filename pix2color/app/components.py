@@ -16,7 +16,7 @@ _HINT_HELP = (
     "Pick a color, then click on the photo: it spreads to what belongs together. More hints make"
     " it surer."
 )
-_VARIANTS_HELP = "All are plausible, the likeliest comes first. Press one to take it."
+_VARIANTS_HELP = "All are plausible, the most probable comes first. Press one to select it."
 _SURE_HELP = "Pink: places where the network is not sure of the color. Gray: where it is."
 NO_PHOTO, READING = "No photo yet.", "Reading the photos …"
 

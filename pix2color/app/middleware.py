@@ -107,28 +107,28 @@ class RequestFilter:
             await _answer(send, *refusal)
             return
         upload = scope["path"] == f"{_API}/upload"
-        most = self._upload_bytes + 100_000 if upload else _MAX_BODY_BYTES
+        limit = self._upload_bytes + 100_000 if upload else _MAX_BODY_BYTES
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > most:
+        if not length.isdigit() or int(length) > limit:
             await _body(receive, _MAX_DRAINED_BYTES, keep=False)
-            await _answer(send, 413, "more than this page takes at a time")
+            await _answer(send, 413, "larger than this server accepts")
             return
         if scope["method"] == "POST" and not upload:
-            body = await _body(receive, most)
+            body = await _body(receive, limit)
             if body is None or (refusal := self._refused_body(scope["path"], body)):
                 await _answer(send, *(refusal or (400, "the request ended early")))
                 return
             receive = _replay(body, receive)
         elif upload:
-            receive = _limit_body(receive, most)
+            receive = _limit_body(receive, limit)
         await self._app(scope, receive, _with_security_headers(send, page=scope["path"] == "/"))
 
     def _refused(self, scope: MutableMapping[str, Any]) -> tuple[int, str] | None:
         path, method = scope["path"], scope["method"]
         if method in ("GET", "HEAD"):
-            named = path.partition("/file=")[2]
-            away = "://" in unquote(named) or unquote(named).startswith("http")
-            if not _READ.fullmatch(path) or away:
+            file = path.partition("/file=")[2]
+            is_remote = "://" in unquote(file) or unquote(file).startswith("http")
+            if not _READ.fullmatch(path) or is_remote:
                 return 404, "not found"
         elif method == "POST":
             if _UNQUEUED.fullmatch(path):
@@ -168,26 +168,30 @@ class RequestFilter:
 
     def _names_only_uploads(self, tree: object) -> bool:
         """Whether every file that a request names is one that was uploaded here."""
-        waiting = [tree]
-        while waiting:
-            one = waiting.pop()
-            if isinstance(one, dict):
-                if "path" in one and one["path"] is not None and not self._uploaded(one["path"]):
+        pending = [tree]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, dict):
+                if (
+                    "path" in node
+                    and node["path"] is not None
+                    and not self._is_upload(node["path"])
+                ):
                     return False
-                waiting += one.values()
-            elif isinstance(one, list):
-                waiting += one
+                pending += node.values()
+            elif isinstance(node, list):
+                pending += node
         return True
 
-    def _uploaded(self, path: object) -> bool:
+    def _is_upload(self, path: object) -> bool:
         if not isinstance(path, str) or not path.startswith(f"{self._uploads}/"):
             return False
         rest = path.removeprefix(f"{self._uploads}/")
         return bool(_UPLOADED.fullmatch(rest)) and ".." not in rest.split("/")
 
 
-async def _body(receive: Receive, most: int, *, keep: bool = True) -> bytes | None:
-    """The whole body, None if it is larger or the client has gone."""
+async def _body(receive: Receive, limit: int, *, keep: bool = True) -> bytes | None:
+    """The whole body, None if it is larger than `limit` bytes or the client has disconnected."""
     body, size = b"", 0
     while True:
         message = await receive()
@@ -195,7 +199,7 @@ async def _body(receive: Receive, most: int, *, keep: bool = True) -> bytes | No
             return None
         part = message.get("body", b"")
         size += len(part)
-        if size > most:
+        if size > limit:
             return None
         if keep:
             body += part
@@ -207,27 +211,27 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     """A `receive` that gives a body that was read already, then later messages."""
     replayed = False
 
-    async def once() -> Message:
+    async def replay() -> Message:
         nonlocal replayed
         if replayed:
             return await receive()
         replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return once
+    return replay
 
 
-def _limit_body(receive: Receive, most: int) -> Receive:
+def _limit_body(receive: Receive, limit: int) -> Receive:
     """A `receive` that disconnects when the body is longer than announced."""
-    done = 0
+    received = 0
 
-    async def counted() -> Message:
-        nonlocal done
+    async def receive_counted() -> Message:
+        nonlocal received
         message = await receive()
-        done += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if done > most else message
+        received += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if received > limit else message
 
-    return counted
+    return receive_counted
 
 
 def _with_security_headers(send: Send, *, page: bool) -> Send:
@@ -235,12 +239,12 @@ def _with_security_headers(send: Send, *, page: bool) -> Send:
     start: Message | None = None
     body = b""
 
-    async def sent(message: Message) -> None:
+    async def send_filtered(message: Message) -> None:
         nonlocal start, body
         if message["type"] == "http.response.start":
-            ours = {name for name, _ in _HEADERS}
-            kept = [(k, v) for k, v in message.get("headers", ()) if k.lower() not in ours]
-            message = {**message, "headers": [*kept, *_HEADERS]}
+            own_names = {name for name, _ in _HEADERS}
+            headers = [(k, v) for k, v in message.get("headers", ()) if k.lower() not in own_names]
+            message = {**message, "headers": [*headers, *_HEADERS]}
             if page:
                 start = message
                 return
@@ -248,14 +252,14 @@ def _with_security_headers(send: Send, *, page: bool) -> Send:
             body += message.get("body", b"")
             if message.get("more_body"):
                 return
-            plain = _EXTERNAL_TAGS.sub(b"", body)
+            html = _EXTERNAL_TAGS.sub(b"", body)
             headers = [(k, v) for k, v in start["headers"] if k.lower() != b"content-length"]
-            headers.append((b"content-length", str(len(plain)).encode()))
+            headers.append((b"content-length", str(len(html)).encode()))
             await send({**start, "headers": headers})
-            message = {"type": "http.response.body", "body": plain}
+            message = {"type": "http.response.body", "body": html}
         await send(message)
 
-    return sent
+    return send_filtered
 
 
 async def _answer(send: Send, status: int, text: str) -> None:

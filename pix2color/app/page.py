@@ -59,8 +59,8 @@ class _Handlers:
         shown = [p.status, p.compare, p.canvas, p.download, p.hints]
         dependent = [p.variants, p.confidence, p.zip_file, p.hints_file]
         sliders = [p.temperature, p.vividness, p.saturation]
-        whole = [p.photo, p.preset, *sliders, p.settings, p.tabs, p.downloads, p.many]
-        everything = [*shown, *dependent, *whole]
+        layout = [p.photo, p.preset, *sliders, p.settings, p.tabs, p.downloads, p.many]
+        everything = [*shown, *dependent, *layout]
         many: dict[str, Any] = {"concurrency_id": "many", "concurrency_limit": 2}
         one: dict[str, Any] = {"concurrency_id": "one", "concurrency_limit": 2}
         hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -130,8 +130,8 @@ class _Handlers:
                     decode=self.decode,
                 )
             shown = self._entry(session, photo)
-            rest = [entry for entry in session.entries if entry is not shown]
-            yield from self._progress(session, [shown, *rest])
+            others = [entry for entry in session.entries if entry is not shown]
+            yield from self._progress(session, [shown, *others])
 
     def _progress(self, session: Session, entries: Sequence[Entry]) -> Iterator[tuple[Any, ...]]:
         shown: Entry | None = None
@@ -229,8 +229,8 @@ class _Handlers:
         """Fill the gallery of variants."""
         with gradio_errors():
             session = self._session(request)
-            found = session.make_variants(self._entry(session, photo))
-            return [(str(path), f"variant {n}") for n, path in enumerate(found, start=1)]
+            paths = session.make_variants(self._entry(session, photo))
+            return [(str(path), f"variant {n}") for n, path in enumerate(paths, start=1)]
 
     def choose(
         self, photo: int | None, request: gr.Request, event: gr.SelectData
@@ -258,11 +258,24 @@ class _Handlers:
         with gradio_errors():
             if session := self.sessions.find(request.session_hash or ""):
                 session.clear()
-        away = gr.update(visible=False)
+        hide = gr.update(visible=False)
         gone = (None, None, None, hints_html(()))
-        natural = (validation.NATURAL, *validation.presets(self.decode)[validation.NATURAL])
+        default_settings = (
+            validation.NATURAL,
+            *validation.presets(self.decode)[validation.NATURAL],
+        )
         photo = gr.update(choices=[], value=None, visible=False)
-        return status_html(NO_PHOTO), *gone, [], None, away, away, photo, *natural, *(away,) * 4
+        return (
+            status_html(NO_PHOTO),
+            *gone,
+            [],
+            None,
+            hide,
+            hide,
+            photo,
+            *default_settings,
+            *(hide,) * 4,
+        )
 
     def _session(self, request: gr.Request) -> Session:
         return self.sessions.get(request.session_hash or "")
@@ -295,20 +308,20 @@ class _Handlers:
 
     def _changed(self, session: Session, entry: Entry) -> tuple[Any, ...]:
         """Updates after new colors: empty the gallery and hide files that are out of date."""
-        away = gr.update(visible=False)
-        return *self._shown(session, entry, status_html("Colored.")), [], gr.skip(), away, away
+        hide = gr.update(visible=False)
+        return *self._shown(session, entry, status_html("Colored.")), [], gr.skip(), hide, hide
 
     def _everything(self, session: Session, entry: Entry, status: str) -> tuple[Any, ...]:
-        away, here = gr.update(visible=False), gr.update(visible=True)
-        done = [(e.name, n) for n, e in enumerate(session.entries) if e.done]
+        hide, show = gr.update(visible=False), gr.update(visible=True)
+        choices = [(e.name, n) for n, e in enumerate(session.entries) if e.done]
         several = len(session.entries) > 1
-        photo = gr.update(choices=done, value=session.entries.index(entry), visible=several)
+        photo = gr.update(choices=choices, value=session.entries.index(entry), visible=several)
         return (
             *self._shown(session, entry, status),
-            *([], None, away, away),
+            *([], None, hide, hide),
             photo,
             *self._decode_values(entry),
-            *(here, here, here, gr.update(visible=several)),
+            *(show, show, show, gr.update(visible=several)),
         )
 
 

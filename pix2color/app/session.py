@@ -134,16 +134,17 @@ class Session:
 
         The first one runs alone and its network output is cached: it is the one that is shown.
         """
-        waiting = list(entries)
+        pending = list(entries)
         size = 1
-        while waiting:
-            now, waiting = waiting[:size], waiting[size:]
+        while pending:
+            batch, pending = pending[:size], pending[size:]
             with self._exclusive():
-                now = [entry for entry in now if entry in self.entries]
+                batch = [entry for entry in batch if entry in self.entries]
                 self._run(
-                    now, self._cached_colorizer(now[0]) if size == 1 and now else self.colorizer
+                    batch,
+                    self._cached_colorizer(batch[0]) if size == 1 and batch else self.colorizer,
                 )
-            yield from now
+            yield from batch
             size = bands.cores()
 
     def change(self, entry: Entry, **settings: Any) -> Entry:
@@ -171,9 +172,9 @@ class Session:
         """Set a color at a point, in pixels of the upright photo."""
         if len(entry.settings.hints) >= _HINTS:
             raise Pix2ColorError(f"a photo has at most {_HINTS} hints here")
-        one = {"x": x, "y": y, "color": color}
-        parse_hints([one])
-        return self.change(entry, hints=(*entry.settings.hints, one))
+        hint = {"x": x, "y": y, "color": color}
+        parse_hints([hint])
+        return self.change(entry, hints=(*entry.settings.hints, hint))
 
     def undo(self, entry: Entry) -> Entry:
         """Remove the last hint."""
@@ -224,30 +225,32 @@ class Session:
         Raises Pix2ColorError where none has, or two photos of one name do.
         """
         with self._exclusive():
-            found: dict[str, list[Mapping[str, Any]]] = {}
+            hints_by_name: dict[str, list[Mapping[str, Any]]] = {}
             for entry in self.entries:
                 if not entry.settings.hints:
                     continue
-                if entry.source.name in found:
+                if entry.source.name in hints_by_name:
                     raise Pix2ColorError(
                         f"two photos called {entry.source.name} have hints, and a hints file knows "
                         "photos by their names"
                     )
-                found[entry.source.name] = list(entry.settings.hints)
-            if not found:
+                hints_by_name[entry.source.name] = list(entry.settings.hints)
+            if not hints_by_name:
                 raise Pix2ColorError("no photo has a hint yet")
             path = self._new_folder("hints") / "hints.json"
-            path.write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
+            path.write_text(
+                json.dumps(hints_by_name, indent=1, ensure_ascii=False), encoding="utf-8"
+            )
             return path
 
     def all_files(self) -> Path:
         """A zip of all colored photos, under the names and folders that they came with."""
         with self._exclusive():
-            done = [(entry.result_name, entry.result) for entry in self.entries if entry.done]
-            if not done:
+            results = [(entry.result_name, entry.result) for entry in self.entries if entry.done]
+            if not results:
                 raise Pix2ColorError("no photo is colored yet")
             path = self._new_folder("zip") / "colored.zip"
-            uploads.zip_results(done, path)
+            uploads.zip_results(results, path)
             return path
 
     @property
@@ -347,9 +350,9 @@ def for_client(message: str) -> str:
 def _batch_key(entry: Entry) -> tuple[Any, ...]:
     """Equal for photos that can be colored in one run; one with hints runs alone."""
     settings = entry.settings
-    alone = entry.source if settings.hints else None
+    unique = entry.source if settings.hints else None
     decode = (settings.temperature, settings.vividness, settings.saturation)
-    return (*decode, settings.variants, alone)
+    return (*decode, settings.variants, unique)
 
 
 def _record_outcome(entry: Entry, outcome: pipeline.Outcome) -> None:

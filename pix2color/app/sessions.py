@@ -105,11 +105,11 @@ class SessionStore:
         Raises:
             Pix2ColorError: it is no upload, or no longer there.
         """
-        found = Path(str(path))
-        inside = found.parent.parent == self._root.parent and _DIGEST.fullmatch(found.parent.name)
-        if not inside or found.is_symlink() or not found.is_file():
-            raise Pix2ColorError("this upload is not here; send the photo again")
-        return found
+        upload = Path(str(path))
+        inside = upload.parent.parent == self._root.parent and _DIGEST.fullmatch(upload.parent.name)
+        if not inside or upload.is_symlink() or not upload.is_file():
+            raise Pix2ColorError("this upload is not here; upload the photo again")
+        return upload
 
     def close(self, session_id: str) -> None:
         """Close and remove a session. Unknown ids are ignored."""
@@ -159,14 +159,14 @@ def remove_old_uploads(folder: Path, *, older_than: float, keep: Path) -> None:
         keep: the sessions' folder, which is left alone.
     """
     latest = time.time() - older_than
-    for place, folders, names in os.walk(folder):
-        if Path(place) == folder and keep.parent == folder:
+    for parent, folders, names in os.walk(folder):
+        if Path(parent) == folder and keep.parent == folder:
             folders.remove(keep.name)
         for name in names:
-            path = Path(place, name)
+            path = Path(parent, name)
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < latest:
                     path.unlink()
         for name in folders:
             with contextlib.suppress(OSError):  # not empty
-                Path(place, name).rmdir()
+                Path(parent, name).rmdir()

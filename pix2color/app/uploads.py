@@ -97,9 +97,9 @@ def _ingest_photo(
     if len(result.photos) >= files:
         raise PhotoError("too many photos at a time; start over for more")
     number = sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
-    own = folder / str(number)
-    own.mkdir(parents=True)
-    path = own / Path(name).name
+    photo_folder = folder / str(number)
+    photo_folder.mkdir(parents=True)
+    path = photo_folder / Path(name).name
     try:
         with path.open("wb") as out:
             result.size += _copy(file, out, size - result.size)
@@ -109,15 +109,15 @@ def _ingest_photo(
     result.photos.append((name, path))
 
 
-def _copy(file: IO[bytes], out: IO[bytes], most: int) -> int:
-    """Copy at most so many bytes; PhotoError if there are more, whatever the file said before."""
-    done = 0
+def _copy(file: IO[bytes], out: IO[bytes], limit: int) -> int:
+    """Copy at most `limit` bytes; PhotoError if there are more, whatever a header announced."""
+    copied = 0
     while block := file.read(1 << 20):
-        done += len(block)
-        if done > most:
+        copied += len(block)
+        if copied > limit:
             raise PhotoError("too large: the photos of one session are above the limit")
         out.write(block)
-    return done
+    return copied
 
 
 def _ingest_zip(
@@ -128,11 +128,13 @@ def _ingest_zip(
     try:
         with zipfile.ZipFile(file) as archive:
             for member in _photos_in(archive):
-                shown = plain_name(member.filename)
+                member_name = plain_name(member.filename)
                 try:
-                    _ingest_member(archive, member, shown, folder, result, files=files, size=size)
+                    _ingest_member(
+                        archive, member, member_name, folder, result, files=files, size=size
+                    )
                 except PhotoError as error:
-                    result.refused.append((shown, str(error)))
+                    result.refused.append((member_name, str(error)))
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError):
         raise PhotoError("a broken zip file") from None
     if len(result.photos) + len(result.refused) == before:
@@ -142,7 +144,7 @@ def _ingest_zip(
 def _ingest_member(
     archive: zipfile.ZipFile,
     member: zipfile.ZipInfo,
-    shown: str,
+    member_name: str,
     folder: Path,
     result: IngestResult,
     *,
@@ -157,7 +159,7 @@ def _ingest_member(
         raise PhotoError("too large: the photos of one session are above the limit")
     try:
         with archive.open(member) as file:
-            _ingest_photo(file, shown, folder, result, files=files, size=size)
+            _ingest_photo(file, member_name, folder, result, files=files, size=size)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
         raise PhotoError("broken inside the zip file") from None
 
@@ -189,17 +191,17 @@ def _check_directory(file: IO[bytes]) -> None:
 
 def zip_results(files: Sequence[tuple[str, Path]], target: Path) -> None:
     """A zip of files by name; photos of one name get a number. Stored: photos are compressed."""
-    seen: set[str] = set()
+    names: set[str] = set()
     part = target.with_name(f".{target.name}.part")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
             for name, path in files:
                 stem, suffix = name.removesuffix(path.suffix), path.suffix
-                once, number = name, 2
-                while once.casefold() in seen:
-                    once, number = f"{stem}-{number}{suffix}", number + 1
-                seen.add(once.casefold())
-                with path.open("rb") as file, archive.open(once, "w", force_zip64=True) as out:
+                unique, number = name, 2
+                while unique.casefold() in names:
+                    unique, number = f"{stem}-{number}{suffix}", number + 1
+                names.add(unique.casefold())
+                with path.open("rb") as file, archive.open(unique, "w", force_zip64=True) as out:
                     shutil.copyfileobj(file, out, 1 << 20)
         part.replace(target)
     finally:

@@ -36,8 +36,8 @@ def hex_color(color: Any) -> str:
     Raises Pix2ColorError for anything else.
     """
     text = str(color).strip()
-    if found := _RGB.fullmatch(text):
-        return "#" + "".join(f"{min(255, round(float(part))):02x}" for part in found.groups()[:3])
+    if match := _RGB.fullmatch(text):
+        return "#" + "".join(f"{min(255, round(float(part))):02x}" for part in match.groups()[:3])
     if _HEX.fullmatch(text):
         return text[:7].lower()
     raise Pix2ColorError(f"write the color as #2040ff, not {text[:40]!r}")

@@ -24,9 +24,9 @@ def result_view(result: Path, limits: Limits) -> Path:
     if result.suffix.lower() in _BROWSER_SUFFIXES:
         return result
     stem = result.with_name(f"view-{result.stem}")
-    for made in (stem.with_name(stem.name + suffix) for suffix in (".jpg", ".png")):
-        if made.exists():
-            return made
+    for path in (stem.with_name(stem.name + suffix) for suffix in (".jpg", ".png")):
+        if path.exists():
+            return path
     return render(read(result, limits=limits), stem)
 
 
@@ -40,8 +40,8 @@ def render(photo: Photo, stem: Path) -> Path:
             image.save(file, "JPEG", quality=92, icc_profile=photo.icc)
         else:
             color = pixels if pixels.ndim == 3 else pixels[..., None]
-            both = np.concatenate((color, _to_8bit(photo.alpha)[..., None]), axis=2)
-            image = Image.fromarray(both)
+            rgba = np.concatenate((color, _to_8bit(photo.alpha)[..., None]), axis=2)
+            image = Image.fromarray(rgba)
             image.save(file, "PNG", compress_level=1, icc_profile=photo.icc)
     return path
 

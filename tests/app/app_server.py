@@ -1,4 +1,4 @@
-"""The page as a process of its own, for tests and measurements."""
+"""The web app in a process of its own, for tests and measurements."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ START_SECONDS = 180
 
 @dataclass(frozen=True)
 class AppServer:
-    """A page that runs."""
+    """A running server."""
 
     url: str
     temporary: Path
-    """Where it puts its files."""
+    """Its folder of temporary files."""
     process: int
 
     def sessions(self) -> list[Path]:
-        """The clients' folders."""
+        """The sessions' folders."""
         return [*self.temporary.glob("pix2color-page-*/uploads/sessions/*")]
 
     def uploads(self) -> Path:
-        """Where gradio puts what is uploaded."""
+        """The folder of uploads."""
         [found] = self.temporary.glob("pix2color-page-*/uploads")
         return found.resolve()
 

@@ -3,8 +3,8 @@
     python tests/app/measure_load.py --clients 8 --seconds 60
 
 Starts the server itself, with the packaged weights. Each client colors 1-megapixel photos, each of
-its own, and looks at every result: of the photo's size and in color. Says how many photos a second
-all got, how long one took (median, 95 %), how many were lost, and the server's memory over time.
+its own, and looks at every result: of the photo's size and in color. Prints photos per second,
+how long one took (median, 95 %), how many were lost, and the server's memory over time.
 With --slider it measures what a slider's move takes instead, by one client on one photo.
 """
 

@@ -53,7 +53,7 @@ def chromium() -> Iterator[Any]:
 
 
 class BrowserSession:
-    """Somebody with the page open."""
+    """A browser tab with the page open."""
 
     def __init__(self, browser: Any, server: AppServer, width: int = 1280) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 900})
@@ -69,10 +69,10 @@ class BrowserSession:
 
     def wait(self, good: Callable[[], Any]) -> Any:
         end = time.monotonic() + _SECONDS
-        while not (found := good()):
+        while not (value := good()):
             assert time.monotonic() < end, self.status()
             self.tab.wait_for_timeout(20)
-        return found
+        return value
 
     def status(self) -> str:
         return self.tab.locator("#status").inner_text().strip()
@@ -91,9 +91,9 @@ class BrowserSession:
         self.tab.wait_for_timeout(300)  # the other parts follow in the same message
 
     def download(self, button: str = "#download") -> tuple[str, bytes]:
-        with self.tab.expect_download() as wanted:
+        with self.tab.expect_download() as event:
             self.tab.locator(button).click()
-        return wanted.value.suggested_filename, Path(wanted.value.path()).read_bytes()
+        return event.value.suggested_filename, Path(event.value.path()).read_bytes()
 
     def open(self, tab: str) -> None:
         self.tab.get_by_role("tab", name=tab).click()
@@ -236,7 +236,7 @@ def test_many_photos_and_those_that_are_refused(
 
 
 @pytest.mark.browser
-def test_two_visitors_at_once_and_both_leave(
+def test_two_clients_at_once_and_both_leave(
     open_page: Callable[..., BrowserSession], server: AppServer, files: Path, tmp_path: Path
 ) -> None:
     before = set(server.sessions())
@@ -413,7 +413,7 @@ def test_malformed_requests_are_answered_with_a_reason(server: AppServer) -> Non
         assert json.loads(text)["detail"], text
 
 
-def test_a_wrong_number_of_arguments_is_told_to_the_caller(server: AppServer) -> None:
+def test_a_wrong_number_of_arguments_is_an_error_with_a_reason(server: AppServer) -> None:
     for name, count in (("colorize", 4), ("hint", 3), ("change", 3), ("variants", 1)):
         for arguments in ([], [1] * 9):
             data = json.dumps({"data": arguments}).encode()

@@ -1,4 +1,4 @@
-"""A client's photos: the files that infer.py would write, and what hostile uploads come to."""
+"""A session's photos: the files that infer.py would write, and what hostile uploads come to."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ def test_sixteen_bits_stay_and_a_browser_gets_a_view(
 
 def test_the_network_runs_once_a_photo(photo: Path) -> None:
     model = released()
-    plain, kept = Colorizer(model), cached(Colorizer(model))
+    plain, with_cache = Colorizer(model), cached(Colorizer(model))
     one = read(photo)
     for temperature in (0.3, 0.9, 2.0):
         decode = plain.decoding(temperature=temperature)
         expected = plain.versions(one, decode)[0][0]
-        assert np.array_equal(kept.versions(one, decode)[0][0].pixels, expected.pixels)
+        assert np.array_equal(with_cache.versions(one, decode)[0][0].pixels, expected.pixels)
     assert len(model.generator.sizes) == 3 + 1  # type: ignore[union-attr]
 
 
