@@ -17,8 +17,10 @@ from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
 
 _DIGEST = re.compile("[0-9a-f]{64}")
-_UNUSED_SECONDS = 300.0  # after which the network's output goes, and a new session may take over
-_FRESH_SECONDS = 30.0  # age below which an upload of somebody who has gone stays
+_UNUSED_SECONDS = (
+    300.0  # after which the network output is dropped and a new session may replace this one
+)
+_FRESH_SECONDS = 30.0  # age below which an upload of an ended session stays
 
 
 class SessionStore:

@@ -97,9 +97,9 @@ def _serve(options: argparse.Namespace) -> int:
         share=options.share,
         allowed_hosts=options.allowed_host,
         limits=limits,
-    ) as served:
-        print(f"the page: {served.url}", flush=True)
-        if served.share_url:
-            print(f"for everybody: {served.share_url}", flush=True)
+    ) as app:
+        print(f"the page: {app.url}", flush=True)
+        if app.share_url:
+            print(f"for everybody: {app.share_url}", flush=True)
         while True:
             time.sleep(3600)
