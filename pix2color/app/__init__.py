@@ -1,7 +1,10 @@
-"""The page: photos coloured in a browser by the same Colorizer and pipeline as infer.py.
+"""The web app: photos colored in a browser by the same Colorizer and pipeline as infer.py.
 
-`uploads` takes files in, `session` holds one visitor's photos and colours them, `visitors` holds
-all sessions, `views` makes what a browser can show, `page` lays it out, `dress` is its looks,
-`calls` is for programs, `guard` stands before the server, `server` starts it. Only `page`, `dress`,
-`calls` and `server` need gradio (the `app` extra).
+- `limits`, `hosts`, `validation`: what a client may ask for, from where, and with which values.
+- `uploads`: takes files in. `session`: one client's photos. `sessions`: all sessions.
+- `cached_backend`: keeps network outputs. `views`: images that a browser can show.
+- `page`, `components`, `theme`: the HTML page. `api`: the functions for programs.
+- `middleware`: filters requests. `server`: starts and stops everything.
+
+Only `page`, `components`, `theme`, `api` and `server` need gradio (the `app` extra).
 """

@@ -1,4 +1,4 @@
-"""Starts the page's server and keeps its folder clean."""
+"""Starts and stops the server, and removes files that are not needed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from pix2color.app.allowance import Allowance
+from pix2color.app.hosts import HostPolicy
+from pix2color.app.limits import ServerLimits
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
 
-_SWEEP = 15.0  # seconds between looks for what can go
-_UPLOAD_AGE = 1800.0  # seconds that an upload may wait to be taken in
+_CLEANUP_INTERVAL = 15.0  # seconds between two removals of old files
+_UPLOAD_AGE = 1800.0  # seconds that an upload may wait to be added to a session
 
 
 @dataclass(frozen=True)
-class Served:
-    """A running page."""
+class RunningApp:
+    """A running server."""
 
     url: str
     share_url: str | None
@@ -33,54 +35,59 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(
+def serve(
     colorizer: Colorizer,
     *,
     host: str = "127.0.0.1",
     port: int | None = 7860,
     share: bool = False,
-    allowance: Allowance | None = None,
-) -> Iterator[Served]:
-    """Serve the page in threads of their own until the block ends; then all photos are removed.
+    allowed_hosts: Sequence[str] = (),
+    limits: ServerLimits | None = None,
+) -> Iterator[RunningApp]:
+    """Serve the page in background threads until the block ends; then all photos are removed.
 
     Args:
         port: None takes a free one.
         share: let gradio tunnel the page to a public address.
+        allowed_hosts: host names that clients may use beside localhost and `host`.
 
     Raises:
         Pix2ColorError: gradio is missing, the port is taken.
     """
-    allowance = allowance or Allowance()
+    limits = limits or ServerLimits()
     folder = Path(tempfile.mkdtemp(prefix="pix2color-page-")).resolve()
     uploads = folder / "uploads"
     uploads.mkdir()
     stop = threading.Event()
     with _environment(folder):
-        gradio = _library()
+        gradio = _import_gradio()
         from pix2color.app import page as pages
-        from pix2color.app.visitors import Sessions
+        from pix2color.app.sessions import SessionStore
 
         # Below gradio's own folder, so that it serves results from where they are.
-        sessions = Sessions(colorizer, allowance, uploads / "sessions")
+        sessions = SessionStore(colorizer, limits, uploads / "sessions")
         page = pages.build(sessions, colorizer.decode)
-        page.queue(max_size=allowance.queue, default_concurrency_limit=2)
-        janitor = threading.Thread(
-            target=_clean, args=(sessions, uploads, stop), name="janitor", daemon=True
+        page.queue(max_size=limits.queue, default_concurrency_limit=2)
+        cleanup = threading.Thread(
+            target=_clean, args=(sessions, uploads, stop), name="cleanup", daemon=True
         )
         try:
-            url, share_url = _launch(page, host, port, share, allowance, uploads)
-            janitor.start()
-            yield Served(url, share_url, sessions, folder)
+            hosts = HostPolicy(host, allowed_hosts)
+            url, share_url = _launch(page, host, port, share, limits, uploads, hosts)
+            if share_url:
+                hosts.allow(urlsplit(share_url).hostname or "")
+            cleanup.start()
+            yield RunningApp(url, share_url, sessions, folder)
         finally:
             stop.set()
             with contextlib.suppress(Exception):
                 page.close(verbose=False)
-            sessions.end_all()
+            sessions.close_all()
             shutil.rmtree(folder, ignore_errors=True)
             del gradio
 
 
-def _library() -> Any:
+def _import_gradio() -> Any:
     try:
         import gradio
     except ImportError:
@@ -95,19 +102,22 @@ def _launch(
     host: str,
     port: int | None,
     share: bool,
-    allowance: Allowance,
+    limits: ServerLimits,
     uploads: Path,
+    hosts: HostPolicy,
 ) -> tuple[str, str | None]:
     from starlette.middleware import Middleware
 
-    from pix2color.app import dress
-    from pix2color.app.guard import Guard
+    from pix2color.app import theme
+    from pix2color.app.middleware import RequestFilter
 
-    guard = Middleware(
-        Guard,
+    request_filter = Middleware(
+        RequestFilter,
+        hosts=hosts,
+        arguments=_arguments(page),
         uploads=uploads,
-        upload_bytes=allowance.upload_bytes,
-        free_bytes=allowance.free_bytes,
+        upload_bytes=limits.upload_bytes,
+        free_bytes=limits.free_bytes,
     )
     try:
         _, url, share_url = page.launch(
@@ -121,14 +131,14 @@ def _launch(
             footer_links=[],
             run_history=False,
             enable_monitoring=False,
-            max_file_size=allowance.upload_bytes,
+            max_file_size=limits.upload_bytes,
             ssr_mode=False,
             pwa=False,
             mcp_server=False,
-            theme=dress.theme(),
-            css=dress.CSS,
-            js=dress.SCRIPT,
-            app_kwargs={"middleware": [guard], "docs_url": None, "redoc_url": None},
+            theme=theme.build_theme(),
+            css=theme.CSS,
+            js=theme.SCRIPT,
+            app_kwargs={"middleware": [request_filter], "docs_url": None, "redoc_url": None},
             state_session_capacity=1000,
         )
     except OSError as error:
@@ -138,18 +148,25 @@ def _launch(
     return url, share_url
 
 
-def _clean(sessions: Any, uploads: Path, stop: threading.Event) -> None:
-    from pix2color.app.visitors import sweep
+def _arguments(page: Any) -> dict[int | str, int]:
+    """As `RequestFilter` takes them."""
+    counts: dict[int | str, int] = {number: len(fn.inputs) for number, fn in page.fns.items()}
+    public = (fn for fn in page.fns.values() if fn.api_visibility == "public")
+    return counts | {fn.api_name: len(fn.inputs) for fn in public}
 
-    while not stop.wait(_SWEEP):
-        sessions.tidy()
-        sweep(uploads, older_than=_UPLOAD_AGE, keep=uploads / "sessions")
+
+def _clean(sessions: Any, uploads: Path, stop: threading.Event) -> None:
+    from pix2color.app.sessions import remove_old_uploads
+
+    while not stop.wait(_CLEANUP_INTERVAL):
+        sessions.expire()
+        remove_old_uploads(uploads, older_than=_UPLOAD_AGE, keep=uploads / "sessions")
 
 
 @contextlib.contextmanager
 def _environment(folder: Path) -> Iterator[None]:
-    """Gradio's switches: files only where we say, and not a word to anybody outside."""
-    wanted = {
+    """Set gradio's environment: its files below `folder`, no telemetry, no optional features."""
+    settings = {
         "GRADIO_TEMP_DIR": str(folder / "uploads"),
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_SHARE": "False",
@@ -158,8 +175,8 @@ def _environment(folder: Path) -> Iterator[None]:
         "GRADIO_RUN_HISTORY": "False",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Uploaded files -> photos in a visitor's own folder; nothing that they say is trusted.
+"""Copies uploaded photos into a session's folder; names, paths and sizes are not trusted.
 
 Names serve for showing and for the name of the download: they are cut down to plain ones before
 they become part of a path. Zip files are read member by member within fixed bounds and never
@@ -20,52 +20,55 @@ from pix2color.errors import PhotoError
 from pix2color.inference.video import library as video
 from pix2color.photo.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES
 
-_DIRECTORY = 2_000_000  # bytes of a zip's list of members: some twenty thousand names
-_TAIL = 22 + 65_535  # bytes at a zip's end that hold its end record
-_PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can ask for gigabytes to unpack a byte
-_NAME = 100  # characters of one part of a name
-_PARTS = 6  # nested folders of a zip that are kept in a photo's name
+_MAX_DIRECTORY_BYTES = 2_000_000  # bytes of a zip's list of members: some twenty thousand names
+_END_RECORD_BYTES = 22 + 65_535  # bytes at a zip's end that hold its end record
+_COMPRESSIONS = (
+    zipfile.ZIP_STORED,
+    zipfile.ZIP_DEFLATED,
+)  # others can ask for gigabytes to unpack a byte
+_MAX_NAME = 100  # characters of one part of a name
+_MAX_NAME_PARTS = 6  # nested folders of a zip that are kept in a photo's name
 
 
 @dataclass
-class Taken:
-    """What became of an upload."""
+class IngestResult:
+    """Photos and refusals of an upload."""
 
     photos: list[tuple[str, Path]] = field(default_factory=list)
-    """Name as the visitor knows it (a/b.jpg from a zip), and the file."""
+    """Name as the client knows it (a/b.jpg from a zip), and the file."""
     refused: list[tuple[str, str]] = field(default_factory=list)
     """Name and why."""
     size: int = 0
     """Bytes of the photos."""
 
 
-def take(uploads: Sequence[Path], folder: Path, *, files: int, size: int) -> Taken:
+def ingest(uploads: Sequence[Path], folder: Path, *, files: int, size: int) -> IngestResult:
     """Copy photos, also those inside zip files, into numbered folders below `folder`.
 
     Args:
         uploads: files on this machine; where they came from is the caller's business.
-        folder: the visitor's; each photo lies in a folder of its own, under its plain name.
-        files: how many photos may be taken.
+        folder: the session's; each photo gets a numbered folder and keeps its plain name.
+        files: how many photos may be added.
         size: how many bytes they may have together.
 
     Returns:
-        Everything taken or refused; no photo raises.
+        All photos and refusals; no photo raises.
     """
-    taken = Taken()
+    result = IngestResult()
     for upload in uploads:
         name = plain_name(upload.name)
         try:
             with upload.open("rb") as file:
                 if file.read(4) in (b"PK\x03\x04", b"PK\x05\x06"):
-                    _take_zip(file, name, folder, taken, files=files, size=size)
+                    _ingest_zip(file, name, folder, result, files=files, size=size)
                 else:
                     file.seek(0)
-                    _take_one(file, name, folder, taken, files=files, size=size)
+                    _ingest_photo(file, name, folder, result, files=files, size=size)
         except PhotoError as error:
-            taken.refused.append((name, str(error)))
+            result.refused.append((name, str(error)))
         except OSError as error:
-            taken.refused.append((name, error.strerror or "cannot be read"))
-    return taken
+            result.refused.append((name, error.strerror or "cannot be read"))
+    return result
 
 
 def plain_name(name: str) -> str:
@@ -75,88 +78,88 @@ def plain_name(name: str) -> str:
         shown = "".join(c if c.isprintable() and c not in '<>:"|?*' else "_" for c in part)
         shown = shown.strip(" .")
         stem, dot, suffix = shown.rpartition(".")
-        if len(shown) > _NAME:
-            shown = f"{stem[: _NAME - 12]}{dot}{suffix[:11]}"
-        while len(shown.encode("utf-8", "replace")) > 2 * _NAME:
+        if len(shown) > _MAX_NAME:
+            shown = f"{stem[: _MAX_NAME - 12]}{dot}{suffix[:11]}"
+        while len(shown.encode("utf-8", "replace")) > 2 * _MAX_NAME:
             shown = shown[1:]
         if shown:
             parts.append(shown.encode("utf-8", "replace").decode())
-    return "/".join(parts[-_PARTS:]) or "photo"
+    return "/".join(parts[-_MAX_NAME_PARTS:]) or "photo"
 
 
-def _take_one(
-    file: IO[bytes], name: str, folder: Path, taken: Taken, *, files: int, size: int
+def _ingest_photo(
+    file: IO[bytes], name: str, folder: Path, result: IngestResult, *, files: int, size: int
 ) -> None:
     if Path(name).suffix.lower() in video.SUFFIXES:
-        raise PhotoError("this page colours photos only; infer.py colours films")
+        raise PhotoError("this server colors photos only, not videos")
     if Path(name).suffix.lower() in UNSUPPORTED_SUFFIXES:
         raise PhotoError("this format cannot be read; export it as TIFF, PNG or JPEG")
-    if len(taken.photos) >= files:
-        raise PhotoError("too many photos for this page at a time; start over for more")
+    if len(result.photos) >= files:
+        raise PhotoError("too many photos at a time; start over for more")
     number = sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
-    own = folder / str(number)
-    own.mkdir(parents=True)
-    path = own / Path(name).name
+    photo_folder = folder / str(number)
+    photo_folder.mkdir(parents=True)
+    path = photo_folder / Path(name).name
     try:
         with path.open("wb") as out:
-            taken.size += _copy(file, out, size - taken.size)
+            result.size += _copy(file, out, size - result.size)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    taken.photos.append((name, path))
+    result.photos.append((name, path))
 
 
-def _copy(file: IO[bytes], out: IO[bytes], most: int) -> int:
-    """Copy at most so many bytes; PhotoError if there are more, whatever the file said before."""
-    done = 0
+def _copy(file: IO[bytes], out: IO[bytes], limit: int) -> int:
+    """Copy at most `limit` bytes; PhotoError if there are more, whatever a header announced."""
+    copied = 0
     while block := file.read(1 << 20):
-        done += len(block)
-        if done > most:
-            raise PhotoError(
-                "too much for this page: the photos of one visitor are above its limit"
-            )
+        copied += len(block)
+        if copied > limit:
+            raise PhotoError("too large: the photos of one session are above the limit")
         out.write(block)
-    return done
+    return copied
 
 
-def _take_zip(
-    file: IO[bytes], name: str, folder: Path, taken: Taken, *, files: int, size: int
+def _ingest_zip(
+    file: IO[bytes], name: str, folder: Path, result: IngestResult, *, files: int, size: int
 ) -> None:
     _check_directory(file)
-    before = len(taken.photos) + len(taken.refused)
+    before = len(result.photos) + len(result.refused)
     try:
         with zipfile.ZipFile(file) as archive:
             for member in _photos_in(archive):
-                shown = plain_name(member.filename)
+                member_name = plain_name(member.filename)
                 try:
-                    _take_member(archive, member, shown, folder, taken, files=files, size=size)
+                    _ingest_member(
+                        archive, member, member_name, folder, result, files=files, size=size
+                    )
                 except PhotoError as error:
-                    taken.refused.append((shown, str(error)))
+                    result.refused.append((member_name, str(error)))
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError):
         raise PhotoError("a broken zip file") from None
-    if len(taken.photos) + len(taken.refused) == before:
+    if len(result.photos) + len(result.refused) == before:
         raise PhotoError("no photo in this zip file")
 
 
-def _take_member(
+def _ingest_member(
     archive: zipfile.ZipFile,
     member: zipfile.ZipInfo,
-    shown: str,
+    member_name: str,
     folder: Path,
-    taken: Taken,
+    result: IngestResult,
     *,
     files: int,
     size: int,
 ) -> None:
     if member.flag_bits & 0x1:
         raise PhotoError("encrypted; zip it without a password")
-    if member.compress_type not in _PLAIN:
+    if member.compress_type not in _COMPRESSIONS:
         raise PhotoError("compressed in a way that is not taken; zip it the usual way")
-    if member.file_size > size - taken.size:
-        raise PhotoError("too much for this page: the photos of one visitor are above its limit")
+    if member.file_size > size - result.size:
+        raise PhotoError("too large: the photos of one session are above the limit")
     try:
         with archive.open(member) as file:
-            _take_one(file, shown, folder, taken, files=files, size=size)
+            _ingest_photo(file, member_name, folder, result, files=files, size=size)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
         raise PhotoError("broken inside the zip file") from None
 
@@ -173,7 +176,7 @@ def _photos_in(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
 def _check_directory(file: IO[bytes]) -> None:
     """Refuse a list of members so long that reading it is the attack; leaves the file at 0."""
     end = file.seek(0, 2)
-    file.seek(max(0, end - _TAIL))
+    file.seek(max(0, end - _END_RECORD_BYTES))
     tail = file.read()
     place = tail.rfind(b"PK\x05\x06")
     if place < 0 or len(tail) - place < 22:
@@ -181,24 +184,24 @@ def _check_directory(file: IO[bytes]) -> None:
     entries, length = struct.unpack_from("<HL", tail, place + 10)
     if b"PK\x06\x07" in tail[max(0, place - 20) : place]:
         raise PhotoError("a zip64 file; write an ordinary zip file of less than 4 GB")
-    if length > _DIRECTORY or entries > _DIRECTORY // 46:
+    if length > _MAX_DIRECTORY_BYTES or entries > _MAX_DIRECTORY_BYTES // 46:
         raise PhotoError("too many files in this zip file")
     file.seek(0)
 
 
-def bundle(files: Sequence[tuple[str, Path]], target: Path) -> None:
+def zip_results(files: Sequence[tuple[str, Path]], target: Path) -> None:
     """A zip of files by name; photos of one name get a number. Stored: photos are compressed."""
-    seen: set[str] = set()
+    names: set[str] = set()
     part = target.with_name(f".{target.name}.part")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
             for name, path in files:
                 stem, suffix = name.removesuffix(path.suffix), path.suffix
-                once, number = name, 2
-                while once.casefold() in seen:
-                    once, number = f"{stem}-{number}{suffix}", number + 1
-                seen.add(once.casefold())
-                with path.open("rb") as file, archive.open(once, "w", force_zip64=True) as out:
+                unique, number = name, 2
+                while unique.casefold() in names:
+                    unique, number = f"{stem}-{number}{suffix}", number + 1
+                names.add(unique.casefold())
+                with path.open("rb") as file, archive.open(unique, "w", force_zip64=True) as out:
                     shutil.copyfileobj(file, out, 1 << 20)
         part.replace(target)
     finally:

@@ -1,4 +1,4 @@
-"""python -m pix2color app: a page on which photos are coloured in a browser."""
+"""python -m pix2color app: a page on which photos are colored in a browser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     out = argparse.ArgumentParser(
         prog="python -m pix2color app",
-        description="A page on which photos are coloured in a browser, by this machine.",
+        description="A page on which photos are colored in a browser, by this machine.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -34,6 +34,11 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--share", action="store_true", help="a public address, through gradio's servers"
     )
+    out.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME",
+        help="a host name that browsers may use for this server, beside localhost and --host; may "
+        "be repeated",
+    )  # fmt: skip
     network = out.add_argument_group("network")
     network.add_argument(
         "--checkpoint",
@@ -48,11 +53,11 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     limits.add_argument(
         "--max-files", type=int, default=100, metavar="N",
-        help="photos a visitor may have at a time (default 100)",
+        help="photos a client may have at a time (default 100)",
     )  # fmt: skip
     limits.add_argument(
         "--max-upload", type=float, default=500.0, metavar="MB",
-        help="largest upload, and sum of a visitor's photos (default 500)",
+        help="largest upload, and sum of a client's photos (default 500)",
     )  # fmt: skip
     limits.add_argument(
         "--queue", type=int, default=32, metavar="N",
@@ -60,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     limits.add_argument(
         "--idle", type=float, default=60.0, metavar="MINUTES",
-        help="after which a visitor's photos are removed (default 60)",
+        help="after which a client's photos are removed (default 60)",
     )  # fmt: skip
     return out
 
@@ -73,11 +78,11 @@ def _serve(options: argparse.Namespace) -> int:
         if getattr(options, name) <= 0:
             raise Pix2ColorError(f"--{name.replace('_', '-')} is more than 0")
     stop_on_sigterm()
-    from pix2color.app.allowance import Allowance
-    from pix2color.app.server import serving
+    from pix2color.app.limits import ServerLimits
+    from pix2color.app.server import serve
     from pix2color.inference.colorizer import Colorizer
 
-    allowance = Allowance(
+    limits = ServerLimits(
         megapixels=options.max_megapixels,
         files=options.max_files,
         upload_bytes=int(options.max_upload * 1e6),
@@ -85,15 +90,16 @@ def _serve(options: argparse.Namespace) -> int:
         idle_seconds=60 * options.idle,
     )
     colorizer = Colorizer.from_pretrained(options.checkpoint, options.device)
-    with serving(
+    with serve(
         colorizer,
         host=options.host,
         port=options.port or None,
         share=options.share,
-        allowance=allowance,
-    ) as served:
-        print(f"the page: {served.url}", flush=True)
-        if served.share_url:
-            print(f"for everybody: {served.share_url}", flush=True)
+        allowed_hosts=options.allowed_host,
+        limits=limits,
+    ) as app:
+        print(f"the page: {app.url}", flush=True)
+        if app.share_url:
+            print(f"for everybody: {app.share_url}", flush=True)
         while True:
             time.sleep(3600)

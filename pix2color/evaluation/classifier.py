@@ -76,9 +76,10 @@ class Classifier:
 def labels_of(names: Sequence[str]) -> npt.NDArray[np.int64]:
     """Each photo's class: from a WordNet id that its file's name begins with, or else from the
     nearest folder that begins with one or is called like a class (`tabby`, `great_white_shark`).
+    Case matters only where it tells two classes apart: `Cardigan` is a dog, `cardigan` a jacket.
 
     Raises:
-        DataError: no photo has a class.
+        DataError: no photo has a class, or a folder's name fits several.
     """
     labels = np.array([_label(name) for name in names], dtype=np.int64)
     if not (labels != UNKNOWN).any():
@@ -98,11 +99,11 @@ def wordnet_classes() -> dict[str, int]:
 
 @functools.cache
 def named_classes() -> dict[str, int]:
-    """English name, in lower case with spaces -> index of the class, as torchvision lists them."""
+    """English name, as torchvision spells it -> index of the class."""
     from torchvision.models import MobileNet_V2_Weights
 
     names = MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"]
-    return {_plain(name): index for index, name in enumerate(names)}
+    return {name: index for index, name in enumerate(names)}
 
 
 def _label(name: str) -> int:
@@ -111,13 +112,31 @@ def _label(name: str) -> int:
         match = _WORDNET_ID.match(part)
         if match and match[1] in wordnet_classes():
             return wordnet_classes()[match[1]]
-        if number and _plain(part) in named_classes():
-            return named_classes()[_plain(part)]
+        if number and (indices := _classes_called(part)):
+            if len(indices) > 1:
+                ids = list(wordnet_classes())
+                raise DataError(
+                    f"the folder name {part!r} fits several ImageNet classes; name the folder"
+                    f" {' or '.join(sorted(ids[index] for index in indices))}"
+                )
+            return indices[0]
     return UNKNOWN
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().lower()
+@functools.cache
+def _classes_called(folder: str) -> tuple[int, ...]:
+    """The class of exactly this name, else all whose names differ in case only."""
+    name = _spaced(folder)
+    if name in named_classes():
+        return (named_classes()[name],)
+    lower = name.lower()
+    return tuple(
+        index for other, index in named_classes().items() if _spaced(other).lower() == lower
+    )
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip()
 
 
 def _from_file(path: Path) -> tuple[str, nn.Module]:

@@ -1,10 +1,10 @@
-"""How much a page bears: visitors that colour photos one after another through gradio_client.
+"""How much a page bears: clients that color photos one after another through gradio_client.
 
     python tests/app/measure_load.py --clients 8 --seconds 60
 
-Starts the server itself, with the packaged weights. Each client colours 1-megapixel photos, each of
-its own, and looks at every result: of the photo's size and in colour. Says how many photos a second
-all got, how long one took (median, 95 %), how many were lost, and the server's memory over time.
+Starts the server itself, with the packaged weights. Each client colors 1-megapixel photos, each of
+its own, and looks at every result: of the photo's size and in color. Prints photos per second,
+how long one took (median, 95 %), how many were lost, and the server's memory over time.
 With --slider it measures what a slider's move takes instead, by one client on one photo.
 """
 
@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import psutil
 import skimage.data
+from app_server import run_app
 from PIL import Image
-from served import served
 
 SIZE = (1155, 866)  # 1.0 megapixels
 WARM_UP = 2  # photos before anything is counted
@@ -41,7 +41,7 @@ def photo(path: Path, seed: int) -> Path:
 
 
 class Client(threading.Thread):
-    """One visitor."""
+    """One client."""
 
     def __init__(self, url: str, folder: Path, number: int, end: list[float]) -> None:
         super().__init__(name=f"client {number}")
@@ -54,22 +54,22 @@ class Client(threading.Thread):
         self.seconds: list[float] = []
         self.lost: list[str] = []
 
-    def colour(self, path: Path) -> None:
-        """Colour one photo and look at the result."""
+    def colorize(self, path: Path) -> None:
+        """Color one photo and look at the result."""
         from gradio_client import handle_file
 
-        made: Any = self._client.predict(handle_file(str(path)), api_name="/colour")
+        made: Any = self._client.predict(handle_file(str(path)), api_name="/colorize")
         with Image.open(made if isinstance(made, str) else made["path"]) as image:
             spread = np.ptp(np.asarray(image.resize((64, 64))).astype(int), axis=2)
             if image.size != SIZE or spread.max() < 10:
-                raise ValueError(f"a result of {image.size} with little colour")
+                raise ValueError(f"a result of {image.size} with little color")
 
     def run(self) -> None:
         turn = 0
         while time.monotonic() < self._end[0]:
             start = time.monotonic()
             try:
-                self.colour(self._photos[turn % len(self._photos)])
+                self.colorize(self._photos[turn % len(self._photos)])
                 self.seconds.append(time.monotonic() - start)
             except Exception as error:  # what a client may see is what is counted
                 self.lost.append(f"{self.name}: {error}")
@@ -86,31 +86,31 @@ def load(clients: int, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "server").mkdir()
-        with served(root / "server", "--device", "cpu") as page:
+        with run_app(root / "server", "--device", "cpu") as server:
             end = [0.0]
-            crowd = [Client(page.url, root / f"c{n}", n, end) for n in range(clients)]
+            crowd = [Client(server.url, root / f"c{n}", n, end) for n in range(clients)]
             for _ in range(WARM_UP):
                 for one in crowd:
-                    one.colour(one._photos[0])
-            samples = [memory(page.process)]
+                    one.colorize(one._photos[0])
+            samples = [memory(server.process)]
             start = time.monotonic()
             end[0] = start + seconds
             for one in crowd:
                 one.start()
             while any(one.is_alive() for one in crowd):
                 time.sleep(min(2.0, seconds / 10))
-                samples.append(memory(page.process))
+                samples.append(memory(server.process))
             passed = time.monotonic() - start
-    taken = [second for one in crowd for second in one.seconds]
+    seconds_taken = [second for one in crowd for second in one.seconds]
     lost = [why for one in crowd for why in one.lost]
     third = max(1, len(samples) // 3)
     return {
         "clients": clients,
-        "photos": len(taken),
+        "photos": len(seconds_taken),
         "lost": lost,
-        "photos_per_second": round(len(taken) / passed, 2),
-        "median_seconds": round(statistics.median(taken), 2) if taken else None,
-        "p95_seconds": round(float(np.percentile(taken, 95)), 2) if taken else None,
+        "photos_per_second": round(len(seconds_taken) / passed, 2),
+        "median_seconds": round(statistics.median(seconds_taken), 2) if seconds_taken else None,
+        "p95_seconds": round(float(np.percentile(seconds_taken, 95)), 2) if seconds_taken else None,
         "memory_mb": [round(sample) for sample in samples],
         "memory_growth_mb": round(
             statistics.mean(samples[-third:]) - statistics.mean(samples[third : 2 * third])
@@ -123,18 +123,18 @@ def slider(moves: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "server").mkdir()
-        with served(root / "server", "--device", "cpu") as page:
-            one = Client(page.url, root / "c", 0, [0.0])
-            one.colour(one._photos[0])
-            taken = []
+        with run_app(root / "server", "--device", "cpu") as server:
+            one = Client(server.url, root / "c", 0, [0.0])
+            one.colorize(one._photos[0])
+            seconds_taken = []
             for move in range(moves + 1):
                 start = time.monotonic()
                 one._client.predict(0.4 + 0.01 * move, 1.0, api_name="/change")
-                taken.append(time.monotonic() - start)
+                seconds_taken.append(time.monotonic() - start)
     return {
         "moves": moves,
-        "median_seconds": round(statistics.median(taken[1:]), 3),
-        "worst_seconds": round(max(taken[1:]), 3),
+        "median_seconds": round(statistics.median(seconds_taken[1:]), 3),
+        "worst_seconds": round(max(seconds_taken[1:]), 3),
     }
 
 

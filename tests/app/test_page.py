@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import io
 import json
 import re
@@ -16,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from app_server import ROOT, AppServer, run_app
 from PIL import Image
-from served import ROOT, Page, served
 
 from pix2color.cli import infer
 
@@ -31,9 +33,10 @@ _HERE = re.compile(r"https?://127\.0\.0\.1:\d+")
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
     pytest.importorskip("gradio", reason="the page needs gradio")
-    with served(tmp_path_factory.mktemp("server"), "--max-files", "8", "--device", "cpu") as one:
+    options = ("--max-files", "8", "--device", "cpu", "--allowed-host", "photos.example")
+    with run_app(tmp_path_factory.mktemp("server"), *options) as one:
         yield one
 
 
@@ -49,16 +52,16 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-class Visitor:
-    """Somebody with the page open."""
+class BrowserSession:
+    """A browser tab with the page open."""
 
-    def __init__(self, browser: Any, page: Page, width: int = 1280) -> None:
+    def __init__(self, browser: Any, server: AppServer, width: int = 1280) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 900})
         self.tab = self.context.new_page()
         self.tab.set_default_timeout(1000 * _SECONDS)
         self.asked: list[str] = []
         self.tab.on("request", lambda request: self.asked.append(request.url))
-        self.tab.goto(page.url)
+        self.tab.goto(server.url)
         self.tab.wait_for_selector("#photos")
 
     def upload(self, *files: Path) -> None:
@@ -66,47 +69,47 @@ class Visitor:
 
     def wait(self, good: Callable[[], Any]) -> Any:
         end = time.monotonic() + _SECONDS
-        while not (found := good()):
+        while not (value := good()):
             assert time.monotonic() < end, self.status()
             self.tab.wait_for_timeout(20)
-        return found
+        return value
 
     def status(self) -> str:
         return self.tab.locator("#status").inner_text().strip()
 
     def result(self) -> str:
-        """The address of the coloured photo that is shown."""
+        """The address of the colored photo that is shown."""
         read = "images => images.map(image => image.src)"
         found = self.tab.eval_on_selector_all("#compare img", read)
         return next((one for one in found if "/out/" in one), "")
 
     def changed(self, act: Callable[[], Any]) -> None:
-        """Do something and wait for other colours."""
+        """Do something and wait for other colors."""
         before = self.result()
         act()
         self.wait(lambda: self.result() not in ("", before))
         self.tab.wait_for_timeout(300)  # the other parts follow in the same message
 
     def download(self, button: str = "#download") -> tuple[str, bytes]:
-        with self.tab.expect_download() as wanted:
+        with self.tab.expect_download() as event:
             self.tab.locator(button).click()
-        return wanted.value.suggested_filename, Path(wanted.value.path()).read_bytes()
+        return event.value.suggested_filename, Path(event.value.path()).read_bytes()
 
     def open(self, tab: str) -> None:
         self.tab.get_by_role("tab", name=tab).click()
 
 
 @pytest.fixture
-def visit(chromium: Any, page: Page) -> Iterator[Callable[..., Visitor]]:
-    visitors: list[Visitor] = []
+def open_page(chromium: Any, server: AppServer) -> Iterator[Callable[..., BrowserSession]]:
+    browsers: list[BrowserSession] = []
 
-    def open_one(width: int = 1280) -> Visitor:
-        visitors.append(Visitor(chromium, page, width))
-        return visitors[-1]
+    def open_one(width: int = 1280) -> BrowserSession:
+        browsers.append(BrowserSession(chromium, server, width))
+        return browsers[-1]
 
     yield open_one
-    for visitor in visitors:
-        visitor.context.close()
+    for browser in browsers:
+        browser.context.close()
 
 
 @pytest.fixture(scope="module")
@@ -128,109 +131,139 @@ def inferred(photo: Path, out: Path, *options: str, name: str | None = None) -> 
 
 
 @pytest.mark.browser
-def test_a_photo_is_coloured_and_tuned(
-    visit: Callable[..., Visitor], files: Path, tmp_path: Path
+def test_a_photo_is_colored_and_tuned(
+    open_page: Callable[..., BrowserSession], files: Path, tmp_path: Path
 ) -> None:
-    visitor, photo = visit(), files / "astronaut.jpg"
-    assert "guesses" in visitor.tab.locator("body").inner_text()
-    visitor.changed(lambda: visitor.upload(photo))
-    name, data = visitor.download()
+    client, photo = open_page(), files / "astronaut.jpg"
+    assert "guesses" in client.tab.locator("body").inner_text()
+    client.changed(lambda: client.upload(photo))
+    name, data = client.download()
     assert name == "astronaut.jpg" and data == inferred(photo, tmp_path / "a")
-    slider = visitor.tab.get_by_label("range slider for Temperature")
-    visitor.changed(lambda: slider.fill("1"))
-    assert visitor.download()[1] == inferred(photo, tmp_path / "b", "--temperature", "1")
-    saturation = visitor.tab.get_by_label("range slider for Saturation")
-    visitor.changed(lambda: saturation.press("ArrowRight"))
+    slider = client.tab.get_by_label("range slider for Temperature")
+    client.changed(lambda: slider.fill("1"))
+    assert client.download()[1] == inferred(photo, tmp_path / "b", "--temperature", "1")
+    saturation = client.tab.get_by_label("range slider for Saturation")
+    client.changed(lambda: saturation.press("ArrowRight"))
     options = ("--temperature", "1", "--saturation", "1.01")
-    assert visitor.download()[1] == inferred(photo, tmp_path / "c", *options)
-    divider = visitor.tab.get_by_label("divider of before and after: arrow keys move it")
+    assert client.download()[1] == inferred(photo, tmp_path / "c", *options)
+    vividness = client.tab.get_by_label("range slider for Vividness")
+    client.changed(lambda: vividness.fill("0.8"))
+    options = (*options, "--vividness", "0.8")
+    assert client.download()[1] == inferred(photo, tmp_path / "d", *options)
+    divider = client.tab.get_by_label("divider of before and after: arrow keys move it")
     before = divider.get_attribute("style")
     divider.press("ArrowLeft")
-    visitor.wait(lambda: divider.get_attribute("style") != before)
-    assert all(_HERE.match(url) or url.startswith(("data:", "blob:")) for url in visitor.asked)
+    client.wait(lambda: divider.get_attribute("style") != before)
+    assert all(_HERE.match(url) or url.startswith(("data:", "blob:")) for url in client.asked)
+
+
+@pytest.mark.browser
+def test_presets_move_the_sliders_and_sliders_leave_the_preset(
+    open_page: Callable[..., BrowserSession], files: Path, tmp_path: Path
+) -> None:
+    client, photo = open_page(), files / "astronaut.jpg"
+    client.changed(lambda: client.upload(photo))
+    natural, faithful = (client.tab.get_by_label(name) for name in ("Natural", "Faithful"))
+    assert natural.is_checked() and not faithful.is_checked()
+    default = client.download()[1]
+    natural.focus()
+    client.tab.keyboard.press("Tab")
+    client.changed(lambda: client.tab.keyboard.press("Space"))
+    assert faithful.is_checked()
+    options = ("--temperature", "1", "--vividness", "0", "--saturation", "1")
+    assert client.download()[1] == inferred(photo, tmp_path / "a", *options) != default
+    for name, value in (("Temperature", "1"), ("Vividness", "0"), ("Saturation", "1")):
+        slider = client.tab.get_by_label(f"range slider for {name}")
+        assert slider.input_value() == value
+    client.changed(lambda: slider.press("ArrowRight"))
+    client.wait(lambda: not faithful.is_checked())
+    assert not natural.is_checked()
+    client.changed(lambda: natural.check())
+    assert client.download()[1] == default
 
 
 @pytest.mark.browser
 def test_hints_variants_and_confidence(
-    visit: Callable[..., Visitor], files: Path, tmp_path: Path
+    open_page: Callable[..., BrowserSession], files: Path, tmp_path: Path
 ) -> None:
-    visitor, photo = visit(400), files / "coffee.jpg"
-    visitor.changed(lambda: visitor.upload(photo))
-    visitor.open("Hints")
-    image = visitor.tab.locator("#canvas img")
+    client, photo = open_page(400), files / "coffee.jpg"
+    client.changed(lambda: client.upload(photo))
+    client.open("Hints")
+    image = client.tab.locator("#canvas img")
     box = image.bounding_box()
     place = {"x": box["width"] / 4, "y": box["height"] / 2}
-    visitor.changed(lambda: image.click(position=place))
-    visitor.tab.locator("#save-hints").click()
-    name, hints = visitor.download("#hints-file")
+    client.changed(lambda: image.click(position=place))
+    client.tab.locator("#save-hints").click()
+    name, hints = client.download("#hints-file")
     [hint] = json.loads(hints)["coffee.jpg"]
     assert name == "hints.json" and hint["color"] == "#c03030"
     assert abs(hint["x"] - 600 / 4) < 4 and abs(hint["y"] - 400 / 2) < 4
     (tmp_path / "hints.json").write_bytes(hints)
     options = ("--hints", str(tmp_path / "hints.json"))
-    assert visitor.download()[1] == inferred(photo, tmp_path / "a", *options)
-    visitor.changed(visitor.tab.locator("#undo").click)
-    assert visitor.download()[1] == inferred(photo, tmp_path / "b")
-    visitor.open("Variants")
-    visitor.tab.wait_for_selector("#variants button img")
-    visitor.tab.locator("#variants button img").nth(1).click()
-    visitor.wait(lambda: "Variant 2" in visitor.status())
+    assert client.download()[1] == inferred(photo, tmp_path / "a", *options)
+    client.changed(client.tab.locator("#undo").click)
+    assert client.download()[1] == inferred(photo, tmp_path / "b")
+    client.open("Variants")
+    client.tab.wait_for_selector("#variants button img")
+    client.tab.locator("#variants button img").nth(1).click()
+    client.wait(lambda: "Variant 2" in client.status())
     expected = inferred(photo, tmp_path / "c", "--variants", "4", name="coffee-2.jpg")
-    assert visitor.download() == ("coffee-2.jpg", expected)
-    visitor.open("Confidence")
-    visitor.tab.wait_for_selector("#confidence img")
-    wide = visitor.tab.evaluate("document.documentElement.scrollWidth")
+    assert client.download() == ("coffee-2.jpg", expected)
+    client.open("Confidence")
+    client.tab.wait_for_selector("#confidence img")
+    wide = client.tab.evaluate("document.documentElement.scrollWidth")
     assert wide <= 400
 
 
 @pytest.mark.browser
 def test_many_photos_and_those_that_are_refused(
-    visit: Callable[..., Visitor], files: Path, tmp_path: Path
+    open_page: Callable[..., BrowserSession], files: Path, tmp_path: Path
 ) -> None:
-    visitor = visit()
-    visitor.upload(files / "text.jpg")
-    visitor.wait(lambda: "text.jpg: not a photo" in visitor.status())
-    visitor.upload(files / "huge.png", files / "scan.tif", files / "coffee.jpg")
-    visitor.wait(lambda: visitor.status().startswith("2 photos coloured. 2 not:"))
-    assert "huge.png: 8000 x 6250 pixels (50 megapixels) are above the limit" in visitor.status()
-    visitor.wait(visitor.result)
-    visitor.tab.locator("#zip").click()
-    name, data = visitor.download("#zip-file")
+    client = open_page()
+    client.upload(files / "text.jpg")
+    client.wait(lambda: "text.jpg: not a photo" in client.status())
+    client.upload(files / "huge.png", files / "scan.tif", files / "coffee.jpg")
+    client.wait(lambda: client.status().startswith("2 photos colored. 2 not:"))
+    assert "huge.png: 8000 x 6250 pixels (50 megapixels) are above the limit" in client.status()
+    assert "--" not in client.status()
+    client.wait(client.result)
+    client.tab.locator("#zip").click()
+    name, data = client.download("#zip-file")
     with zipfile.ZipFile(io.BytesIO(data)) as zipped:
-        assert name == "coloured.zip" and zipped.namelist() == ["scan.tif", "coffee.jpg"]
+        assert name == "colored.zip" and zipped.namelist() == ["scan.tif", "coffee.jpg"]
         for one in zipped.namelist():
             assert zipped.read(one) == inferred(files / one, tmp_path)
 
 
 @pytest.mark.browser
-def test_two_visitors_at_once_and_both_leave(
-    visit: Callable[..., Visitor], page: Page, files: Path, tmp_path: Path
+def test_two_clients_at_once_and_both_leave(
+    open_page: Callable[..., BrowserSession], server: AppServer, files: Path, tmp_path: Path
 ) -> None:
-    before = set(page.sessions())
-    one, two = visit(), visit()
+    before = set(server.sessions())
+    one, two = open_page(), open_page()
     one.upload(files / "astronaut.jpg")
     two.upload(files / "coffee.jpg")
-    for visitor, name in ((one, "astronaut.jpg"), (two, "coffee.jpg")):
-        visitor.wait(visitor.result)
-        visitor.wait(lambda v=visitor, n=name: n in v.tab.locator("#download").inner_text())
-        assert visitor.download() == (name, inferred(files / name, tmp_path / name))
-    assert len(set(page.sessions()) - before) == 2
+    for client, name in ((one, "astronaut.jpg"), (two, "coffee.jpg")):
+        client.wait(client.result)
+        client.wait(lambda v=client, n=name: n in v.tab.locator("#download").inner_text())
+        assert client.download() == (name, inferred(files / name, tmp_path / name))
+    assert len(set(server.sessions()) - before) == 2
     one.context.close()
     two.context.close()
     end = time.monotonic() + 60
-    while set(page.sessions()) - before:
-        assert time.monotonic() < end, "the visitors have gone, and their photos are still there"
+    while set(server.sessions()) - before:
+        assert time.monotonic() < end, "the clients have gone, and their photos are still there"
         time.sleep(0.2)
 
 
-def test_a_program_calls_the_same_functions(page: Page, files: Path, tmp_path: Path) -> None:
+def test_a_program_calls_the_same_functions(server: AppServer, files: Path, tmp_path: Path) -> None:
     gradio_client = pytest.importorskip("gradio_client")
-    client = gradio_client.Client(page.url, verbose=False, download_files=str(tmp_path / "got"))
+    client = gradio_client.Client(server.url, verbose=False, download_files=str(tmp_path / "got"))
     photo = files / "coffee.jpg"
-    made = client.predict(gradio_client.handle_file(str(photo)), api_name="/colour")
+    made = client.predict(gradio_client.handle_file(str(photo)), api_name="/colorize")
     assert _bytes(made) == inferred(photo, tmp_path / "a")
-    made = client.predict(0.8, 1.2, api_name="/change")
-    options = ("--temperature", "0.8", "--saturation", "1.2")
+    made = client.predict(0.8, 1.2, 0.3, api_name="/change")
+    options = ("--temperature", "0.8", "--saturation", "1.2", "--vividness", "0.3")
     assert _bytes(made) == inferred(photo, tmp_path / "b", *options)
     made = client.predict(300, 200, "#c03030", api_name="/hint")
     (tmp_path / "h.json").write_bytes(_bytes(client.predict(api_name="/hints")))
@@ -240,16 +273,16 @@ def test_a_program_calls_the_same_functions(page: Page, files: Path, tmp_path: P
     assert len(client.predict(2, api_name="/variants")) == 2
     assert _bytes(client.predict(api_name="/confidence")).startswith(b"\xff\xd8")
     with pytest.raises(Exception, match="not a photo"):
-        client.predict(gradio_client.handle_file(str(files / "text.jpg")), api_name="/colour")
-    with pytest.raises(Exception, match="above the limit"):
-        client.predict(gradio_client.handle_file(str(files / "huge.png")), api_name="/colour")
-    made = client.predict(gradio_client.handle_file(str(photo)), api_name="/colour")
+        client.predict(gradio_client.handle_file(str(files / "text.jpg")), api_name="/colorize")
+    with pytest.raises(Exception, match=r"above the limit of 40$"):
+        client.predict(gradio_client.handle_file(str(files / "huge.png")), api_name="/colorize")
+    made = client.predict(gradio_client.handle_file(str(photo)), api_name="/colorize")
     assert _bytes(made) == inferred(photo, tmp_path / "d")
     client.close()
 
 
 def test_the_documented_example_is_true(
-    page: Page, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: AppServer, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gradio_client")
     text = (ROOT / "docs/page.md").read_text(encoding="utf-8")
@@ -258,7 +291,7 @@ def test_the_documented_example_is_true(
     shutil.copy(files / "coffee.jpg", tmp_path / "scan.jpg")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(example.replace("http://127.0.0.1:7860/", page.url), names)
+    exec(example.replace("http://127.0.0.1:7860/", server.url), names)
     assert _bytes(names["result"]) == inferred(tmp_path / "scan.jpg", tmp_path / "a")
     assert _bytes(names["back"]) == _bytes(names["calmer"]) != _bytes(names["red"])
     assert len(names["versions"]) == 4
@@ -269,13 +302,13 @@ def _bytes(made: Any) -> bytes:
     return Path(made["path"] if isinstance(made, dict) else made).read_bytes()
 
 
-def test_no_path_of_a_client_is_opened(page: Page) -> None:
-    secret = page.temporary / "log"
+def test_no_path_of_a_client_is_opened(server: AppServer) -> None:
+    secret = server.temporary / "log"
     strange = (
         "/etc/passwd",
         str(secret),
-        f"{page.uploads()}/../../log",
-        f"{page.uploads()}/{'a' * 64}/../../../log",
+        f"{server.uploads()}/../../log",
+        f"{server.uploads()}/{'a' * 64}/../../../log",
         "https://example.com/a.jpg",
         "file:///etc/passwd",
         {"path": "x"},
@@ -284,13 +317,13 @@ def test_no_path_of_a_client_is_opened(page: Page) -> None:
     for path in strange:
         photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
         for data in ([photo], [[photo], 1.0, 1.0], [1, {"deep": [photo]}]):
-            assert _ask(page, "/gradio_api/call/colour", {"data": data}) == 400
+            assert _ask(server, "/gradio_api/call/colorize", {"data": data}) == 400
     missing = {
-        "path": f"{page.uploads()}/{'a' * 64}/a.jpg",
+        "path": f"{server.uploads()}/{'a' * 64}/a.jpg",
         "meta": {"_type": "gradio.FileData"},
     }
     assert (
-        _ask(page, "/gradio_api/call/colour", {"data": [missing]}) == 200
+        _ask(server, "/gradio_api/call/colorize", {"data": [missing, None, None, None]}) == 200
     )  # fails later, politely
     for address in (
         "/gradio_api/file=/etc/passwd",
@@ -302,26 +335,122 @@ def test_no_path_of_a_client_is_opened(page: Page) -> None:
         "/gradio_api/vibe-code",
         "/gradio_api/deep_link",
     ):
-        assert _ask(page, address) in (403, 404), address
-    assert _ask(page, "/gradio_api/call/colour", {"data": ["x" * 2_000_000]}) == 413
-    assert _ask(page, "/gradio_api/vibe-edit", {"data": []}) == 404
-    assert _ask(page, "/gradio_api/call/colour", b"{" * 100_000) == 400
-    assert _ask(page, "/") == 200
+        assert _ask(server, address) in (403, 404), address
+    assert _ask(server, "/gradio_api/call/colorize", {"data": ["x" * 2_000_000]}) == 413
+    assert _ask(server, "/gradio_api/vibe-edit", {"data": []}) == 404
+    assert _ask(server, "/gradio_api/call/colorize", b"{" * 100_000) == 400
+    assert _ask(server, "/") == 200
 
 
-def test_the_page_names_no_other_host(page: Page) -> None:
-    with urllib.request.urlopen(page.url) as answer:
-        served_page = answer.read().decode()
+def test_requests_for_other_host_names_are_refused(server: AppServer) -> None:
+    port = server.url.rstrip("/").rpartition(":")[2]
+    for host in ("localhost", f"localhost:{port}", f"127.0.0.1:{port}", "[::1]", "photos.example"):
+        assert _request(server, "GET", "/", {"Host": host})[0] == 200, host
+    for host in (
+        "evil.example",
+        f"evil.example:{port}",
+        "localhost.evil.example",
+        "",
+        "[",
+        "1.2.3.4",
+    ):
+        status, text = _request(server, "GET", "/", {"Host": host})
+        assert status == 403 and "host" in text and "--" not in text, host
+
+
+def test_requests_from_pages_of_other_sites_are_refused(server: AppServer) -> None:
+    own = server.url.rstrip("/")
+    boundary = "----b"
+    body = (
+        f"--{boundary}\r\nContent-Disposition: form-data; name=files; filename=a.jpg\r\n\r\nx\r\n"
+        f"--{boundary}--\r\n"
+    ).encode()
+    upload = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    before = [*server.uploads().glob("*/*")]
+    for foreign in (
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},  # another server of this machine
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": own, "Sec-Fetch-Site": "cross-site"},
+    ):
+        status, text = _request(server, "POST", "/gradio_api/upload", upload | foreign, body)
+        assert status == 403 and "other site" in text, foreign
+        assert _request(server, "GET", "/config", foreign)[0] == 403, foreign
+    assert [*server.uploads().glob("*/*")] == before
+    for same in ({}, {"Origin": own}, {"Origin": own, "Sec-Fetch-Site": "same-origin"}):
+        assert _request(server, "POST", "/gradio_api/upload", upload | same, body)[0] == 200, same
+    proxied = {"Host": "photos.example", "Origin": "https://photos.example"}
+    assert _request(server, "POST", "/gradio_api/upload", upload | proxied, body)[0] == 200
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert _request(server, "GET", "/", link)[0] == 200
+
+
+def test_malformed_requests_are_answered_with_a_reason(server: AppServer) -> None:
+    join = {"session_hash": "s", "data": []}
+    malformed: list[tuple[str, Any]] = [
+        *(("queue/join", {**join, "fn_index": n}) for n in (9999, -1, "x", 1.5, [1], None, True)),
+        ("queue/join", {"fn_index": 9999, "data": []}),
+        ("queue/join", [1]),
+        ("queue/join", b""),
+        ("call/none", {"data": []}),
+        ("call/colorize", {"data": 3}),
+        ("call/colorize", {"data": [], "session_hash": {"a": 1}}),
+        ("call/v2/colorize", {}),
+        ("run/colorize", {"data": []}),
+        ("api/colorize", {"data": []}),
+        ("run/none", {"data": []}),
+        ("cancel", {"session_hash": "s", "fn_index": 9999, "event_id": "e"}),
+        ("reset", {"event_id": [1]}),
+        ("cancel", {}),
+    ]
+    for path, body in malformed:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        status, text = _request(server, "POST", f"/gradio_api/{path}", headers, data)
+        assert 400 <= status < 500, (path, body, status)
+        assert json.loads(text)["detail"], text
+
+
+def test_a_wrong_number_of_arguments_is_an_error_with_a_reason(server: AppServer) -> None:
+    for name, count in (("colorize", 4), ("hint", 3), ("change", 3), ("variants", 1)):
+        for arguments in ([], [1] * 9):
+            data = json.dumps({"data": arguments}).encode()
+            status, text = _request(server, "POST", f"/gradio_api/call/{name}", {}, data)
+            assert status == 400 and f"{count} arguments" in text
+    assert "Traceback" not in (server.temporary / "log").read_text()
+
+
+def _request(
+    server: AppServer, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+) -> tuple[int, str]:
+    """Status and body of a request with exactly these headers."""
+    connection = http.client.HTTPConnection(server.url.split("/")[2], timeout=60)
+    with contextlib.closing(connection):
+        connection.putrequest(method, path, skip_host="Host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def test_the_page_names_no_other_host(server: AppServer) -> None:
+    with urllib.request.urlopen(server.url) as answer:
+        html = answer.read().decode()
         policy = answer.headers["content-security-policy"]
-    own = page.url.rstrip("/")
-    found = set(re.findall(r"(?:src|href|content)=\s*\"(https?://[^\"]+)\"", served_page))
+    own = server.url.rstrip("/")
+    found = set(re.findall(r"(?:src|href|content)=\s*\"(https?://[^\"]+)\"", html))
     assert not [one for one in found if not one.startswith(own)]
-    assert "fonts.googleapis" not in served_page and "default-src 'self'" in policy
+    assert "fonts.googleapis" not in html and "default-src 'self'" in policy
 
 
-def _ask(page: Page, path: str, body: Any = None) -> int:
+def _ask(server: AppServer, path: str, body: Any = None) -> int:
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-    request = urllib.request.Request(page.url.rstrip("/") + path, data)
+    request = urllib.request.Request(server.url.rstrip("/") + path, data)
     request.add_header("content-type", "application/json")
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:

@@ -1,4 +1,4 @@
-"""A visitor's photos: the files that infer.py would write, and what hostile uploads come to."""
+"""A session's photos: the files that infer.py would write, and what hostile uploads come to."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,11 @@ from PIL import Image
 from standin import released
 
 from pix2color import weights
-from pix2color.app import uploads, values, views
-from pix2color.app.allowance import Allowance
-from pix2color.app.remember import Remembering
-from pix2color.app.session import Session, Settings
-from pix2color.app.visitors import Sessions, sweep
+from pix2color.app import uploads, validation, views
+from pix2color.app.cached_backend import cached
+from pix2color.app.limits import ServerLimits
+from pix2color.app.session import Session, Settings, for_client
+from pix2color.app.sessions import SessionStore, remove_old_uploads
 from pix2color.cli import infer
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
@@ -28,13 +29,13 @@ from pix2color.photo import Limits, read
 
 
 @pytest.fixture
-def sessions(tmp_path: Path) -> Sessions:
-    return Sessions(Colorizer(released()), Allowance(megapixels=1, files=6), tmp_path / "s")
+def sessions(tmp_path: Path) -> SessionStore:
+    return SessionStore(Colorizer(released()), ServerLimits(megapixels=1, files=6), tmp_path / "s")
 
 
 @pytest.fixture
-def session(sessions: Sessions) -> Session:
-    return sessions.of("visitor")
+def session(sessions: SessionStore) -> Session:
+    return sessions.get_or_create("client")
 
 
 @pytest.fixture
@@ -53,19 +54,18 @@ def inferred(
     return (out / (name or photo.name)).read_bytes()
 
 
-def coloured(session: Session, *files: Path, **settings: float) -> list:
-    return list(session.colour(session.add(files, Settings(**settings))))
+def colorize_all(session: Session, *files: Path, **settings: float) -> list:
+    return list(session.colorize(session.add(files, Settings(**settings))))
 
 
 def test_results_are_the_files_of_infer(
     session: Session, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [entry] = coloured(session, photo)
+    [entry] = colorize_all(session, photo)
     assert entry.result.read_bytes() == inferred(monkeypatch, photo, tmp_path / "a")
-    session.change(entry, temperature=0.4, saturation=1.3)
-    expected = inferred(
-        monkeypatch, photo, tmp_path / "b", "--temperature", "0.4", "--saturation", "1.3"
-    )
+    session.change(entry, temperature=0.4, vividness=0.2, saturation=1.3)
+    options = ("--temperature", "0.4", "--vividness", "0.2", "--saturation", "1.3")
+    expected = inferred(monkeypatch, photo, tmp_path / "b", *options)
     assert entry.result.read_bytes() == expected and entry.result.name == photo.name
 
 
@@ -75,7 +75,7 @@ def test_sixteen_bits_stay_and_a_browser_gets_a_view(
     path = tmp_path / "scan.tif"
     gray = np.asarray(Image.fromarray(small_photos[1]).convert("L")).astype(np.uint16) * 257
     Image.fromarray(gray).save(path)
-    [entry] = coloured(session, path)
+    [entry] = colorize_all(session, path)
     assert entry.result.read_bytes() == inferred(monkeypatch, path, tmp_path / "a")
     assert read(entry.result).bits == 16
     for view in session.show(entry):
@@ -85,20 +85,22 @@ def test_sixteen_bits_stay_and_a_browser_gets_a_view(
 
 def test_the_network_runs_once_a_photo(photo: Path) -> None:
     model = released()
-    plain, kept = Colorizer(model), Remembering(Colorizer(model))
+    plain, with_cache = Colorizer(model), cached(Colorizer(model))
     one = read(photo)
     for temperature in (0.3, 0.9, 2.0):
         decode = plain.decoding(temperature=temperature)
         expected = plain.versions(one, decode)[0][0]
-        assert np.array_equal(kept.versions(one, decode)[0][0].pixels, expected.pixels)
+        assert np.array_equal(with_cache.versions(one, decode)[0][0].pixels, expected.pixels)
     assert len(model.generator.sizes) == 3 + 1  # type: ignore[union-attr]
 
 
 def test_hints_variants_and_confidence_are_the_files_of_infer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Path
 ) -> None:
-    session = Sessions(Colorizer.from_pretrained(device="cpu"), Allowance(), tmp_path / "s").of("v")
-    [entry] = coloured(session, photo)
+    session = SessionStore(
+        Colorizer.from_pretrained(device="cpu"), ServerLimits(), tmp_path / "s"
+    ).get_or_create("v")
+    [entry] = colorize_all(session, photo)
     plain = entry.result.read_bytes()
     session.hint(entry, 20, 30, "#c03030")
     session.hint(entry, 50, 10, "#3030c0")
@@ -114,7 +116,7 @@ def test_hints_variants_and_confidence_are_the_files_of_infer(
     with pytest.raises(Pix2ColorError, match="outside the photo"):
         session.hint(entry, 5000, 0, "#ffffff")
     assert not entry.settings.hints and entry.result.read_bytes() == plain
-    assert len(session.vary(entry)) == 4
+    assert len(session.make_variants(entry)) == 4
     session.choose(entry, 2)
     options = ["--quiet", "--out", str(tmp_path / "v"), "--variants", "4"]
     assert infer.main([str(photo), *options]) == 0
@@ -137,7 +139,7 @@ def test_many_photos_with_an_error_by_name(
         zipped.writestr("notes.txt", "no photo")
         zipped.writestr("raw.nef", "x")
     (tmp_path / "film.mp4").write_bytes(b"a film")
-    done = coloured(session, archive, tmp_path / "text.jpg", tmp_path / "film.mp4", photo)
+    done = colorize_all(session, archive, tmp_path / "text.jpg", tmp_path / "film.mp4", photo)
     assert [(e.name, e.done) for e in done] == [
         ("1930/aunt.jpg", True),
         ("1931/aunt.jpg", True),
@@ -145,7 +147,8 @@ def test_many_photos_with_an_error_by_name(
         ("text.jpg", False),
         ("grandma.jpg", True),
     ]
-    assert "above the limit of 1" in done[2].failure and "not a photo" in done[3].failure
+    assert done[2].failure.endswith("above the limit of 1"), "no option of the command line"
+    assert "not a photo" in done[3].failure
     assert [name for name, _ in session.refused] == ["raw.nef", "film.mp4"]
     assert "photos only" in session.refused[-1][1]
     with zipfile.ZipFile(session.all_files()) as zipped:
@@ -163,16 +166,16 @@ def test_zip_files_stay_inside_and_small(tmp_path: Path, photo: Path) -> None:
         zipped.write(photo, "C:\\win\\drive.jpg")
         zipped.write(photo, "..\\..\\up.jpg")
         zipped.writestr("bomb.png", bytes(30_000_000))
-    taken = uploads.take([archive], tmp_path / "in", files=9, size=1_000_000)
-    assert [name for name, _ in taken.photos] == [
+    result = uploads.ingest([archive], tmp_path / "in", files=9, size=1_000_000)
+    assert [name for name, _ in result.photos] == [
         "etc/evil.jpg",
         "root/absolute.jpg",
         "C_/win/drive.jpg",
         "up.jpg",
     ]
-    for name, path in taken.photos:
+    for name, path in result.photos:
         assert path.resolve().is_relative_to(tmp_path / "in") and path.name == Path(name).name
-    assert [name for name, _ in taken.refused] == ["bomb.png"]
+    assert [name for name, _ in result.refused] == ["bomb.png"]
     stored = sum(path.stat().st_size for path in (tmp_path / "in").rglob("*") if path.is_file())
     assert stored < 1_000_000
 
@@ -195,9 +198,9 @@ def test_zip_files_that_lie_are_refused(tmp_path: Path, photo: Path) -> None:
     ):
         archive = tmp_path / f"{number}.zip"
         archive.write_bytes(content)
-        taken = uploads.take([archive], tmp_path / f"in{number}", files=9, size=1_000_000)
+        result = uploads.ingest([archive], tmp_path / f"in{number}", files=9, size=1_000_000)
         held = sum(p.stat().st_size for p in tmp_path.glob(f"in{number}/*/*"))
-        assert not taken.photos and len(taken.refused) == 1 and held == 0, number
+        assert not result.photos and len(result.refused) == 1 and held == 0, number
 
 
 def test_names_become_plain() -> None:
@@ -208,18 +211,72 @@ def test_names_become_plain() -> None:
 
 
 def test_values_of_clients_are_checked() -> None:
-    assert values.hex_color("rgba(255, 0, 16.4, 1)") == "#ff0010"
-    assert values.hex_color("#ABCDEF80") == "#abcdef"
-    for bad in ("red", "#12", None, {"path": "/etc/passwd"}, "#zzzzzz"):
+    assert validation.hex_color("rgba(255, 0, 16.4, 1)") == "#ff0010"
+    assert validation.hex_color("#ABCDEF80") == "#abcdef"
+    assert validation.hex_color("rgb(255,.4,300)") == "#ff00ff"
+    malformed = (
+        "rgb(1.2.3,0,0)",
+        "rgb(.,0,0)",
+        f"rgb({'9' * 400},0,0)",
+        "rgb(\u0661,0,0)",
+        "#abcdefgh",
+    )
+    for bad in ("red", "#12", None, {"path": "/etc/passwd"}, "#zzzzzz", *malformed):
         with pytest.raises(Pix2ColorError):
-            values.hex_color(bad)
-    for bad in ("1", True, float("nan"), -1, 1e9, [1]):
+            validation.hex_color(bad)
+    for bad in ("1", True, float("nan"), -1, 1e9, [1], 10**400):
         with pytest.raises(Pix2ColorError):
-            values.settings(bad, None)  # type: ignore[arg-type]
-    assert values.settings(None, 1.5) == Settings(saturation=1.5)
+            validation.settings(bad)  # type: ignore[arg-type]
+        with pytest.raises(Pix2ColorError, match="vividness"):
+            validation.settings(vividness=bad)  # type: ignore[arg-type]
+    assert validation.settings(None, 0.2, 1.5) == Settings(vividness=0.2, saturation=1.5)
 
 
-def test_only_uploads_are_opened(sessions: Sessions, photo: Path, tmp_path: Path) -> None:
+def test_made_up_session_ids_lock_nobody_out(
+    tmp_path: Path, photo: Path, small_photos: list[np.ndarray]
+) -> None:
+    sessions = SessionStore(Colorizer(released()), ServerLimits(sessions=3), tmp_path / "s")
+    for number in range(10):
+        with pytest.raises(Pix2ColorError, match="no photo"):
+            sessions.get(f"made up {number}")
+    assert len(sessions) == 0
+    (tmp_path / "text.jpg").write_text("not a photo")
+    for number in range(10):  # sessions in which nothing was colored make room for others
+        colorize_all(sessions.get_or_create(f"refused {number}"), tmp_path / "text.jpg")
+    people = [sessions.get_or_create(name) for name in "abc"]
+    for person in people:
+        colorize_all(person, photo)
+    with pytest.raises(Pix2ColorError, match="too many"):
+        sessions.get_or_create("d")
+    people[1].last_used -= 1000  # nobody has used it for a while
+    assert sessions.get_or_create("d") and not people[1].folder.exists()
+    assert sessions.get("a") is people[0] and people[0].entries[0].result.exists()
+
+
+def test_network_outputs_of_idle_sessions_do_not_pile_up(tmp_path: Path, photo: Path) -> None:
+    model = released()
+    sessions = SessionStore(Colorizer(model), ServerLimits(cached_outputs=2), tmp_path / "s")
+    people = [sessions.get_or_create(name) for name in "abc"]
+    entries = [colorize_all(person, photo)[0] for person in people]
+    runs = len(model.generator.sizes)  # type: ignore[union-attr]
+    people[2].change(entries[2], saturation=0.5)
+    people[1].change(entries[1], saturation=0.5)
+    assert len(model.generator.sizes) == runs  # type: ignore[union-attr]
+    people[0].change(entries[0], saturation=0.5)
+    assert len(model.generator.sizes) == runs + 1  # type: ignore[union-attr]
+
+
+def test_clients_are_not_told_options_of_the_command_line() -> None:
+    assert (
+        for_client("9 x 9 pixels are above 1; --max-megapixels 2 lifts it")
+        == "9 x 9 pixels are above 1"
+    )
+    assert for_client("out of memory: try a smaller --size, or --device cpu") == "out of memory"
+    assert "--" not in for_client("give --size")
+    assert for_client("not a photo; a text -- or so") == "not a photo; a text -- or so"
+
+
+def test_only_uploads_are_opened(sessions: SessionStore, photo: Path, tmp_path: Path) -> None:
     own = tmp_path / ("a" * 64)
     own.mkdir()
     upload = own / "x.jpg"
@@ -234,28 +291,28 @@ def test_only_uploads_are_opened(sessions: Sessions, photo: Path, tmp_path: Path
             sessions.uploaded(str(bad) if isinstance(bad, Path) else bad)
 
 
-def test_a_session_ends_with_its_files(sessions: Sessions, photo: Path, tmp_path: Path) -> None:
-    one, two = sessions.of("one"), sessions.of("two")
-    [entry] = coloured(one, photo)
-    coloured(two, photo)
+def test_a_session_ends_with_its_files(sessions: SessionStore, photo: Path, tmp_path: Path) -> None:
+    one, two = sessions.get_or_create("one"), sessions.get_or_create("two")
+    [entry] = colorize_all(one, photo)
+    colorize_all(two, photo)
     os.utime(photo, (time.time() - 60,) * 2)
     assert one.folder.stat().st_mode & 0o777 == 0o700
-    sessions.end("one")
-    sessions.end("nobody")
+    sessions.close("one")
+    sessions.close("nobody")
     assert not one.folder.exists() and two.entries[0].result.exists()
     with pytest.raises(Pix2ColorError, match="has ended"):
         one.change(entry, saturation=0.5)
-    sessions.tidy()
+    sessions.expire()
     assert two.folder.exists() and not photo.exists()
-    two.touched -= 1e6
-    sessions.tidy()
+    two.last_used -= 1e6
+    sessions.expire()
     assert not two.folder.exists() and len(sessions) == 0
 
 
 def test_a_session_that_is_busy_ends_after_its_work(
-    sessions: Sessions, photo: Path, monkeypatch: pytest.MonkeyPatch
+    sessions: SessionStore, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = sessions.of("one")
+    session = sessions.get_or_create("one")
     new = session.add([photo, photo, photo])
     begun, go_on = threading.Event(), threading.Event()
     real = Session._run
@@ -270,18 +327,43 @@ def test_a_session_that_is_busy_ends_after_its_work(
 
     def work() -> None:
         try:
-            list(session.colour(new))
+            list(session.colorize(new))
         except Pix2ColorError as error:
             ended.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
     assert begun.wait(20)
-    sessions.end("one")
+    sessions.close("one")
     assert session.folder.exists()
     go_on.set()
     thread.join(20)
     assert len(ended) == 1 and not session.folder.exists()
+
+
+class LockThatIsReleasedLate:
+    """A lock whose release is preceded by a callback: another thread's turn at the worst time."""
+
+    def __init__(self, before_release: Callable[[], None]) -> None:
+        self._lock, self._before_release = threading.Lock(), before_release
+
+    def acquire(self, blocking: bool = True) -> bool:
+        return self._lock.acquire(blocking=blocking)
+
+    def release(self) -> None:
+        self._before_release()
+        self._lock.release()
+
+    __enter__ = acquire
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def test_a_session_closed_as_its_work_ends_leaves_no_files(session: Session, photo: Path) -> None:
+    session._lock = LockThatIsReleasedLate(session.close)  # type: ignore[assignment]
+    session.add([photo])
+    assert not session.folder.exists()
 
 
 def test_uploads_that_nobody_takes_are_swept(tmp_path: Path) -> None:
@@ -292,7 +374,7 @@ def test_uploads_that_nobody_takes_are_swept(tmp_path: Path) -> None:
     for path in (old, own):
         os.utime(path, (time.time() - 900,) * 2)
     for _ in range(2):
-        sweep(tmp_path, older_than=300, keep=tmp_path / "sessions")
+        remove_old_uploads(tmp_path, older_than=300, keep=tmp_path / "sessions")
     assert new.exists() and own.exists() and not old.parent.exists()
 
 

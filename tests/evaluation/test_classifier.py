@@ -59,6 +59,23 @@ def test_classes_come_from_files_then_from_folders() -> None:
     assert labels_of(names).tolist() == [1, 1, 1, 2, 0, UNKNOWN, UNKNOWN]
 
 
+def test_a_name_of_two_classes_is_taken_as_it_is_spelled_or_refused() -> None:
+    jacket, dog = wordnet_index("n02963159"), wordnet_index("n02113186")
+    names = [
+        "cardigan/1.jpg",
+        "Cardigan/1.jpg",
+        "n02113186_Cardigan/1.jpg",
+        "CARDIGAN/n02113186.jpg",
+    ]
+    assert labels_of(names).tolist() == [jacket, dog, dog, dog]
+    with pytest.raises(DataError, match="'CARDIGAN'.*n02113186 or n02963159"):
+        labels_of(["goldfish/1.jpg", "CARDIGAN/1.jpg"])
+
+
+def wordnet_index(wordnet_id: str) -> int:
+    return classifier.wordnet_classes()[wordnet_id]
+
+
 def test_photos_without_any_class_are_an_error() -> None:
     with pytest.raises(DataError, match="n01443537 or goldfish"):
         labels_of(["photos/holiday.jpg"])

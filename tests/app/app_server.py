@@ -1,4 +1,4 @@
-"""The page as a process of its own, for tests and measurements."""
+"""The web app in a process of its own, for tests and measurements."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ START_SECONDS = 180
 
 
 @dataclass(frozen=True)
-class Page:
-    """A page that runs."""
+class AppServer:
+    """A running server."""
 
     url: str
     temporary: Path
-    """Where it puts its files."""
+    """Its folder of temporary files."""
     process: int
 
     def sessions(self) -> list[Path]:
-        """The visitors' folders."""
+        """The sessions' folders."""
         return [*self.temporary.glob("pix2color-page-*/uploads/sessions/*")]
 
     def uploads(self) -> Path:
-        """Where gradio puts what is uploaded."""
+        """The folder of uploads."""
         [found] = self.temporary.glob("pix2color-page-*/uploads")
         return found.resolve()
 
 
 @contextlib.contextmanager
-def served(temporary: Path, *options: str) -> Iterator[Page]:
+def run_app(temporary: Path, *options: str) -> Iterator[AppServer]:
     """Run `python -m pix2color app`; at the end it is stopped and must leave nothing behind."""
     command = [sys.executable, "-m", "pix2color", "app", "--port", "0", *options]
     environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
@@ -51,7 +51,7 @@ def served(temporary: Path, *options: str) -> Iterator[Page]:
         killer.cancel()
         try:
             assert line.startswith("the page: "), (temporary / "log").read_text()
-            yield Page(line.removeprefix("the page: ").strip(), temporary, process.pid)
+            yield AppServer(line.removeprefix("the page: ").strip(), temporary, process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
             try:

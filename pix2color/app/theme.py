@@ -1,4 +1,4 @@
-"""How the page looks, and what gradio's parts lack for keyboards and screen readers."""
+"""Style sheet, fonts and script of the page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ footer { display: none !important; }
 """
 SCRIPT = """() => {
   const alts = {
-    "#canvas img": "the coloured photo", "#confidence img": "where the network is unsure"
+    "#canvas img": "the colored photo", "#confidence img": "where the network is unsure"
   };
   const nudge = (handle, step) => {
     const box = handle.getBoundingClientRect();
@@ -34,7 +34,7 @@ SCRIPT = """() => {
   };
   const name = () => {
     document.querySelectorAll("#compare img").forEach((image, n) => {
-      image.alt = n ? "after: the coloured photo" : "before: the photo as it was";
+      image.alt = n ? "after: the colored photo" : "before: the photo as it was";
     });
     for (const [where, alt] of Object.entries(alts))
       document.querySelectorAll(where).forEach((image) => { image.alt = alt; });
@@ -52,11 +52,11 @@ SCRIPT = """() => {
   new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
   name();
 }"""
-"""Names for screen readers, and a divider for the keyboard, that gradio's parts lack."""
+"""Adds texts for screen readers, and arrow keys for the divider: gradio has neither."""
 _FONTS = ("system-ui", "sans-serif")
 _MONOSPACED = ("ui-monospace", "monospace")
 
 
-def theme() -> Any:
-    """Gradio's, with the machine's own fonts: others would come from the web."""
+def build_theme() -> Any:
+    """Gradio's default theme with system fonts: others would be loaded from the web."""
     return gr.themes.Default(font=_FONTS, font_mono=_MONOSPACED)
