@@ -44,8 +44,8 @@ def _ladder(arguments: argparse.Namespace) -> int:
 
     needed = max(rung.photos for rung in LADDER) + HELD_OUT
     size = arguments.size
-    overrides = [f"data.root={arguments.data!r}", f"data.side={size}", f"data.limit={needed}"]
-    config = load(None, [*overrides, f"data.crop={size}", f"decode.size={size}"])
+    data = {"root": arguments.data, "limit": needed, "crop": size, "side": size}
+    config = load(None, over={"data": data, "decode": {"size": size}})
     found = load_photos(config.data, parts=ALL_PARTS)
     steps = [round(arguments.share * r.epochs * r.photos / r.batch) for r in LADDER]
     with common.Progress(sum(steps), unit="steps", quiet=arguments.quiet) as bar:

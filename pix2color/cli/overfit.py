@@ -40,9 +40,8 @@ def _overfit(arguments: argparse.Namespace) -> int:
     from pix2color.config import load
 
     size = arguments.size
-    overrides = [f"data.crop={size}", f"data.side={size}", f"decode.size={size}", *arguments.set]
-    overrides += [f"data.root={arguments.data!r}", f"data.limit={arguments.photos}"]
-    config = load(arguments.config, overrides)
+    data = {"root": arguments.data, "limit": arguments.photos, "crop": size, "side": size}
+    config = load(arguments.config, arguments.set, over={"data": data, "decode": {"size": size}})
     for name in ("photos", "steps", "batch"):
         if getattr(arguments, name) < 1:
             raise errors.ConfigError(f"--{name} {getattr(arguments, name)}: at least 1")
