@@ -29,7 +29,7 @@ The same command again goes on where it was stopped; a finished recipe is not tr
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="python -m pix2color benchmark",
         description="Train every recipe on the same photos for the same budget, and compare them.",
         epilog=_EPILOG,

@@ -11,7 +11,7 @@ from pix2color.cli import common
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="python -m pix2color ladder",
         description="Learn 10, then 20, then 40 photos by heart with narrower and narrower "
         "networks (configs/groups_*.yaml), and look at photos that were not learnt.",

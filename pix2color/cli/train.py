@@ -28,7 +28,7 @@ _SHOWN = ("auc_gain", "auc_rebalanced_gain", "psnr_gain", "colourfulness_ratio")
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of train.py."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="train.py",
         description="Train a recipe of configs/ (or a YAML file of your own).",
         epilog=_EPILOG,

@@ -56,6 +56,16 @@ def test_speed_of_a_folder_is_told_beside_the_slowest_stage(
     assert 0 < folder["cores_busy"] <= 1.1
 
 
+@pytest.mark.parametrize(
+    "arguments", [("--runs", "0"), ("--megapixels", "1", "nan"), ("--folder", "-1")]
+)
+def test_speed_refuses_numbers_out_of_range(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert speed.main([*arguments]) == 2
+    assert f"error: {arguments[0]} " in capsys.readouterr().err
+
+
 def test_uncolor_gives_back_the_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("jpeglib", reason="the reversible extra is not installed")
     scan = tmp_path / "scan.jpg"
