@@ -31,27 +31,29 @@ def walk(root: Path, seen: set[Identity] | None = None) -> Iterator[Path | LeftO
     """Every regular file below a folder, through all levels, in order of names.
 
     Links are followed. Each folder is walked once: links to folders come after everything else, so
-    that a folder's files have their own names rather than a link's, and loops end. Entries whose
-    name begins with a dot and the `__MACOSX` of zip files are passed over.
+    that a folder's files have their own names rather than a link's, and loops end. A link to a
+    folder that holds the root, such as `..` or `/`, is not followed. Entries whose name begins with
+    a dot and the `__MACOSX` of zip files are passed over.
 
     Args:
         root: a folder; walked in any case.
         seen: the folders below it that are passed over; those that are walked are added.
 
     Yields:
-        Files, and what is not one: links to nothing, to themselves or to a folder that has been
-        walked, pipes, devices, sockets, and folders that may not be read.
+        Files, and what is not one: links to nothing, to themselves, to a folder that has been
+        walked or holds the root, pipes, devices, sockets, and folders that may not be read.
     """
     seen = set() if seen is None else seen
     seen.add(identity(root))
-    links: deque[Path] = deque()
-    yield from _below(root, seen, links)
-    while links:
-        folder = links.popleft()
-        if first_met(folder, seen):
-            yield from _below(folder, seen, links)
+    above: set[Identity] = set()
+    folders = deque([root])
+    while folders:
+        folder = folders.popleft()
+        if folder is root or (identity(folder) not in above and first_met(folder, seen)):
+            above |= {identity(parent) for parent in folder.resolve().parents}
+            yield from _below(folder, seen, folders)
         else:
-            yield LeftOut(folder, "a link to a folder that is walked already")
+            yield LeftOut(folder, "a link to a folder that is walked already or holds this one")
 
 
 def is_regular(path: Path) -> bool:

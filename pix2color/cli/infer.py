@@ -308,8 +308,8 @@ def _report_path(options: argparse.Namespace, todo: Plan, rank: int, processes: 
     if options.report is None:
         return None
     path = Path(_of_rank(options.report, rank, processes))
-    if not options.report or path.is_dir():
-        raise Pix2ColorError(f"report {path}: is a folder; name a file")
+    if not options.report or (path.exists() and not path.is_file()):
+        raise Pix2ColorError(f"report {path}: a folder or a device; name a file")
     jobs = [*todo.jobs, *todo.films]
     read = (options.hints, options.reference, options.checkpoint)
     sources = [Path(name) for name in read if name and Path(name).exists()]

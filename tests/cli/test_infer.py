@@ -109,6 +109,7 @@ def test_bad_photos_are_named_and_the_good_ones_done(
         (["{in}", "--report", "{in}/deep"], 2, "report"),
         (["{in}", "--report", "{in}/a.jpg/r.json"], 2, "report"),
         (["{in}", "--report", ""], 2, "report"),
+        (["{in}", "--report", "{tmp}/pipe"], 2, "report"),
         (["{in}", "--report", "{tmp}/out/a.jpg"], 2, "a.jpg"),
         (["{in}", "--hints", "{in}/notes.txt", "--report", "{in}/notes.txt"], 2, "never written"),
     ],
@@ -122,6 +123,7 @@ def test_mistakes_are_one_line_and_an_exit_code(
     words: str,
 ) -> None:
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")  # it would be replaced by a file
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     places = {"in": folder, "empty": tmp_path / "empty", "tmp": tmp_path}
     filled = [a.format(**places) for a in arguments]

@@ -115,11 +115,15 @@ def test_a_link_to_itself_and_what_is_no_file_are_left_out_with_the_reason(tmp_p
     (root / "gone.tif").symlink_to("gone-away.tif")
     (root / "up").symlink_to(root)
     (root / "album").symlink_to(tmp_path / "album")
+    (root / "outside").symlink_to(tmp_path)
+    (tmp_path / "album/everything").symlink_to("/")
+    (tmp_path / "album/back").symlink_to(root)
     os.mkfifo(root / "pipe.jpg")
     found = plan([root], tmp_path / "out")
     assert [job.source for job in found.jobs] == [root / "a.jpg", root / "album/b.jpg"]
     reasons = {entry.path.name: entry.reason for entry in found.left_out}
-    assert set(reasons) == {"loop.jpg", "zero.png", "gone.tif", "up", "pipe.jpg"}
+    assert set(reasons) == {"loop.jpg", "zero.png", "gone.tif", "up", "pipe.jpg", "outside",
+                            "everything", "back"}  # fmt: skip
     assert reasons["loop.jpg"] == "a link to itself"
     assert reasons["gone.tif"] == "a link to nothing"
     assert (
