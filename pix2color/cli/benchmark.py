@@ -74,6 +74,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:
+    common.check_ranges(arguments, minutes=(0.001, 1_000_000), samples=(1, common.MOST))
     overrides = _overrides(arguments)
     from pix2color.benchmark import plan as plans
     from pix2color.config import find

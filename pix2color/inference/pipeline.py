@@ -151,29 +151,23 @@ class _Room:
                 self._changed.notify_all()
 
 
-def _pixels(path: Path) -> float:
-    """How many pixels a file has by its header, all pages together; its bytes, if they are more.
-
-    A few hundred bytes may hold a photo of many megapixels; and 16-bit files are as large as
-    8-bit ones of twice the pixels.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        name = formats.sniff(file.read(16), path.suffix)
-        file.seek(0)
-        if name is None:
-            return size
-        try:
-            with reading.errors_in_plain_words():
-                image = reading.opened(file, name)
-                pixels = image.width * image.height
-                with contextlib.suppress(EOFError):
-                    for page in range(1, _PAGES) if name == "TIFF" else ():
-                        image.seek(page)
-                        pixels += image.width * image.height
-        except PhotoError:  # `read` says what is wrong with it
-            return size
-    return max(size, pixels)
+def _pixels(path: Path) -> int:
+    """How many pixels a photo has by its header, all pages together; 0: it cannot be told."""
+    data = path.read_bytes()
+    name = formats.sniff(data[:16], path.suffix)
+    if name is None:
+        return 0
+    try:
+        with reading.errors_in_plain_words():
+            image = reading.opened(data, name)
+            pixels = image.width * image.height
+            with contextlib.suppress(EOFError):
+                for page in range(1, _PAGES) if name == "TIFF" else ():
+                    image.seek(page)
+                    pixels += image.width * image.height
+    except PhotoError:  # `read` says what is wrong with it
+        return 0
+    return pixels
 
 
 def _one(job: Job, colorizer: Callable[[], Colorizer], options: Options, room: _Room) -> Outcome:
@@ -213,7 +207,12 @@ def _outcome(
         return Outcome(job, "skipped", "already done")
     if not is_regular(job.source):
         return Outcome(job, "failed", NOT_REGULAR)
-    with room.held(_pixels(job.source) * options.wishes.variants):
+    # A few hundred bytes may hold a photo of many megapixels. Where the bytes are more, they count:
+    # 16-bit files are as large as 8-bit ones of twice the pixels.
+    size = job.source.stat().st_size
+    with room.held(size):
+        pixels = _pixels(job.source)
+    with room.held(max(size, pixels) * options.wishes.variants):
         return _coloured(job, colorizer, options)
 
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -107,8 +107,8 @@ def _decode(data: bytes, name: str, limits: Limits) -> Photo:
     return finished(image, pixels, alpha, name, _settings(image, name, data))
 
 
-def opened(data: bytes | BinaryIO, name: str) -> ImageFile.ImageFile:
-    """The file, or its bytes, in Pillow's plugin of its format; nothing is decoded yet.
+def opened(data: bytes, name: str) -> ImageFile.ImageFile:
+    """The file in Pillow's plugin of its format; nothing is decoded yet.
 
     `Image.open` would try other plugins too, and compare the size with its own global limit.
     """
@@ -137,7 +137,7 @@ def opened(data: bytes | BinaryIO, name: str) -> ImageFile.ImageFile:
         "JPEG2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
         "AVIF": AvifImagePlugin.AvifImageFile,
     }[name]
-    image: ImageFile.ImageFile = plugin(io.BytesIO(data) if isinstance(data, bytes) else data)
+    image: ImageFile.ImageFile = plugin(io.BytesIO(data))
     return image
 
 
