@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import io
 import signal
 import sys
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, NoReturn, Self, TextIO
 
 from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, Pix2ColorError
 
-Parser = functools.partial(argparse.ArgumentParser, allow_abbrev=False)
-"""As argparse's, but options are written out: a mistyped one is never taken for another."""
+
+class Parser(argparse.ArgumentParser):
+    """Takes options that are written out only: a mistyped one is never taken for another."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with a `printable` message."""
+        super().error(printable(message))
+
 
 MOST = 1_000_000_000
 """Upper bound of counts that need none of their own."""

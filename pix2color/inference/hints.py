@@ -27,6 +27,7 @@ _KEYS = {"x", "y", "color", "ab", "radius", "points", "box"}
 _FINE = 8  # subdivisions of a cell, along each axis, on which shapes are drawn
 _MOST_AB = 150.0
 _MOST_RADIUS = 1e6  # pixels
+_MOST_TEXT = 16_000_000  # characters of a file; a device has no end
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ def read_hints(path: str | Path) -> list[Hint] | dict[str, list[Hint]]:
         Pix2ColorError: it cannot be read or holds something else; the message says where.
     """
     try:
-        tree = json.loads(Path(path).read_text(encoding="utf-8"))
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(_MOST_TEXT + 1)
+        if len(text) > _MOST_TEXT:
+            raise Pix2ColorError(f"hints {path}: above {_MOST_TEXT // 10**6} million characters")
+        tree = json.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise Pix2ColorError(f"hints {path}: cannot be read: {error}") from None
     except json.JSONDecodeError as error:

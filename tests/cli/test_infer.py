@@ -193,6 +193,9 @@ def test_names_are_shown_without_what_steers_a_terminal(
     assert not {"\x1b", "\x07", "\u202e"} & set(shown)
     assert infer.main([str(folder / "no\x1bwhere")]) == 2
     assert "no\\x1bwhere" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        infer.main([str(folder), "--no\x1bsuch"])
+    assert "--no\\x1bsuch" in capsys.readouterr().err
 
 
 def test_names_that_are_not_utf8_are_coloured_shown_and_reported(

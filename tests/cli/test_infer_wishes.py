@@ -95,6 +95,7 @@ def test_names_that_would_meet_fail(
         (("--reference", "{tmp}/red.png", "--strength", "3"), "--strength 3: at most 1"),
         (("--hints", "{tmp}/brackets.json"), "nested too deeply"),
         (("--hints", "{tmp}/digits.json"), "hints"),
+        (("--hints", "/dev/zero"), "above 16 million characters"),
         (("--hints", "{tmp}/far.json"), "is not a number"),
         (("--hints", "{tmp}/wide.json"), "radius"),
         (("--reversible", "--variants", "2"), "--reversible goes with none of"),
