@@ -182,3 +182,22 @@ def test_the_digest_follows_results_and_nothing_else() -> None:
 def test_reading_a_config_imports_no_torch() -> None:
     code = "import sys, pix2color.config as c; c.load(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("size", "100000000"),
+        ("size", "31"),
+        ("temperature", "1e300"),
+        ("temperature", "1e-30"),
+        ("temperature", ".nan"),
+        ("vividness", ".inf"),
+        ("vividness", "-0.1"),
+        ("saturation", "1e30"),
+        ("saturation", ".inf"),
+    ],
+)
+def test_decoding_has_bounds_and_takes_finite_numbers_only(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"decode\.{key}"):
+        load(None, [f"decode.{key}={value}"])

@@ -11,7 +11,7 @@ from pix2color.cli import common
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="python -m pix2color activations",
         description="Write one channel of every convolution, seeing one photo, as one picture.",
     )
@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _activations(arguments: argparse.Namespace) -> int:
+    common.check_ranges(arguments, size=(1, 2048), channel=(0, common.MOST))
     try:
         content = arguments.photo.read_bytes()
     except OSError as error:
@@ -43,8 +44,6 @@ def _activations(arguments: argparse.Namespace) -> int:
     from pix2color.models.activations import capture, draw
     from pix2color.training.pictures import save_picture
 
-    if arguments.size is not None and arguments.size < 1:
-        raise errors.ConfigError(f"--size {arguments.size}: at least 1")
     released = weights.load(arguments.checkpoint)
     try:
         photo = decode(content, arguments.size or released.decode.size)

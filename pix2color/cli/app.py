@@ -5,23 +5,31 @@ from __future__ import annotations
 import argparse
 import time
 
+from pix2color.cli import common
+
 _EXAMPLE = """example:
   python -m pix2color app                        for this machine alone
   python -m pix2color app --host 0.0.0.0         for the local network: see docs/page.md
 """
+_RANGES = {
+    "port": (0, 65_535),
+    "max_megapixels": (0.001, 100_000),
+    "max_files": (1, common.MOST),
+    "max_upload": (0.001, 1_000_000),
+    "queue": (1, common.MOST),
+    "idle": (0.001, 1_000_000),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C or SIGTERM."""
-    from pix2color.cli.common import run
-
     options = parser().parse_args(argv)
-    return run(lambda: _serve(options))
+    return common.run(lambda: _serve(options))
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    out = argparse.ArgumentParser(
+    out = common.Parser(
         prog="python -m pix2color app",
         description="A page on which photos are colored in a browser, by this machine.",
         epilog=_EXAMPLE,
@@ -71,13 +79,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from pix2color.cli.common import stop_on_sigterm
-    from pix2color.errors import Pix2ColorError
-
-    for name in ("max_megapixels", "max_files", "max_upload", "queue", "idle"):
-        if getattr(options, name) <= 0:
-            raise Pix2ColorError(f"--{name.replace('_', '-')} is more than 0")
-    stop_on_sigterm()
+    common.check_ranges(options, **_RANGES)
+    common.stop_on_sigterm()
     from pix2color.app.limits import ServerLimits
     from pix2color.app.server import serve
     from pix2color.inference.colorizer import Colorizer

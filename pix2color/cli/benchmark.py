@@ -29,7 +29,7 @@ The same command again goes on where it was stopped; a finished recipe is not tr
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="python -m pix2color benchmark",
         description="Train every recipe on the same photos for the same budget, and compare them.",
         epilog=_EPILOG,
@@ -77,6 +77,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:
+    common.check_ranges(arguments, minutes=(0.001, 1_000_000), samples=(1, common.MOST))
     overrides = _overrides(arguments)
     from pix2color.benchmark import plan as plans
     from pix2color.config import find

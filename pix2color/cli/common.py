@@ -1,26 +1,80 @@
-"""What the commands share: errors as one line and an exit code, and progress."""
+"""What the commands share: arguments, errors as one line and an exit code, and progress."""
 
 from __future__ import annotations
 
+import argparse
+import io
 import signal
 import sys
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self, TextIO
 
 from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, Pix2ColorError
 
 
+class Parser(argparse.ArgumentParser):
+    """Takes options that are written out only: a mistyped one is never taken for another."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with a `printable` message."""
+        super().error(printable(message))
+
+
+MOST = 1_000_000_000
+"""Upper bound of counts that need none of their own."""
+
+
+def check_ranges(options: argparse.Namespace, **ranges: tuple[float, float]) -> None:
+    """Refuse options outside of their range (least, most), NaN included; None is left alone.
+
+    Raises Pix2ColorError, which names the option.
+    """
+    for name, (least, most) in ranges.items():
+        given = getattr(options, name)
+        for value in given if isinstance(given, list) else [given]:
+            if value is None or least <= value <= most:
+                continue
+            limit = f"a number from {least:g} to {most:g}"
+            if value < least:
+                limit = f"at least {least:g}"
+            elif value > most:
+                limit = f"at most {most:g}"
+            raise Pix2ColorError(f"--{name.replace('_', '-')} {value:.10g}: {limit}")
+
+
+def printable(text: object) -> str:
+    """Text as one line that a terminal shows and does not obey.
+
+    Names of files and messages of decoders may hold control characters, line breaks, bytes that
+    are not UTF-8 or marks that turn the writing direction: they are written as escapes.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in str(text)
+    )
+
+
+def say(text: object, file: TextIO | None = None) -> None:
+    """Print one `printable` line."""
+    print(printable(text), file=file)
+
+
 def run(function: Callable[[], int]) -> int:
     """Call a command's body; its errors become one line on standard error and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # standard error escapes by itself
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return function()
     except Pix2ColorError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        say("stopped", sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `| head` has seen enough
         sys.stderr.close()
@@ -59,7 +113,11 @@ class Progress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total, unit=unit, desc=description or None, dynamic_ncols=True, leave=False
+                total=total,
+                unit=unit,
+                desc=printable(description) or None,
+                dynamic_ncols=True,
+                leave=False,
             )
 
     def __enter__(self) -> Self:
@@ -98,6 +156,6 @@ class Progress:
         if self._quiet:
             return
         if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(printable(line), file=sys.stderr)
         else:
-            print(line, file=sys.stderr)
+            say(line, sys.stderr)

@@ -30,7 +30,7 @@ _LEAST_IN_FOLDER = 10
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="python -m pix2color evaluate",
         description="Measure networks on photos, beside truth, gray and random colours.",
         epilog=_EPILOG,
@@ -164,10 +164,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what cannot be before anything heavy is done."""
-    for name, least in (("crop", 1), ("limit", 1), ("batch", 1), ("resamples", 0)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise ConfigError(f"--{name} {value}: at least {least}")
+    common.check_ranges(
+        arguments,
+        crop=(1, _WHOLE_SIDE),
+        limit=(1, common.MOST),
+        batch=(1, common.MOST),
+        resamples=(0, 1_000_000),
+    )
     _part(arguments.part)
     asked = [f"--{name}" for name in ("failures", "classifier") if getattr(arguments, name)]
     if arguments.quick and asked:

@@ -11,7 +11,7 @@ from pix2color.cli import common
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="python -m pix2color export",
         description="Write a network as ONNX, for onnxruntime: infer.py --checkpoint FILE.onnx, or "
         "programs of your own (docs/onnx.md).",

@@ -56,11 +56,12 @@ def _one(
     job: Job, colorizer: Colorizer, settings: pipeline.Options, asked: Callable[[], bool], *,
     quiet: bool,
 ) -> tuple[Outcome, bool]:  # fmt: skip
-    from pix2color.errors import PhotoError
-    from pix2color.inference.pipeline import Outcome
+    from pix2color.inference.pipeline import Outcome, reason
     from pix2color.inference.video import film
 
     start = time.perf_counter()
+    if job.problem:
+        return Outcome(job, "failed", job.problem), False
     if settings.resume and _done(job):
         return Outcome(job, "skipped", "already done"), False
     options = film.Options(settings.decode, settings.mark, resume=settings.resume)
@@ -69,10 +70,8 @@ def _one(
             result = film.colour(
                 job.source, job.target, colorizer, options, progress=bar, stop=asked
             )
-        except PhotoError as error:
-            return Outcome(job, "failed", str(error), seconds=time.perf_counter() - start), False
-        except MemoryError:
-            return Outcome(job, "failed", "out of memory"), False
+        except Exception as error:
+            return Outcome(job, "failed", reason(error), seconds=time.perf_counter() - start), False
         for note in result.notes:
             bar.say(f"{job.source}: {note}")
         if result.status == "stopped":

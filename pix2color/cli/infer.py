@@ -8,8 +8,12 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pix2color.cli import common
+from pix2color.errors import EXIT_FAILED, EXIT_OK, Pix2ColorError
 
 if TYPE_CHECKING:
     from pix2color.inference.colorizer import Colorizer
@@ -27,21 +31,23 @@ _EXAMPLE = """example:
 """
 
 
+_RANGES = {"variants": (1, 16), "strength": (0, 1), "max_megapixels": (0.001, 100_000)}
+"""Of options; those of the colours are in `config.Decode`."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Colour photos; returns 0 when all were done, 1 when some failed, 2 when nothing could be."""
-    from pix2color.cli.common import run
-
     parser = _parser()
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments:
         parser.print_help()
         return 0
     options = parser.parse_args(arguments)
-    return run(lambda: _infer(options))
+    return common.run(lambda: _infer(options))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = common.Parser(
         prog="infer.py",
         description="Colour photos and films. Size, format, depth, metadata and lightness stay.",
         epilog=_EXAMPLE,
@@ -121,7 +127,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _infer(options: argparse.Namespace) -> int:
     from pix2color.cli import films
-    from pix2color.cli.common import Progress, stop_on_sigterm
     from pix2color.inference.plan import plan
 
     start = time.perf_counter()
@@ -130,8 +135,9 @@ def _infer(options: argparse.Namespace) -> int:
         options.inputs, options.out, variants=options.variants, confidence=options.confidence
     )
     films.check(options, todo.films)
-    stop_on_sigterm()
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    report = _report_path(options, todo, rank, processes)
+    common.stop_on_sigterm()
     jobs = todo.jobs[rank::processes]
     with _uncollected():
         from pix2color.inference import pipeline
@@ -145,8 +151,14 @@ def _infer(options: argparse.Namespace) -> int:
         )
     settings = _settings(options, colorizer, todo)
     outcomes: list[Outcome] = []
+
+    def write_report() -> None:
+        if report is not None:
+            _write_report(report, outcomes, todo, settings, weights=colorizer.digest)
+
+    write_report()  # a place that does not take it is known before the work, not after
     try:
-        with Progress(len(jobs), unit="photo", quiet=options.quiet) as progress:
+        with common.Progress(len(jobs), unit="photo", quiet=options.quiet) as progress:
             for outcome in pipeline.run(jobs, lambda: colorizer, settings):
                 outcomes.append(outcome)
                 for note in outcome.notes:
@@ -155,10 +167,19 @@ def _infer(options: argparse.Namespace) -> int:
         own = todo.films[rank::processes]
         outcomes.extend(films.colour(own, colorizer, settings, quiet=options.quiet))
     finally:
-        if options.report:
-            path = _of_rank(options.report, rank, processes)
-            _report(path, outcomes, todo, settings, weights=colorizer.digest)
-    return _summary(options, outcomes, todo, seconds=time.perf_counter() - start)
+        written = _attempt(write_report)
+    code = _summary(options, outcomes, todo, seconds=time.perf_counter() - start)
+    return code if written else EXIT_FAILED
+
+
+def _attempt(write_report: Callable[[], None]) -> bool:
+    """Write the report; where that fails, only say so: the summary must not be lost with it."""
+    try:
+        write_report()
+    except Pix2ColorError as error:
+        common.say(f"error: {error}", sys.stderr)
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -184,10 +205,7 @@ def _device(name: str | None) -> str | None:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse what cannot be before anything heavy is done."""
-    from pix2color.errors import Pix2ColorError
-
-    if options.variants < 1:
-        raise Pix2ColorError(f"--variants {options.variants}: at least 1")
+    common.check_ranges(options, **_RANGES)
     asked = options.hints or options.reference or options.variants > 1 or options.confidence
     if options.reversible and asked:
         raise Pix2ColorError(
@@ -200,7 +218,6 @@ def _hints(options: argparse.Namespace, todo: Plan) -> dict[str, tuple[Hint, ...
 
     A list is for the one photo that is given; an object names its photos.
     """
-    from pix2color.errors import Pix2ColorError
     from pix2color.inference.hints import read_hints
 
     if not options.hints:
@@ -256,7 +273,6 @@ def _settings(options: argparse.Namespace, colorizer: Colorizer, todo: Plan) -> 
 def _summary(
     options: argparse.Namespace, outcomes: Sequence[Outcome], todo: Plan, *, seconds: float
 ) -> int:
-    from pix2color.errors import EXIT_FAILED, EXIT_OK
     from pix2color.inference.plan import remedy
 
     ordered = sorted(outcomes, key=lambda o: o.job.source)
@@ -267,20 +283,40 @@ def _summary(
         kinds = "photos and films" if todo.jobs else "films"
         kinds = kinds if todo.films else "photos"
         left = f", {len(skipped)} skipped" if skipped else ""
-        print(
+        common.say(
             f"{len(done)} of {len(outcomes)} {kinds} coloured{left} in {seconds:.1f} s "
             f"-> {options.out}"
         )
         for outcome in skipped:
-            print(f"skipped {outcome.job.source}: {outcome.reason}")
+            common.say(f"skipped {outcome.job.source}: {outcome.reason}")
         for path in todo.unsupported:
-            print(f"skipped {path}: {remedy(path)}")
+            common.say(f"skipped {path}: {remedy(path)}")
+        for entry in todo.left_out:
+            common.say(f"skipped {entry.path}: {entry.reason}")
     if failed:
-        print(f"{len(failed)} failed:", file=sys.stderr)
+        common.say(f"{len(failed)} failed:", sys.stderr)
         for outcome in failed:
-            print(f"  {outcome.job.source}: {outcome.reason}", file=sys.stderr)
+            common.say(f"  {outcome.job.source}: {outcome.reason}", sys.stderr)
         return EXIT_FAILED
     return EXIT_OK
+
+
+def _report_path(options: argparse.Namespace, todo: Plan, rank: int, processes: int) -> Path | None:
+    """Where this process's report goes; raises Pix2ColorError where that is another file."""
+    from pix2color.inference.plan import refuse_sources
+
+    if options.report is None:
+        return None
+    path = Path(_of_rank(options.report, rank, processes))
+    if not options.report or (path.exists() and not path.is_file()):
+        raise Pix2ColorError(f"report {path}: a folder or a device; name a file")
+    jobs = [*todo.jobs, *todo.films]
+    read = (options.hints, options.reference, options.checkpoint)
+    sources = [Path(name) for name in read if name and Path(name).exists()]
+    refuse_sources([path], [*(job.source for job in jobs), *sources])
+    if os.path.realpath(path) in {os.path.realpath(p) for job in jobs for p in job.targets}:
+        raise Pix2ColorError(f"report {path}: a coloured photo goes there; choose another name")
+    return path
 
 
 def _of_rank(path: str, rank: int, processes: int) -> str:
@@ -291,12 +327,11 @@ def _of_rank(path: str, rank: int, processes: int) -> str:
     return f"{stem or suffix}-{rank + 1}of{processes}{dot if stem else ''}{suffix if stem else ''}"
 
 
-def _report(
-    path: str, outcomes: Sequence[Outcome], todo: Plan, settings: Options, *, weights: str
+def _write_report(
+    path: Path, outcomes: Sequence[Outcome], todo: Plan, settings: Options, *, weights: str
 ) -> None:
-    """Every photo's status as JSON, whole or not at all."""
+    """Every photo's status as JSON, whole or not at all. Raises Pix2ColorError."""
     import json
-    from pathlib import Path
 
     from pix2color._version import __version__
     from pix2color.photo.files import whole
@@ -322,6 +357,12 @@ def _report(
         "counts": counts,
         "photos": photos,
         "unsupported": [str(p) for p in todo.unsupported],
+        "left_out": [{"path": str(e.path), "reason": e.reason} for e in todo.left_out],
     }
-    with whole(Path(path)) as file:
-        file.write(json.dumps(tree, indent=1, ensure_ascii=False).encode())
+    text = json.dumps(tree, indent=1, ensure_ascii=False)
+    try:
+        with whole(path) as file:
+            # Bytes of names that are not UTF-8 become \udcXX, which is JSON, too.
+            file.write(text.encode("utf-8", "backslashreplace"))
+    except (Pix2ColorError, OSError) as error:
+        raise Pix2ColorError(f"report {path}: {error}") from None

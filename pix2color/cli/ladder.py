@@ -11,7 +11,7 @@ from pix2color.cli import common
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="python -m pix2color ladder",
         description="Learn 10, then 20, then 40 photos by heart with narrower and narrower "
         "networks (configs/groups_*.yaml), and look at photos that were not learnt.",
@@ -44,8 +44,8 @@ def _ladder(arguments: argparse.Namespace) -> int:
 
     needed = max(rung.photos for rung in LADDER) + HELD_OUT
     size = arguments.size
-    overrides = [f"data.root={arguments.data!r}", f"data.side={size}", f"data.limit={needed}"]
-    config = load(None, [*overrides, f"data.crop={size}", f"decode.size={size}"])
+    data = {"root": arguments.data, "limit": needed, "crop": size, "side": size}
+    config = load(None, over={"data": data, "decode": {"size": size}})
     found = load_photos(config.data, parts=ALL_PARTS)
     steps = [round(arguments.share * r.epochs * r.photos / r.batch) for r in LADDER]
     with common.Progress(sum(steps), unit="steps", quiet=arguments.quiet) as bar:

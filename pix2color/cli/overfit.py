@@ -11,7 +11,7 @@ from pix2color.cli import common
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="python -m pix2color overfit",
         description="Train a recipe on a few photos alone and draw how far it gets, also at "
         "constant lightness. A network that cannot do this will not learn anything else.",
@@ -37,15 +37,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _overfit(arguments: argparse.Namespace) -> int:
+    least = (1, common.MOST)
+    common.check_ranges(arguments, photos=least, steps=least, batch=least)
     from pix2color.config import load
 
     size = arguments.size
-    overrides = [f"data.crop={size}", f"data.side={size}", f"decode.size={size}", *arguments.set]
-    overrides += [f"data.root={arguments.data!r}", f"data.limit={arguments.photos}"]
-    config = load(arguments.config, overrides)
-    for name in ("photos", "steps", "batch"):
-        if getattr(arguments, name) < 1:
-            raise errors.ConfigError(f"--{name} {getattr(arguments, name)}: at least 1")
+    data = {"root": arguments.data, "limit": arguments.photos, "crop": size, "side": size}
+    config = load(arguments.config, arguments.set, over={"data": data, "decode": {"size": size}})
 
     from pix2color.data.photos import ALL_PARTS, load_photos
     from pix2color.training.memorise import describe, memorise

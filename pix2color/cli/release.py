@@ -13,7 +13,7 @@ _DECODE = ("temperature", "vividness", "saturation", "size")
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="python -m pix2color release",
         description="Write a run's averaged weights as one .safetensors file that infer.py, "
         "evaluate and init_from read.",

@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from pix2color.cli import common
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -15,9 +17,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Print a table of the stages' times; returns an exit code."""
-    from pix2color.cli.common import run
-
-    parser = argparse.ArgumentParser(
+    parser = common.Parser(
         prog="python -m pix2color speed",
         description="Time every stage of colouring, one photo at a time, warm.",
     )
@@ -42,10 +42,11 @@ def main(argv: list[str] | None = None) -> int:
         "--start", action="store_true", help="also time the command, to its first photo done"
     )
     options = parser.parse_args(argv)
-    return run(lambda: _speed(options))
+    return common.run(lambda: _speed(options))
 
 
 def _speed(options: argparse.Namespace) -> int:
+    common.check_ranges(options, megapixels=(0.0001, 1000), runs=(1, 10_000), folder=(1, 100_000))
     from pix2color.inference import timing
     from pix2color.inference.colorizer import Colorizer
 

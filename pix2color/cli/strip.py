@@ -11,7 +11,7 @@ from pix2color.cli import common
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="python -m pix2color strip",
         description="Put a photo's colours at every sample picture of one or more runs in a row: "
         "gray first, truth last.",
@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _strip(arguments: argparse.Namespace) -> int:
+    common.check_ranges(arguments, photo=(0, common.MOST))
     from pix2color.training.pictures import save_picture, strip
 
     picture = strip(arguments.runs, photo=arguments.photo)

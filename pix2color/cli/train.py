@@ -28,7 +28,7 @@ _SHOWN = ("auc_gain", "auc_rebalanced_gain", "psnr_gain", "colourfulness_ratio")
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of train.py."""
-    made = argparse.ArgumentParser(
+    made = common.Parser(
         prog="train.py",
         description="Train a recipe of configs/ (or a YAML file of your own).",
         epilog=_EPILOG,
@@ -62,10 +62,8 @@ def main(argv: list[str] | None = None) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from pix2color.config import load
 
-    overrides = list(arguments.set)
-    if arguments.data:
-        overrides.append(f"data.root={arguments.data!r}")
-    config = load(arguments.config, overrides)
+    over = {"data": {"root": arguments.data}} if arguments.data else None
+    config = load(arguments.config, arguments.set, over=over)
 
     from pix2color.training.setup import make_accelerator, make_trainer
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from pix2color.cli import common
+
 
 def main(argv: list[str] | None = None) -> int:
     """Write the gray JPEG of each file; returns 0, or 1 when some failed."""
-    from pix2color.cli.common import run
-
-    parser = argparse.ArgumentParser(
+    parser = common.Parser(
         prog="python -m pix2color uncolor",
         description="Take the colour out of JPEGs made with infer.py --reversible: the scan's "
         "luminance data come back bit for bit.",
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("inputs", nargs="+", metavar="JPEG|FOLDER")
     parser.add_argument("--out", default="uncolored", metavar="FOLDER", help="default: ./uncolored")
     options = parser.parse_args(argv)
-    return run(lambda: _uncolor(options))
+    return common.run(lambda: _uncolor(options))
 
 
 def _uncolor(options: argparse.Namespace) -> int:
@@ -31,11 +31,13 @@ def _uncolor(options: argparse.Namespace) -> int:
     failed = 0
     for job in jobs:
         try:
+            if job.problem:
+                raise PhotoError(job.problem)
             data = reversible.uncolour(job.source.read_bytes())
             with whole(job.target) as file:
                 file.write(data)
-        except PhotoError as error:
+        except (PhotoError, OSError) as error:
             failed += 1
-            print(f"{job.source}: {error}", file=sys.stderr)
-    print(f"{len(jobs) - failed} of {len(jobs)} uncoloured -> {options.out}")
+            common.say(f"{job.source}: {error}", sys.stderr)
+    common.say(f"{len(jobs) - failed} of {len(jobs)} uncoloured -> {options.out}")
     return EXIT_FAILED if failed else EXIT_OK

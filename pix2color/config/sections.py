@@ -317,12 +317,14 @@ class Train(Section):
 class Decode(Section):
     """How raw outputs become colours; what a release file ships as its default."""
 
-    temperature: Positive = 1.0
-    vividness: NotNegative = 0.0
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    vividness: Annotated[float, Field(ge=0, le=10)] = 0.0
     """tau: logits minus tau times the log prior (Menon et al. 2021)."""
-    saturation: NotNegative = 1.0
+    saturation: Annotated[float, Field(ge=0, le=10)] = 1.0
     """Factor on ab."""
-    size: Annotated[int, Field(ge=32)] = 192
+    size: Annotated[int, Field(ge=32, le=2048)] = 192
     """Shorter side of the picture the network sees, in pixels."""
 
 

@@ -7,7 +7,6 @@ with a handle of its own, so that threads read in parallel.
 from __future__ import annotations
 
 import importlib.util
-import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from pix2color.data import arrays
 from pix2color.errors import DataError
-
-# fmt: off
-PHOTO_SUFFIXES = frozenset((
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff",
-    ".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".avif",
-))
-# fmt: on
-"""Endings (lower case) of the files taken for photos; everything else is passed over."""
+from pix2color.photo.formats import PHOTO_SUFFIXES
+from pix2color.walk import NOT_REGULAR, Identity, LeftOut, first_met, identity, is_hidden, walk
 
 BUNDLED = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png")
 """The colour photos that come with scikit-image: what empty roots stand for."""
@@ -97,7 +90,7 @@ def list_files(roots: Sequence[str]) -> tuple[list[Item], list[tuple[str, Path]]
     items: list[Item] = []
     shards: list[tuple[str, Path]] = []
     array_files: list[Path] = []
-    seen: set[tuple[int, int]] = set()
+    seen: set[Identity] = set()
     labels: set[str] = set()
     for root in _expand(roots):
         label = unique_name(_own_name(root), labels)
@@ -140,6 +133,8 @@ def _bundled() -> list[Item]:
 def _expand(roots: Sequence[str]) -> Iterator[Path]:
     """The roots that exist, patterns replaced by what they match."""
     for root in roots:
+        if not str(root):
+            raise DataError(f"a root is empty; {_NAME_IT}, or . for the current folder")
         path = Path(root).expanduser()
         matches = [path] if path.exists() else []
         if not matches and any(sign in str(root) for sign in "*?["):
@@ -150,15 +145,17 @@ def _expand(roots: Sequence[str]) -> Iterator[Path]:
         yield from matches
 
 
-def _files(root: Path, label: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
+def _files(root: Path, label: str, seen: set[Identity]) -> Iterator[tuple[str, Path]]:
     """(name, path) of every photo and shard of a root that was not `seen` yet."""
     if root.is_dir():
         yield from _walk(root, label, seen)
+    elif not root.is_file():
+        raise DataError(f"{root} is {NOT_REGULAR}; {_NAME_IT}")
     elif root.suffix.lower() in PHOTO_SUFFIXES:
-        seen.add(_identity(root))
+        seen.add(identity(root))
         yield label, root
     elif root.suffix.lower() in _CONTAINERS:
-        if _new(root, seen):
+        if first_met(root, seen):
             yield label, root
     elif root.suffix.lower() in (".gz", ".tgz", ".xz", ".bz2", ".zst", ".zip"):
         raise DataError(f"{root} is compressed; unpack it to a folder or a plain .tar")
@@ -166,23 +163,17 @@ def _files(root: Path, label: str, seen: set[tuple[int, int]]) -> Iterator[tuple
         raise DataError(f"{root} is neither a photo ({_endings()}) nor a .tar or .npy; {_NAME_IT}")
 
 
-def _walk(folder: Path, name: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Path]]:
-    if not _new(folder, seen):
+def _walk(root: Path, label: str, seen: set[Identity]) -> Iterator[tuple[str, Path]]:
+    if not first_met(root, seen):
         return
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"{folder} cannot be read: {error.strerror}") from None
-    for path in entries:
-        if _hidden(path.name):
+    for found in walk(root, seen):
+        if isinstance(found, LeftOut):
+            if found.unreadable:
+                raise DataError(f"{found.path} {found.reason}")
             continue
-        suffix = path.suffix.lower()
-        if path.is_dir():
-            yield from _walk(path, f"{name}/{path.name}", seen)
-        elif not path.is_file():
-            continue
-        elif suffix in PHOTO_SUFFIXES or (suffix in _CONTAINERS and _new(path, seen)):
-            yield f"{name}/{path.name}", path
+        suffix = found.suffix.lower()
+        if suffix in PHOTO_SUFFIXES or (suffix in _CONTAINERS and first_met(found, seen)):
+            yield f"{label}/{found.relative_to(root).as_posix()}", found
 
 
 def _members(label: str, shard: Path) -> Iterator[Item]:
@@ -227,7 +218,7 @@ def broken_shard(shard: Path | str, error: Exception) -> DataError:
 def is_photo_name(name: str) -> bool:
     """Whether a tar's member is taken for a photo by its name; hidden ones are not."""
     path = PurePosixPath(name)
-    return path.suffix.lower() in PHOTO_SUFFIXES and not any(map(_hidden, _parts(path)))
+    return path.suffix.lower() in PHOTO_SUFFIXES and not any(map(is_hidden, _parts(path)))
 
 
 def plain_name(member: str) -> str:
@@ -237,10 +228,6 @@ def plain_name(member: str) -> str:
 
 def _parts(path: PurePosixPath) -> list[str]:
     return [part for part in path.parts if part not in ("/", "//", ".", "..")]
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def _own_name(root: Path) -> str:
@@ -255,20 +242,6 @@ def unique_name(name: str, taken: set[str], *, mark: str = "#") -> str:
         unique = f"{name}{mark}{count}"
     taken.add(unique)
     return unique
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = os.stat(path)  # noqa: PTH116 - follows links, as Path.stat does
-    return status.st_dev, status.st_ino
-
-
-def _new(path: Path, seen: set[tuple[int, int]]) -> bool:
-    """Whether a folder or shard is met for the first time; it is `seen` afterwards."""
-    identity = _identity(path)
-    if identity in seen:
-        return False
-    seen.add(identity)
-    return True
 
 
 def _endings() -> str:

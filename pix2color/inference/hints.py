@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ Floats = NDArray[np.float32]
 _KEYS = {"x", "y", "color", "ab", "radius", "points", "box"}
 _FINE = 8  # subdivisions of a cell, along each axis, on which shapes are drawn
 _MOST_AB = 150.0
+_MOST_RADIUS = 1e6  # pixels
+_MOST_TEXT = 16_000_000  # characters of a file; a device has no end
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,19 @@ def read_hints(path: str | Path) -> list[Hint] | dict[str, list[Hint]]:
         Pix2ColorError: it cannot be read or holds something else; the message says where.
     """
     try:
-        tree = json.loads(Path(path).read_text(encoding="utf-8"))
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(_MOST_TEXT + 1)
+        if len(text) > _MOST_TEXT:
+            raise Pix2ColorError(f"hints {path}: above {_MOST_TEXT // 10**6} million characters")
+        tree = json.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise Pix2ColorError(f"hints {path}: cannot be read: {error}") from None
     except json.JSONDecodeError as error:
         raise Pix2ColorError(f"hints {path}: no JSON, line {error.lineno}: {error.msg}") from None
+    except RecursionError:
+        raise Pix2ColorError(f"hints {path}: nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise Pix2ColorError(f"hints {path}: no JSON: {error}") from None
     if isinstance(tree, dict) and "x" not in tree:
         return {str(name): parse_hints(one, f"{path}: {name}") for name, one in tree.items()}
     return parse_hints(tree, str(path))
@@ -83,8 +94,8 @@ def _parse(one: Any, where: str) -> Hint:
         raise Pix2ColorError(f"{where}: give a point (x, y), points of a stroke, or a box")
     ab = _colour(one, where)
     radius = _number(one.get("radius", 0), f"{where}: radius")
-    if radius < 0:
-        raise Pix2ColorError(f"{where}: radius {radius:g} is negative")
+    if not 0 <= radius <= _MOST_RADIUS:
+        raise Pix2ColorError(f"{where}: radius {radius:g} does not lie in 0..{_MOST_RADIUS:g}")
     if "box" in one:
         x0, y0, x1, y1 = _numbers(one["box"], 4, f"{where}: box")
         return Hint(ab, box=(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)))
@@ -114,9 +125,12 @@ def _colour(one: Mapping[str, Any], where: str) -> tuple[float, float]:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Pix2ColorError(f"{where}: {value!r} is not a number")
-    return float(value)
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an integer above all floats
+        pass
+    raise Pix2ColorError(f"{where}: {reprlib.repr(value)} is not a number")
 
 
 def _numbers(values: Any, count: int, where: str) -> list[float]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pix2color.config import Decode
@@ -15,7 +19,8 @@ from pix2color.inference import bands, lightness
 from pix2color.inference.hints import Hint
 from pix2color.inference.plan import Job
 from pix2color.inference.wishes import PLAIN, Wishes
-from pix2color.photo import Limits, Mark, Photo, files, marked, read, write
+from pix2color.photo import Limits, Mark, Photo, files, formats, marked, read, reading, write
+from pix2color.walk import NOT_REGULAR, is_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 
 MAP = 2048
 """Longest side of a map of confidence, in pixels: the network's grid is far coarser."""
-_LARGE = 24e6  # bytes of a file above which photos are worked on one at a time
+_PAGES = 1000  # of a TIFF whose sizes are looked up before it is read
 
 
 @dataclass(frozen=True)
@@ -83,26 +88,27 @@ def run(
 
     A worker takes one photo from reading to writing, so that one photo's decoding runs beside
     another's network and a third's encoding; only the network itself is passed from one to the
-    next. No more photos are in memory than there are workers, of very large ones a single one.
+    next. The photos that are in memory at a time have, all versions together, no more pixels than
+    the largest photo that `options.limits` allows.
 
     Args:
         colorizer: gives the Colorizer; called when the first photo has been read.
         workers: photos at a time; default: the processor's cores.
 
     Raises:
-        Nothing for a photo: its failure is its outcome. Errors that are faults do raise.
+        Nothing for a photo: whatever exception it causes is its outcome.
     """
-    count = workers or bands.cores()
+    at_once = workers or bands.cores()
     if options.resume:
         for folder in sorted({job.target.parent for job in jobs}):
             files.remove_stale(folder)
-    alone = threading.Lock()
-    with ThreadPoolExecutor(count, thread_name_prefix="photos") as pool:
+    room = _Room(options.limits.megapixels * 1e6)
+    with ThreadPoolExecutor(at_once, thread_name_prefix="photos") as pool:
         running: set[Future[Outcome]] = set()
         try:
             for job in jobs:
-                running.add(pool.submit(_one, job, colorizer, options, alone))
-                if len(running) >= count:
+                running.add(pool.submit(_one, job, colorizer, options, room))
+                if len(running) >= at_once:
                     finished, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in finished:
                         yield future.result()
@@ -115,26 +121,99 @@ def run(
                 future.cancel()
 
 
-def _one(
-    job: Job, colorizer: Callable[[], Colorizer], options: Options, alone: threading.Lock
-) -> Outcome:
+class _Room:
+    """A number of pixels that photos share; who finds too few left waits, first come first served.
+
+    A photo of more than all of them gets all.
+    """
+
+    def __init__(self, pixels: float) -> None:
+        self._all = self._free = pixels
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def held(self, pixels: float) -> Iterator[None]:
+        """Wait for so many pixels and hold them for the time of the block."""
+        pixels = min(pixels, self._all)
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            self._changed.wait_for(lambda: self._waiting[0] is ticket and pixels <= self._free)
+            self._waiting.popleft()
+            self._free -= pixels
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+def _pixels(path: Path) -> int:
+    """How many pixels a photo has by its header, all pages together; 0: it cannot be told."""
+    data = path.read_bytes()
+    name = formats.sniff(data[:16], path.suffix)
+    if name is None:
+        return 0
+    try:
+        with reading.errors_in_plain_words():
+            image = reading.opened(data, name)
+            pixels = image.width * image.height
+            with contextlib.suppress(EOFError):
+                for page in range(1, _PAGES) if name == "TIFF" else ():
+                    image.seek(page)
+                    pixels += image.width * image.height
+    except PhotoError:  # `read` says what is wrong with it
+        return 0
+    return pixels
+
+
+def _one(job: Job, colorizer: Callable[[], Colorizer], options: Options, room: _Room) -> Outcome:
     start = time.perf_counter()
     try:
-        if options.resume and _done(job):
-            return Outcome(job, "skipped", "already done")
-        if job.source.is_file() and job.source.stat().st_size > _LARGE:
-            with alone:
-                outcome = _coloured(job, colorizer, options)
-        else:
-            outcome = _coloured(job, colorizer, options)
-    except PhotoError as error:
-        outcome = Outcome(job, "failed", str(error))
-    except MemoryError:
-        outcome = Outcome(job, "failed", "out of memory")
-    except OSError as error:
-        outcome = Outcome(job, "failed", error.strerror or str(error))
-    seconds = time.perf_counter() - start
-    return Outcome(job, outcome.status, outcome.reason, outcome.notes, seconds)
+        outcome = _outcome(job, colorizer, options, room)
+    except Exception as error:
+        outcome = Outcome(job, "failed", reason(error))
+    return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def reason(error: Exception) -> str:
+    """Why a photo or film failed, in one line; of a fault of the program, also where."""
+    from pix2color.inference.devices import out_of_memory
+
+    if isinstance(error, Pix2ColorError):
+        return str(error)
+    if out_of_memory(error):
+        return "out of memory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+        f" ({Path(frame.filename).name}, line {frame.lineno}; a fault of this program, not of the"
+        " photo)"
+    )
+
+
+def _outcome(
+    job: Job, colorizer: Callable[[], Colorizer], options: Options, room: _Room
+) -> Outcome:
+    if job.problem:
+        return Outcome(job, "failed", job.problem)
+    if options.resume and _done(job):
+        return Outcome(job, "skipped", "already done")
+    if not is_regular(job.source):
+        return Outcome(job, "failed", NOT_REGULAR)
+    # A few hundred bytes may hold a photo of many megapixels. Where the bytes are more, they count:
+    # 16-bit files are as large as 8-bit ones of twice the pixels.
+    size = job.source.stat().st_size
+    with room.held(size):
+        pixels = _pixels(job.source)
+    with room.held(max(size, pixels) * options.wishes.variants):
+        return _coloured(job, colorizer, options)
 
 
 def _coloured(job: Job, colorizer: Callable[[], Colorizer], options: Options) -> Outcome:
@@ -144,14 +223,9 @@ def _coloured(job: Job, colorizer: Callable[[], Colorizer], options: Options) ->
     if options.reversible and photo.format == "JPEG":
         return _reversibly(job, photo, colorizer(), options)
     wishes = replace(options.wishes, hints=options.hints.get(job.source.name, ()))
-    try:
-        versions, guess = colorizer().versions(
-            photo, options.decode, srgb=options.srgb, wishes=wishes
-        )
-        sure = guess.confidence() if options.confidence else None
-    except Pix2ColorError as error:  # a hint outside this photo
-        raise PhotoError(str(error)) from None
-    if sure is not None:
+    versions, guess = colorizer().versions(photo, options.decode, srgb=options.srgb, wishes=wishes)
+    if options.confidence:
+        sure = guess.confidence()
         with files.whole(job.also[-1]) as file:
             file.write(confidence_map(sure, photo.width, photo.height))
     # The photo itself last: where it is, the others are.

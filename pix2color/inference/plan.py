@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.video import library as video
 from pix2color.photo.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES, output_suffix
+from pix2color.walk import NOT_REGULAR, Identity, LeftOut, identity, walk
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,13 @@ class Job:
     also: tuple[Path, ...] = ()
     """Further files: the second and later variants, then the map of confidence; of a film, its
     partial one."""
+    problem: str = ""
+    """Why it cannot be done, in one line: it fails with this reason, and the others go on."""
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        """Every file that it may write."""
+        return (self.target, *self.also)
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,8 @@ class Plan:
     """Photos of formats that cannot be read, and films where PyAV is missing."""
     films: tuple[Job, ...] = ()
     """In the order of their targets' names."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Links that lead nowhere or back, pipes, devices, folders that may not be read."""
 
 
 def plan(
@@ -45,52 +55,88 @@ def plan(
 ) -> Plan:
     """Find the photos and films, and where each goes: the same tree and names below `out`.
 
-    Folders are walked without following links to folders; hidden files and `out` itself are left
-    out. A file given by name is taken whatever its ending (films are told by theirs).
+    Folders are walked as `walk` says; hidden files and `out` itself are left out. A file given by
+    name is taken whatever its ending (films are told by theirs). Photos that would become one file
+    (also on disks that ignore case or Unicode composition) get this as their `problem`.
 
     Args:
         variants: versions of each photo; those after the first are called NAME-2, NAME-3, ...
         confidence: a NAME-confidence.png beside each.
 
     Raises:
-        Pix2ColorError: an input that is not there, no photo at all, two photos that would become
-            one file (also on disks that ignore case or Unicode composition), or a target that is
-            one of the sources; or a film given by name where PyAV is missing.
+        Pix2ColorError: an input that is empty, not there or no file; no photo at all; an `out` that
+            is no folder; a target that is one of the sources; or a film given by name where PyAV
+            is missing.
     """
-    out = Path(out)
+    folder = _output_folder(out)
     jobs: list[Job] = []
     films: list[Job] = []
     unsupported: list[Path] = []
+    left_out: list[LeftOut] = []
     can_films = video.installed()
-    for given in inputs:
-        root = Path(given)
-        if root.is_dir():
-            for path in _walk(root, out):
-                suffix = path.suffix.lower()
-                if suffix in PHOTO_SUFFIXES:
-                    jobs.append(Job(path, _target(out, path.relative_to(root))))
-                elif suffix in video.SUFFIXES and can_films:
-                    films.append(_film(path, out, path.relative_to(root)))
-                elif suffix in UNSUPPORTED_SUFFIXES | video.SUFFIXES:
-                    unsupported.append(path)
-        elif root.exists() and root.suffix.lower() in video.SUFFIXES:
+    for path, relative in _found(inputs, folder, left_out):
+        suffix = path.suffix.lower()
+        named = relative is None
+        relative = Path(path.name) if relative is None else relative
+        if suffix in video.SUFFIXES and (can_films or named):
             if not can_films:
-                raise Pix2ColorError(f"{root}: {video.MISSING}")
-            films.append(_film(root, out, Path(root.name)))
-        elif root.exists():
-            jobs.append(Job(root, _target(out, Path(root.name))))
-        else:
-            raise Pix2ColorError(f"{root}: no such file or folder")
+                raise Pix2ColorError(f"{path}: {video.MISSING}")
+            films.append(_film(path, folder, relative))
+        elif named or suffix in PHOTO_SUFFIXES:
+            target = folder / relative.with_suffix(output_suffix(relative.suffix))
+            jobs.append(Job(path, target, _also(target, variants, confidence)))
+        elif suffix in UNSUPPORTED_SUFFIXES | video.SUFFIXES:
+            unsupported.append(path)
     if not jobs and not films and not unsupported:
         where = ", ".join(str(i) for i in inputs)
         looked_for = " ".join((*sorted(PHOTO_SUFFIXES), *sorted(video.SUFFIXES)))
-        raise Pix2ColorError(f"no photo in {where}, nor a film; looked for {looked_for}")
-    jobs = sorted(dict.fromkeys(jobs), key=lambda job: str(job.target))
-    jobs = [replace(job, also=_also(job.target, variants, confidence)) for job in jobs]
-    films = sorted(dict.fromkeys(films), key=lambda job: str(job.target))
-    _refuse_collisions([*jobs, *films])
-    _refuse_sources([*jobs, *films])
-    return Plan(tuple(jobs), tuple(sorted(unsupported)), tuple(films))
+        further = "".join(f"; {entry.path}: {entry.reason}" for entry in left_out[:1])
+        raise Pix2ColorError(f"no photo in {where}, nor a film; looked for {looked_for}{further}")
+    every = _without_doubles([*jobs, *films])
+    refuse_sources([path for job in every for path in job.targets], [job.source for job in every])
+    problems = _collisions(every)
+    every = [replace(job, problem=problems.get(job, "")) for job in every]
+    kinds = {job.source for job in films}
+    return Plan(
+        tuple(job for job in every if job.source not in kinds),
+        tuple(sorted(unsupported)),
+        tuple(job for job in every if job.source in kinds),
+        tuple(sorted(left_out)),
+    )
+
+
+def _output_folder(out: str | Path) -> Path:
+    """Raises Pix2ColorError for what is no folder and cannot become one."""
+    if not str(out):
+        raise Pix2ColorError("the output folder's name is empty; '.' is the current folder")
+    for path in (Path(out), *Path(out).parents):
+        if os.path.lexists(path):
+            if path.is_dir():
+                break
+            raise Pix2ColorError(f"{path} is not a folder; choose another output folder")
+    return Path(out)
+
+
+def _found(
+    inputs: Sequence[str | Path], out: Path, left_out: list[LeftOut]
+) -> Iterator[tuple[Path, Path | None]]:
+    """Every file of the inputs, with its path below the input; None: it was given by name."""
+    for given in inputs:
+        if not str(given):
+            raise Pix2ColorError("an input's name is empty; '.' is the current folder")
+        root = Path(given)
+        if root.is_dir():
+            for entry in walk(root, {identity(out)} if out.exists() else None):
+                if isinstance(entry, LeftOut):
+                    left_out.append(entry)
+                else:
+                    yield entry, entry.relative_to(root)
+        elif root.is_file():
+            yield root, None
+        elif root.exists():
+            raise Pix2ColorError(f"{root}: {NOT_REGULAR}")
+        else:
+            raise Pix2ColorError(f"{root}: no such file or folder")
 
 
 def remedy(path: Path) -> str:
@@ -98,22 +144,6 @@ def remedy(path: Path) -> str:
     if path.suffix.lower() in video.SUFFIXES:
         return video.MISSING
     return f"{path.suffix} cannot be read; export it as TIFF, PNG or JPEG"
-
-
-def _walk(root: Path, out: Path) -> Iterator[Path]:
-    own = out.resolve()
-    for folder, folders, files in os.walk(root):
-        here = Path(folder)
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and (here / name).resolve() != own
-        )
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield here / name
-
-
-def _target(out: Path, relative: Path) -> Path:
-    return out / relative.with_suffix(output_suffix(relative.suffix))
 
 
 def _film(path: Path, out: Path, relative: Path) -> Job:
@@ -128,40 +158,55 @@ def _also(target: Path, variants: int, confidence: bool) -> tuple[Path, ...]:
     return tuple(target.with_name(name) for name in names)
 
 
-def _key(path: Path) -> str:
+def _key(path: Path | str) -> str:
     """One for all spellings that some file system takes for the same name."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    seen: dict[str, Job] = {}
+def _without_doubles(jobs: Sequence[Job]) -> list[Job]:
+    """Each photo once where several inputs hold it, in the order of the targets' names."""
+    first: dict[tuple[str, Path], Job] = {}
     for job in jobs:
-        for target in (job.target, *job.also):
-            other = seen.setdefault(_key(target), job)
-            if other is not job:
-                raise Pix2ColorError(
-                    f"{other.source} and {job.source} would both become {target}; colour them "
-                    "in two runs with different --out"
+        first.setdefault((os.path.realpath(job.source), job.target), job)
+    return sorted(first.values(), key=lambda job: str(job.target))
+
+
+def _collisions(jobs: Sequence[Job]) -> Mapping[Job, str]:
+    """Why photos cannot be coloured together, where several would become one file."""
+    owners: dict[str, list[Job]] = {}
+    for job in jobs:
+        for target in job.targets:
+            owners.setdefault(_key(target), []).append(job)
+    problems: dict[Job, str] = {}
+    for name, several in owners.items():
+        for job in several:
+            other = next((o for o in several if o is not job), None)
+            if other is not None:
+                target = next(path for path in job.targets if _key(path) == name)
+                problems[job] = (
+                    f"it and {other.source} would both become {target}; colour one of them into"
+                    " another folder"
                 )
+    return problems
 
 
-def _refuse_sources(jobs: Sequence[Job]) -> None:
-    names = {_key(job.source.resolve()): job.source for job in jobs}
-    files = {_identity(job.source): job.source for job in jobs}
-    for target in (path for job in jobs for path in (job.target, *job.also)):
-        source = names.get(_key(target.resolve()))
+def refuse_sources(targets: Sequence[Path], sources: Sequence[Path]) -> None:
+    """Raise Pix2ColorError where a file to be written is one to be read, under whatever name."""
+    names = {_key(os.path.realpath(source)): source for source in sources}
+    files = {_identity(source): source for source in sources}
+    for target in targets:
+        source = names.get(_key(os.path.realpath(target)))
         if source is None and target.exists():
             source = files.get(_identity(target))
         if source is not None:
             raise Pix2ColorError(
-                f"{target} is the source {source}; choose another --out: sources are never "
-                "written over"
+                f"{target} is the source {source}; choose another name or folder: sources are never"
+                " written over"
             )
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> Identity:
     try:
-        status = path.stat()
+        return identity(path)
     except OSError:
         return (-1, -1)
-    return (status.st_dev, status.st_ino)

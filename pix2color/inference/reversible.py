@@ -44,18 +44,17 @@ def colour(
     with reading.errors_in_plain_words():
         image = _luma(data, limits)
         gray = np.array(image)
-        info = dict(image.info)
-        turn = exif.orientation(_exif(info))
-        painted = paint(Photo(reading.upright(gray, turn))).pixels
-        rgb = reading.upright(painted, _BACK.get(turn, turn))
-        planes = _chroma(gray, rgb)
-        template = _template(gray, planes, image, mark)
-        result = _with_luma_of(template, data)
+        turn = exif.orientation(_exif(dict(image.info)))
+    painted = paint(Photo(reading.upright(gray, turn))).pixels  # its errors are not the JPEG's
+    with reading.errors_in_plain_words():
+        planes = _chroma(gray, reading.upright(painted, _BACK.get(turn, turn)))
+        result = _with_luma_of(_template(gray, planes, image, mark), data)
         with Image.open(io.BytesIO(result)) as check:
             check.draft("L", check.size)
             if not np.array_equal(np.array(check), gray):
                 raise PhotoError(
-                    "its luminance would not come back exactly; colour it without --reversible"
+                    "its luminance would not come back exactly; colour it as other photos are,"
+                    " not reversibly"
                 )
     return result
 

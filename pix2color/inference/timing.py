@@ -70,7 +70,9 @@ def _once(data: bytes, colorizer: Colorizer) -> list[float]:
     decode = colorizer.decode
     codes = lightness.gray_codes(photo)
     height, width = codes.shape
-    small = lightness.reduced(codes, lightness.network_size(height, width, decode.size))
+    multiple = colorizer.backend.stride
+    shape = lightness.network_size(height, width, decode.size, multiple=multiple)
+    small = lightness.reduced(codes, shape)
     guide = lightness.guide(codes, decode.size)
     passed()
     raw, _ = colorizer.run_network(small)

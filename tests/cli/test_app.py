@@ -14,7 +14,18 @@ from pix2color.cli import app
 @pytest.mark.parametrize("option", ["--max-files", "--max-megapixels", "--max-upload", "--queue"])
 def test_limits_are_more_than_nothing(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main([option, "0"]) == 2
-    assert f"{option} is more than 0" in capsys.readouterr().err
+    assert f"{option} 0: at least " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--max-upload", "nan"), ("--idle", "inf"), ("--max-megapixels", "nan"), ("--port", "70000")],
+)
+def test_limits_are_numbers_in_their_range(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main([option, value]) == 2
+    assert f"error: {option} {value}: " in capsys.readouterr().err
 
 
 def test_without_gradio_it_says_what_to_install(

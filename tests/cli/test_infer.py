@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from standin import released
 
+from pix2color import cli as commands
 from pix2color import weights
 from pix2color.cli import infer
 from pix2color.cli import main as dispatch
+from pix2color.inference import pipeline
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,6 +92,26 @@ def test_bad_photos_are_named_and_the_good_ones_done(
         (["{in}", "--device", "warp9"], 2, "no device"),
         (["{in}", "--temperature", "0"], 2, "temperature"),
         (["{in}", "--size", "5"], 2, "size"),
+        (["{in}", "--size", "100000000"], 2, "size"),
+        (["{in}", "--vividness", "inf"], 2, "vividness"),
+        (["{in}", "--saturation", "1e30"], 2, "saturation"),
+        (["{in}", "--temperature", "1e300"], 2, "temperature"),
+        (["{in}", "--temperature", "nan"], 2, "temperature"),
+        (["{in}", "--max-megapixels", "nan"], 2, "--max-megapixels nan: a number from 0.001 to"),
+        (["{in}", "--max-megapixels", "inf"], 2, "--max-megapixels inf: at most"),
+        (["{in}", "--max-megapixels", "-1"], 2, "--max-megapixels -1: at least 0.001"),
+        (["{in}", "--variants", "1000000"], 2, "--variants 1000000: at most 16"),
+        (["{in}", "--strength", "nan"], 2, "--strength nan"),
+        ([""], 2, "empty"),
+        (["{in}", "--out", ""], 2, "empty"),
+        (["{in}", "--out", "{in}/a.jpg"], 2, "not a folder"),
+        (["{in}", "--report", "{in}/a.jpg"], 2, "never written over"),
+        (["{in}", "--report", "{in}/deep"], 2, "report"),
+        (["{in}", "--report", "{in}/a.jpg/r.json"], 2, "report"),
+        (["{in}", "--report", ""], 2, "report"),
+        (["{in}", "--report", "{tmp}/pipe"], 2, "report"),
+        (["{in}", "--report", "{tmp}/out/a.jpg"], 2, "a.jpg"),
+        (["{in}", "--hints", "{in}/notes.txt", "--report", "{in}/notes.txt"], 2, "never written"),
     ],
 )
 def test_mistakes_are_one_line_and_an_exit_code(
@@ -98,7 +123,9 @@ def test_mistakes_are_one_line_and_an_exit_code(
     words: str,
 ) -> None:
     (tmp_path / "empty").mkdir()
-    places = {"in": folder, "empty": tmp_path / "empty"}
+    os.mkfifo(tmp_path / "pipe")  # it would be replaced by a file
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    places = {"in": folder, "empty": tmp_path / "empty", "tmp": tmp_path}
     filled = [a.format(**places) for a in arguments]
     if "--out" not in filled:
         filled += ["--out", str(tmp_path / "out")]
@@ -106,6 +133,121 @@ def test_mistakes_are_one_line_and_an_exit_code(
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_options_are_written_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        infer.main([str(folder), "--siz", "64"])
+    assert "--siz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", commands._COMMANDS)
+def test_no_command_takes_abbreviated_options(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        dispatch([command, "--hel"])
+    assert ended.value.code == 2 and "usage" in capsys.readouterr().err
+
+
+def test_a_collision_fails_its_photos_and_the_others_are_done(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.open(folder / "a.jpg").save(folder / "b.gif")
+    Image.open(folder / "a.jpg").save(folder / "b.png")
+    assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 1
+    output = capsys.readouterr()
+    assert "3 of 5 photos coloured" in output.out
+    assert output.err.count("would both become") == 2
+    assert not (tmp_path / "out/b.png").exists()
+
+
+def test_what_is_no_file_is_named_and_the_others_are_done(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "loop.png").symlink_to("loop.png")
+    report = tmp_path / "status.json"
+    arguments = [str(folder), "--out", str(tmp_path / "out"), "--report", str(report)]
+    assert infer.main(arguments) == 0
+    output = capsys.readouterr().out
+    assert "3 of 3 photos coloured" in output
+    assert "pipe.jpg: not a regular file" in output and "loop.png: a link to itself" in output
+    reasons = {
+        Path(e["path"]).name: e["reason"] for e in json.loads(report.read_text())["left_out"]
+    }
+    assert set(reasons) == {"pipe.jpg", "loop.png"}
+
+
+def test_names_are_shown_without_what_steers_a_terminal(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "x\x1b[2J\n\u202egpj.jpg"
+    (folder / name).write_text("words")
+    (folder / "raw\x07.nef").write_text("raw")
+    assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 1
+    output = capsys.readouterr()
+    shown = output.out + output.err
+    assert "x\\x1b[2J\\n\\u202egpj.jpg" in shown and "raw\\x07.nef" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    assert infer.main([str(folder / "no\x1bwhere")]) == 2
+    assert "no\\x1bwhere" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        infer.main([str(folder), "--no\x1bsuch"])
+    assert "--no\\x1bsuch" in capsys.readouterr().err
+
+
+def test_names_that_are_not_utf8_are_coloured_shown_and_reported(
+    folder: Path, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        (folder / name).write_bytes((folder / "deep/b.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    (folder / os.fsdecode(b"raw\xe9.nef")).write_text("raw")
+    script, report = tmp_path / "started.py", tmp_path / "status.json"
+    script.write_text(STARTED.format(tests=str(ROOT / "tests"), root=str(ROOT)))
+    command = [sys.executable, str(script), str(folder), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*command, "--report", str(report), "--device", "cpu"],
+        capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"4 of 4 photos coloured" in done.stdout and b"raw\\udce9.nef" in done.stdout
+    assert (tmp_path / "out" / name).exists()
+    sources = [p["source"] for p in json.loads(report.read_bytes().decode())["photos"]]
+    assert str(folder / name) in sources
+
+
+def test_a_report_that_cannot_be_written_at_the_end_loses_no_summary(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = tmp_path / "reports"
+    run = pipeline.run
+
+    def until_the_place_is_gone(*arguments: Any, **options: Any) -> Iterator[pipeline.Outcome]:
+        yield from run(*arguments, **options)
+        (place / "status.json").unlink()
+        place.rmdir()
+        place.write_text("in the way")
+
+    monkeypatch.setattr(pipeline, "run", until_the_place_is_gone)
+    arguments = [
+        str(folder),
+        "--out",
+        str(tmp_path / "out"),
+        "--report",
+        str(place / "status.json"),
+    ]
+    assert infer.main(arguments) == 1
+    output = capsys.readouterr()
+    assert "3 of 3 photos coloured" in output.out
+    assert "error: report" in output.err and "Traceback" not in output.err
 
 
 def test_without_arguments_it_shows_help_and_the_example(

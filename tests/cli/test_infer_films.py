@@ -107,6 +107,22 @@ def test_options_for_photos_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_whatever_a_film_raises_is_its_outcome(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def faulty(*arguments: object, **options: object) -> None:
+        raise IndexError("no such stream")
+
+    monkeypatch.setattr("pix2color.inference.video.film.colour", faulty)
+    assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 1
+    output = capsys.readouterr()
+    assert "1 of 2 photos and films coloured" in output.out
+    assert "film.mp4: IndexError: no such stream" in output.err
+
+
 def test_films_are_planned_as_photos_are(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     found = plan([folder], out)
@@ -116,12 +132,13 @@ def test_films_are_planned_as_photos_are(folder: Path, tmp_path: Path) -> None:
         plan([folder], folder)
     (folder / "film.avi").write_bytes(b"x")
     (folder / "film.mkv").write_bytes(b"x")
-    with pytest.raises(Pix2ColorError, match=r"both become .*film\.mkv"):
-        plan([folder], out)
+    problems = {job.source.name: job.problem for job in plan([folder], out).films}
+    assert "film.mkv would both become" in problems["film.avi"]
+    assert "film.avi would both become" in problems["film.mkv"] and problems["film.mp4"] == ""
     (folder / "film.avi").unlink()
     (folder / "film.partial.mkv").write_bytes(b"x")
-    with pytest.raises(Pix2ColorError, match="both become"):
-        plan([folder], out)
+    problems = {job.source.name: job.problem for job in plan([folder], out).films}
+    assert [name for name in sorted(problems) if problems[name]] == ["film.mkv", "film.partial.mkv"]
 
 
 def test_without_pyav(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -32,6 +32,18 @@ def test_speed_prints_a_table_and_writes_json(
     assert speed.main([str(tmp_path / "none.jpg")]) == 2
 
 
+@pytest.mark.parametrize("stride", [1, 8])
+def test_speed_times_networks_of_every_stride(
+    stride: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """200 x 150 pixels are seen at 64 x 48: no multiples of 8 come about by themselves."""
+    network = released(size=44)
+    monkeypatch.setattr(network.generator, "stride", stride)
+    monkeypatch.setattr(weights, "load", lambda *args, **options: network)
+    assert speed.main(["--megapixels", "0.03", "--runs", "1"]) == 0
+    assert "0.03 MP JPEG" in capsys.readouterr().out
+
+
 def test_speed_of_a_folder_is_told_beside_the_slowest_stage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,6 +54,16 @@ def test_speed_of_a_folder_is_told_beside_the_slowest_stage(
     assert folder["photos"] == 3 and folder["photos_per_second"] > 0
     assert folder["slowest_stage"] in capsys.readouterr().out
     assert 0 < folder["cores_busy"] <= 1.1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--runs", "0"), ("--megapixels", "1", "nan"), ("--folder", "-1")]
+)
+def test_speed_refuses_numbers_out_of_range(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert speed.main([*arguments]) == 2
+    assert f"error: {arguments[0]} " in capsys.readouterr().err
 
 
 def test_uncolor_gives_back_the_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from pix2color.cli import train
+from pix2color.config import Config
+from pix2color.errors import ConfigError
+from pix2color.training import setup
 from pix2color.training.status import Status
 
 
@@ -27,3 +31,19 @@ def test_the_time_left_is_reckoned_from_what_this_start_has_done(
     now += 120
     assert re.search(r" 70\.0% +6\.0 min left ", told(0.7))
     assert told(0.8, "step") == ""
+
+
+@pytest.mark.parametrize("name", ["a\u00a0b", "it's", "o'neill \u2028 x", "a\\x41b", "a: b"])
+def test_folders_of_any_name_reach_the_trainer(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def started(config: Config) -> None:
+        seen.append(config.data.root)
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr(setup, "make_accelerator", started)
+    folders = (str(tmp_path / name), str(tmp_path / "other"))
+    assert train.main(["--config", "gan.yaml", "--data", *folders]) == 2
+    assert seen == [folders]

@@ -99,6 +99,43 @@ def test_link_loops_end(tmp_path: Path) -> None:
     assert names(root) == ["photos/a/1.jpg", "photos/linked/2.jpg"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    write(root / "a/1.jpg")
+    (root / "loop.jpg").symlink_to("loop.jpg")
+    (root / "loop").symlink_to("loop")
+    (root / "zero.jpg").symlink_to("/dev/zero")
+    os.mkfifo(root / "pipe.png")
+    assert names(root) == ["photos/a/1.jpg"]
+    with pytest.raises(DataError, match="not a regular file"):
+        names(root / "pipe.png")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_a_folder_keeps_its_own_name_where_a_link_to_it_comes_first(tmp_path: Path) -> None:
+    write(tmp_path / "photos/real/1.jpg")
+    (tmp_path / "photos/a-link").symlink_to(tmp_path / "photos/real")
+    assert names(tmp_path / "photos") == ["photos/real/1.jpg"]
+
+
+def test_training_and_colouring_take_the_same_files_for_photos(tmp_path: Path) -> None:
+    from pix2color.photo.formats import PHOTO_SUFFIXES
+
+    for number, suffix in enumerate(sorted(PHOTO_SUFFIXES)):
+        write(tmp_path / f"in/{number:02}{suffix}")
+    assert len(names(tmp_path / "in")) == len(PHOTO_SUFFIXES)
+
+
+def test_an_empty_name_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "1.jpg")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="empty"):
+        names("")
+
+
 def test_no_roots_are_the_bundled_photos() -> None:
     items = list_items([])
     assert items

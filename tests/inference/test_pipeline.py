@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from pix2color.inference import full_size, pipeline
 from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.guess import Guess
 from pix2color.inference.plan import Job, plan
-from pix2color.photo import Photo, files, write
+from pix2color.photo import Limits, Photo, files, read, write
 
 TESTS = Path(__file__).parents[1]
 
@@ -403,3 +404,116 @@ def test_a_job_whose_folder_is_a_file_fails_alone(tmp_path: Path, colorizer: Col
     ]
     runs = pipeline.run(jobs, lambda: colorizer, pipeline.Options(colorizer.decode))
     assert {o.job.source.name: o.status for o in runs} == {"00.jpg": "failed", "01.png": "done"}
+
+
+class Concurrency:
+    """Counts the pixels that are read at a time."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def read(self, path: Path, **options: object) -> Photo:
+        pixels = 80 * 100
+        with self._lock:
+            self.now += pixels
+            self.most = max(self.most, self.now)
+        time.sleep(0.02)
+        with self._lock:
+            self.now -= pixels
+        return read(path, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("megapixels", "most"), [(0.009, 8000), (0.017, 16_000)])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_photos_at_a_time_are_bounded_by_their_pixels_not_by_their_files(
+    tmp_path: Path,
+    colorizer: Colorizer,
+    monkeypatch: pytest.MonkeyPatch,
+    megapixels: float,
+    most: int,
+    suffix: str,
+) -> None:
+    """All that run together have no more pixels than the largest photo that is allowed."""
+    (tmp_path / "in").mkdir()
+    for number in range(6):  # some hundred bytes each, as scans of text are
+        image = Image.new("1", (100, 80 if suffix == ".png" else 40))
+        more = {} if suffix == ".png" else {"save_all": True, "append_images": [image.copy()]}
+        image.save(tmp_path / f"in/{number}{suffix}", **more)
+    counted = Concurrency()
+    monkeypatch.setattr(pipeline, "read", counted.read)
+    limits = Limits(megapixels=megapixels)
+    statuses = colour(colorizer, tmp_path / "in", tmp_path / "out", workers=4, limits=limits)
+    assert set(statuses.values()) == {"done"} and counted.most == most
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (IndexError("index 7 is out of bounds"), "IndexError: index 7 is out of bounds"),
+        (RuntimeError("CUDA error: device-side assert triggered\nmore"), "device-side assert"),
+        (AssertionError(), "AssertionError"),
+        (RecursionError("deep"), "RecursionError: deep"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "out of memory"),
+    ],
+)
+def test_whatever_one_photo_raises_is_its_outcome_and_the_others_go_on(
+    tmp_path: Path,
+    colorizer: Colorizer,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    words: str,
+) -> None:
+    def faulty(path: Path, **options: object) -> Photo:
+        if path.name == "01.png":
+            raise error
+        return read(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "read", faulty)
+    jobs = plan([folder_of(tmp_path / "in", 4)], tmp_path / "out").jobs
+    options = pipeline.Options(colorizer.decode)
+    found = {o.job.source.name: o for o in pipeline.run(jobs, lambda: colorizer, options)}
+    assert [found[name].status for name in sorted(found)] == ["done", "failed", "done", "done"]
+    reason = found["01.png"].reason
+    assert words in reason and "\n" not in reason
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_inside_a_worker_ends_the_run(
+    tmp_path: Path,
+    colorizer: Colorizer,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+) -> None:
+    def interrupted(path: Path, **options: object) -> Photo:
+        raise error
+
+    monkeypatch.setattr(pipeline, "read", interrupted)
+    with pytest.raises(error):
+        colour(colorizer, folder_of(tmp_path / "in", 2), tmp_path / "out", workers=1)
+
+
+def test_a_job_with_a_problem_fails_with_it(tmp_path: Path, colorizer: Colorizer) -> None:
+    source = folder_of(tmp_path / "in", 1) / "00.jpg"
+    job = Job(source, tmp_path / "out/00.jpg", problem="it and another would both become 00.jpg")
+    options = pipeline.Options(colorizer.decode)
+    [outcome] = pipeline.run([job], lambda: colorizer, options)
+    assert (outcome.status, outcome.reason) == ("failed", job.problem)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pipe_that_took_a_photos_place_fails_and_does_not_hang(
+    tmp_path: Path, colorizer: Colorizer
+) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    job = Job(tmp_path / "a.jpg", tmp_path / "out/a.jpg")
+    options = pipeline.Options(colorizer.decode)
+    started = threading.Event()
+
+    def run() -> None:
+        [outcome] = pipeline.run([job], lambda: colorizer, options)
+        assert outcome.status == "failed" and "not a regular file" in outcome.reason
+        started.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    assert started.wait(10)

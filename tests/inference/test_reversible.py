@@ -14,10 +14,10 @@ from PIL import Image
 from standin import released
 
 from pix2color import color
-from pix2color.errors import PhotoError
+from pix2color.errors import PhotoError, WeightsError
 from pix2color.inference import reversible
 from pix2color.inference.colorizer import Colorizer
-from pix2color.photo import Limits, Mark
+from pix2color.photo import Limits, Mark, Photo
 
 jpeglib = pytest.importorskip("jpeglib", reason="the reversible extra is not installed")
 
@@ -120,3 +120,20 @@ def test_other_files_are_refused() -> None:
         reversible.uncolour(jpeg(gray(20, 20)))
     with pytest.raises(PhotoError):
         coloured(jpeg(gray(200, 200))[:900])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        WeightsError("these weights predict ab, not 313 classes"),
+    ],
+)
+def test_errors_of_the_network_are_not_blamed_on_the_jpeg(error: Exception) -> None:
+    def paint(photo: Photo) -> Photo:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        reversible.colour(jpeg(gray(20, 20)), paint, mark=None, limits=Limits())
+    assert caught.value is error
