@@ -31,16 +31,16 @@ def main(argv: list[str] | None = None) -> int:
     """Colour photos; returns 0 when all were done, 1 when some failed, 2 when nothing could be."""
     from pix2color.cli.common import run
 
-    parser = _parser()
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments:
-        parser.print_help()
+        parser().print_help()
         return 0
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     return run(lambda: _infer(options))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The arguments of infer.py."""
     parser = argparse.ArgumentParser(
         prog="infer.py",
         description="Colour photos and films. Size, format, depth, metadata and lightness stay.",

@@ -6,18 +6,23 @@ import argparse
 import sys
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Write the gray JPEG of each file; returns 0, or 1 when some failed."""
-    from pix2color.cli.common import run
-
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The arguments of uncolor."""
+    made = argparse.ArgumentParser(
         prog="python -m pix2color uncolor",
         description="Take the colour out of JPEGs made with infer.py --reversible: the scan's "
         "luminance data come back bit for bit.",
     )
-    parser.add_argument("inputs", nargs="+", metavar="JPEG|FOLDER")
-    parser.add_argument("--out", default="uncolored", metavar="FOLDER", help="default: ./uncolored")
-    options = parser.parse_args(argv)
+    made.add_argument("inputs", nargs="+", metavar="JPEG|FOLDER")
+    made.add_argument("--out", default="uncolored", metavar="FOLDER", help="default: ./uncolored")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the gray JPEG of each file; returns 0, or 1 when some failed."""
+    from pix2color.cli.common import run
+
+    options = parser().parse_args(argv)
     return run(lambda: _uncolor(options))
 
 
