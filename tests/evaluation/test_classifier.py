@@ -86,6 +86,31 @@ def test_other_weights_and_names_are_refused(tmp_path: Path) -> None:
         Classifier("mobilnet")
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
+def test_classes_are_those_of_torchvision_s_own_preparation(
+    name: str, photos: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """Random weights from a file, and torchvision's network and transforms beside them."""
+    torch.manual_seed(0)
+    whole = torchvision.models.get_model(name).eval()
+    for module in whole.modules():  # so that no class wins whatever the photo
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.uniform_(0.7, 1.3)
+            module.bias.data.normal_(std=0.3)
+    save_file(whole.state_dict(), tmp_path / "net.safetensors")
+    prepare = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].transforms()
+    model = Classifier(tmp_path / "net.safetensors")
+    for photo in photos.values():
+        image = torch.from_numpy(photo).permute(2, 0, 1)
+        with torch.no_grad():
+            logits = whole(prepare(Image.fromarray(photo))[None])[0]
+        ranks = logits.argsort(descending=True).argsort()
+        best = model.best(image[None] / 255)[0]
+        assert int(ranks[best[0]]) < 5  # pixels differ by a rounding after the resize
+        scale = float(logits.std())
+        assert float((logits.topk(5).values - logits[best]).abs().max()) < 0.1 * scale
+
+
 @pytest.mark.slow
 def test_the_shared_classifier_reads_labelled_photos(shared_weights: Path) -> None:
     if not LABELLED.is_dir():
