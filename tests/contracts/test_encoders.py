@@ -83,7 +83,10 @@ def test_all_levels_learn_or_none_does(encoder: Encoder) -> None:
     encoder.freeze("all")
     encoder.zero_grad()
     learning = [f for f in encoder.features(photo) if f.requires_grad]
-    if learning:  # what is no level, such as fusion's own convolution
+    beside = set(encoder.parameters()) - set(encoder.levels.parameters())
+    # A convolution that is no level, as fusion has, was not pretrained and goes on learning.
+    assert bool(learning) is any(p.requires_grad for p in beside)
+    if learning:
         check_gradients(encoder, learning)
     assert all(p.grad is None for p in encoder.levels.parameters())
     encoder.train()
