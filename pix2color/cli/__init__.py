@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-_COMMANDS = {
+COMMANDS = {
     "infer": ("pix2color.cli.infer", "colour photos and folders (also: python infer.py)"),
     "app": ("pix2color.cli.app", "a page on which photos are coloured in a browser"),
     "train": ("pix2color.cli.train", "train a network (also: accelerate launch train.py)"),
@@ -20,6 +20,7 @@ _COMMANDS = {
     "speed": ("pix2color.cli.speed", "time every stage of colouring"),
     "uncolor": ("pix2color.cli.uncolor", "give back the scan of a reversibly coloured JPEG"),
 }
+"""Command -> the module with its `parser` and `main`, and what its line of help says."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,20 +36,20 @@ def main(argv: list[str] | None = None) -> int:
     if command in ("-V", "--version"):
         print(f"pix2color {__version__}")
         return EXIT_OK
-    if command not in _COMMANDS:
+    if command not in COMMANDS:
         import difflib
 
-        near = difflib.get_close_matches(command, _COMMANDS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
+        near = difflib.get_close_matches(command, COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
         print(f"error: no command {command!r}: {hint}", file=sys.stderr)
         return EXIT_USAGE
-    module = importlib.import_module(_COMMANDS[command][0])
+    module = importlib.import_module(COMMANDS[command][0])
     result: int = module.main(arguments[1:])
     return result
 
 
 def _help() -> str:
-    lines = [f"  {name:11} {text}" for name, (_, text) in _COMMANDS.items()]
+    lines = [f"  {name:11} {text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
         (
             "usage: python -m pix2color COMMAND [options]",

@@ -37,16 +37,16 @@ _RANGES = {"variants": (1, 16), "strength": (0, 1), "max_megapixels": (0.001, 10
 
 def main(argv: list[str] | None = None) -> int:
     """Colour photos; returns 0 when all were done, 1 when some failed, 2 when nothing could be."""
-    parser = _parser()
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments:
-        parser.print_help()
+        parser().print_help()
         return 0
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     return common.run(lambda: _infer(options))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The arguments of infer.py."""
     parser = common.Parser(
         prog="infer.py",
         description="Colour photos and films. Size, format, depth, metadata and lightness stay.",

@@ -15,33 +15,38 @@ if TYPE_CHECKING:
     from pix2color.inference.timing import Rate, Timing
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print a table of the stages' times; returns an exit code."""
-    parser = common.Parser(
+def parser() -> argparse.ArgumentParser:
+    """The arguments of speed."""
+    made = common.Parser(
         prog="python -m pix2color speed",
         description="Time every stage of colouring, one photo at a time, warm.",
     )
-    parser.add_argument("photos", nargs="*", metavar="PHOTO", help="default: made-up pictures")
-    parser.add_argument(
+    made.add_argument("photos", nargs="*", metavar="PHOTO", help="default: made-up pictures")
+    made.add_argument(
         "--megapixels", type=float, nargs="+", default=[1.0, 12.0], help="of made-up pictures"
     )
-    parser.add_argument(
+    made.add_argument(
         "--format", default="JPEG", choices=("JPEG", "PNG", "TIFF"), help="of made-up pictures"
     )
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--checkpoint", metavar="FILE")
-    parser.add_argument("--device")
-    parser.add_argument(
+    made.add_argument("--runs", type=int, default=7)
+    made.add_argument("--checkpoint", metavar="FILE")
+    made.add_argument("--device")
+    made.add_argument(
         "--backend", nargs="+", choices=("torch", "onnx"), help="one or both, taking turns"
     )
-    parser.add_argument(
+    made.add_argument(
         "--folder", type=int, metavar="N", help="also colour a folder of N copies, as infer.py does"
     )
-    parser.add_argument("--json", metavar="FILE", help="write every time measured")
-    parser.add_argument(
+    made.add_argument("--json", metavar="FILE", help="write every time measured")
+    made.add_argument(
         "--start", action="store_true", help="also time the command, to its first photo done"
     )
-    options = parser.parse_args(argv)
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print a table of the stages' times; returns an exit code."""
+    options = parser().parse_args(argv)
     return common.run(lambda: _speed(options))
 
 

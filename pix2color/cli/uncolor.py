@@ -8,16 +8,21 @@ import sys
 from pix2color.cli import common
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Write the gray JPEG of each file; returns 0, or 1 when some failed."""
-    parser = common.Parser(
+def parser() -> argparse.ArgumentParser:
+    """The arguments of uncolor."""
+    made = common.Parser(
         prog="python -m pix2color uncolor",
         description="Take the colour out of JPEGs made with infer.py --reversible: the scan's "
         "luminance data come back bit for bit.",
     )
-    parser.add_argument("inputs", nargs="+", metavar="JPEG|FOLDER")
-    parser.add_argument("--out", default="uncolored", metavar="FOLDER", help="default: ./uncolored")
-    options = parser.parse_args(argv)
+    made.add_argument("inputs", nargs="+", metavar="JPEG|FOLDER")
+    made.add_argument("--out", default="uncolored", metavar="FOLDER", help="default: ./uncolored")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the gray JPEG of each file; returns 0, or 1 when some failed."""
+    options = parser().parse_args(argv)
     return common.run(lambda: _uncolor(options))
 
 

@@ -11,6 +11,7 @@ import torchvision
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pix2color.errors import DataError, WeightsError
 from pix2color.evaluation import classifier
@@ -101,6 +102,31 @@ def test_other_weights_and_names_are_refused(tmp_path: Path) -> None:
         Classifier(tmp_path / "missing.safetensors")
     with pytest.raises(WeightsError, match="neither a file nor one of torchvision's"):
         Classifier("mobilnet")
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
+def test_classes_are_those_of_torchvision_s_own_preparation(
+    name: str, photos: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """Random weights from a file, and torchvision's network and transforms beside them."""
+    torch.manual_seed(0)
+    whole = torchvision.models.get_model(name).eval()
+    for module in whole.modules():  # so that no class wins whatever the photo
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.uniform_(0.7, 1.3)
+            module.bias.data.normal_(std=0.3)
+    save_file(whole.state_dict(), tmp_path / "net.safetensors")
+    prepare = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].transforms()
+    model = Classifier(tmp_path / "net.safetensors")
+    for photo in photos.values():
+        seen: list[Tensor] = []
+        hook = register_module_forward_pre_hook(lambda _, given, to=seen: to.append(given[0]))
+        best = model.best(torch.from_numpy(photo).permute(2, 0, 1)[None] / 255)[0]
+        hook.remove()
+        wanted = prepare(Image.fromarray(photo))[None]
+        assert float((seen[0] - wanted).abs().mean()) < 0.15  # size and crop may round by a pixel
+        with torch.no_grad():
+            assert torch.equal(best, whole(seen[0])[0].topk(5).indices)
 
 
 @pytest.mark.slow

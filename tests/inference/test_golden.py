@@ -1,6 +1,11 @@
-"""The packaged weights' colours, pinned: a change that nobody wanted is seen.
+"""The packaged weights' colors stay the same while the code around them changes.
 
-After new weights: `python tests/inference/test_golden.py` writes what they give, to be looked at.
+This guards a restructuring, another library version or another machine: `golden.npz` holds the
+network's ab of the six photos, and what the code gives now may differ from it by rounding alone.
+It says nothing about how good the colors are (tests/evaluation/test_default_weights.py does). New
+weights need a new file, after a look at the photos they color:
+
+    python tests/inference/test_golden.py
 """
 
 from __future__ import annotations
@@ -21,7 +26,8 @@ from pix2color.photo import read
 PHOTOS = sorted((Path(__file__).parents[2] / "photos").glob("*.jpg"))
 GOLDEN = Path(__file__).with_name("golden.npz")
 GRID = 48  # cells a side at which ab is kept
-TOLERANCE = 1.0  # ab units
+MOST = 1.0  # ab units: the greatest difference of a cell
+MEAN = 0.05  # ab units: the mean difference of a photo's cells; golden.npz itself is float16
 
 
 def colours(colorizer: Colorizer, path: Path) -> np.ndarray:
@@ -43,10 +49,11 @@ def threads() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
-def test_colours_stay_within_a_unit(path: Path, colorizer: Colorizer) -> None:
+def test_colors_are_the_same_but_for_rounding(path: Path, colorizer: Colorizer) -> None:
     golden = np.load(GOLDEN)[path.stem].astype(np.float32)
-    off = np.abs(colours(colorizer, path) - golden).max()
-    assert off <= TOLERANCE, f"{path.stem}: ab differs by {off:.2f}; see this file's first lines"
+    off = np.abs(colours(colorizer, path) - golden)
+    said = f"{path.stem}: ab differs by {off.mean():.3f}, at most {off.max():.2f}"
+    assert off.max() <= MOST and off.mean() <= MEAN, f"{said}; see this file's first lines"
     assert np.abs(golden).max() > 10  # it is a coloured picture that is compared
 
 

@@ -50,22 +50,3 @@ def test_the_players_pull_in_opposite_directions(mode: str) -> None:
     fake.grad = None
     generator_loss(fake, mode=mode).backward()
     assert float(fake.grad.mean()) < 0
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("size", [1e3, 1e4])
-def test_large_logits_stay_finite(mode: str, size: float) -> None:
-    for sign in (1, -1):
-        logits = constant(sign * size).requires_grad_()
-        loss = generator_loss(logits, mode=mode)
-        loss = loss + discriminator_loss(logits, -logits, mode=mode)
-        loss.backward()
-        assert logits.grad is not None
-        assert math.isfinite(float(loss.detach())) and bool(logits.grad.isfinite().all())
-
-
-def test_a_mode_that_does_not_exist() -> None:
-    with pytest.raises(ValueError, match="wasserstein"):
-        generator_loss(constant(0), mode="wasserstein")
-    with pytest.raises(ValueError, match="wasserstein"):
-        discriminator_loss(constant(0), constant(0), mode="wasserstein")

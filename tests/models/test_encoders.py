@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pix2color.color import gray_to_lightness, lightness_to_gray
 from pix2color.errors import ConfigError
-from pix2color.models.encoders import NAMES, Encoder, build_encoder, classifier
+from pix2color.models.encoders import NAMES, Encoder, build_encoder
 
 # The modules of torchvision's networks whose outputs the levels are, finest first.
 NODES = {
@@ -135,24 +135,6 @@ def test_what_was_frozen_can_learn_again(name: str) -> None:
         assert train_once(encoder) == [r > most for r in encoder.reduction]
         for level, reduction in zip(encoder.levels, encoder.reduction, strict=True):
             assert all(m.training is (reduction > most) for m in level.modules())
-
-
-def test_a_frozen_encoder_passes_no_gradient_on_and_stores_none() -> None:
-    encoder = build_encoder("mobilenet_v2")
-    encoder.freeze("all")
-    assert not any(f.requires_grad for f in encoder.features(torch.rand(1, 3, 32, 32)))
-
-
-@pytest.mark.parametrize("name", ["resnet19", "VGG16", ""])
-def test_an_unknown_name_is_answered_with_the_known(name: str) -> None:
-    for make in (build_encoder, classifier):
-        with pytest.raises(ConfigError, match="choose one of resnet18"):
-            make(name)
-
-
-def test_weights_of_another_network_are_refused() -> None:
-    with pytest.raises(RuntimeError):
-        build_encoder("resnet18", state=classifier("mobilenet_v2").state_dict())
 
 
 def test_timm_encoders() -> None:

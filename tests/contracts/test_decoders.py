@@ -1,0 +1,125 @@
+"""Every decoder, under every kind of head: features of an encoder -> one map at the stride."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, get_args
+
+import pytest
+import torch
+from modules import check_gradients, check_state, draw, in_bfloat16
+from torch import nn
+
+from pix2color.config import Decode, Model
+from pix2color.errors import ConfigError
+from pix2color.models.generator import Generator
+from pix2color.recipe import build_generator
+
+TINY: dict[str, dict[str, Any]] = {
+    "unet": {"encoder": "groups", "widths": [8], "depth": [1], "stride": 2},
+    "unet residual": {"encoder": "groups", "widths": [8], "depth": [2], "residual": [1, 1]},
+    "unet attention": {"widths": [32], "depth": [1], "attention": True},
+    "unet gray stem": {"levels": 2, "gray_stem": True, "stride": 2,
+                       "widths": [8], "depth": [1]},
+    "unet hints": {"encoder": "groups", "widths": [8], "hints": True},
+    "hypercolumn": {"encoder": "mobilenet_v2", "decoder": "hypercolumn", "levels": 4, "stride": 1,
+                    "hypercolumn": {"width": 16, "blocks": 1}},
+    "upsample nearest": {"encoder": "groups", "decoder": "upsample", "plain": {"dropout": 0.1},
+                         "upsample": {"stages": [[], [16, 16]], "norm": "stage"}},
+    "upsample bilinear": {"encoder": "strided", "decoder": "upsample", "stride": 2,
+                          "upsample": {"stages": [[16], [8], [8]], "by": "bilinear"}},
+    "upsample transposed": {"encoder": "strided", "decoder": "upsample", "stride": 1,
+                            "upsample": {"stages": [[], [8], [8], [8]], "by": "transposed",
+                                         "norm": "each"}},
+}  # fmt: skip
+RAW = {"classes": 313, "regression": 2, "classes64": 128}
+"""Kinds of head -> channels of raw."""
+
+
+@functools.cache
+def built(name: str, head: str = "regression") -> Generator:
+    tree = TINY[name] | {"head": {"kind": head}}
+    tree["plain"] = {"width": 4} | tree.get("plain", {})
+    generator = build_generator(Model.model_validate(tree), pretrained=False)
+    draw(generator.decoder)
+    return generator.eval()
+
+
+def test_every_decoder_is_here() -> None:
+    known = get_args(Model.model_fields["decoder"].annotation)
+    assert {name.split()[0] for name in TINY} == set(known)
+    assert set(RAW) == set(get_args(type(Model().head).model_fields["kind"].annotation))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", TINY)
+def test_the_map_is_at_the_stride_and_has_the_declared_channels(name: str) -> None:
+    generator = built(name)
+    for batch, rows, columns in ((1, 1, 1), (3, 2, 1)):
+        height, width = rows * generator.multiple, columns * generator.multiple
+        features = generator.encoder.features(torch.rand(batch, 3, height, width))
+        found = generator.decoder(features)
+        stride = generator.stride
+        channels = generator.decoder.out_channels
+        assert found.shape == (batch, channels, height // stride, width // stride)
+        assert found.dtype == torch.float32 and bool(found.isfinite().all())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", RAW)
+@pytest.mark.parametrize("name", TINY)
+def test_photos_of_any_size_get_colors(name: str, head: str) -> None:
+    generator = built(name, head)
+    for height, width in ((1, 1), (19, 33)):
+        lightness = torch.rand(2, 1, height, width) * 100
+        rows, columns = (-(-side // generator.stride) for side in (height, width))
+        raw = generator.predict_raw(lightness)
+        assert raw.shape == (2, RAW[head], rows, columns)
+        ab = generator.predict(lightness, Decode())
+        assert ab.shape == (2, 2, height, width)
+        assert ab.dtype == torch.float32 and bool(ab.isfinite().all())
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_weight_learns(name: str) -> None:
+    generator = built(name)
+    photo = torch.rand(2, 3, generator.multiple, 2 * generator.multiple)
+    generator.decoder.zero_grad()
+    check_gradients(generator.decoder, [generator.decoder(generator.encoder.features(photo))])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", TINY)
+def test_mixed_precision_is_near_to_full(name: str) -> None:
+    generator = built(name)
+    features = generator.encoder.features(torch.rand(1, 3, *2 * (2 * generator.multiple,)))
+    wanted = generator.decoder(features)
+    with in_bfloat16():
+        found = generator.decoder(features).float()
+    assert float((found - wanted).square().mean()) < 0.01 * float(wanted.square().mean())
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_weights_survive_a_file(name: str) -> None:
+    generator = built(name)
+    with torch.no_grad():
+        features = generator.encoder.features(torch.rand(1, 3, *2 * (generator.multiple,)))
+
+    def run(decoder: nn.Module) -> list[torch.Tensor]:
+        return [decoder(features)]
+
+    check_state(generator.decoder, run)
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"stride": 8, "encoder": "strided", "levels": 2}, "coarser than the encoder's deepest"),
+        ({"decoder": "upsample"}, "stages lead from the encoder's stride 32 to 16"),
+        ({"decoder": "hypercolumn", "stride": 8}, "cannot be reached"),
+    ],
+)
+def test_a_stride_out_of_reach_is_an_error_of_one_line(tree: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        build_generator(Model.model_validate(tree), pretrained=False)
+    assert "\n" not in str(caught.value)

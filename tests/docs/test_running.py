@@ -1,0 +1,169 @@
+"""Every command and every Python example of README.md and docs/ does what it says, in small.
+
+They run in a folder with photos, scans and a training's run of the names that the documents use,
+and with options that make them short (`SHORTER`). New in a document? A command whose inputs are not
+there yet gets them in `_fill`; one that cannot run here goes to ONLY_PARSED with the reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from documents import PYTHON, ROOT, SHELL, Block, label, ours
+from PIL import Image
+
+from pix2color.cli import COMMANDS
+
+ONLY_PARSED = {
+    "pip install": "the environment of the tests is not changed; .ci/run installs",
+    "pytest": "it would run itself; .ci/run does it",
+    "accelerate config": "it asks questions",
+    "sh configs/packaged/train.sh": "hours; tests/recipes/test_packaged.py reads it",
+    "hf auth login": "it asks for a token",
+    "python tests/": "a measurement, run by hand",
+    "python -m pix2color benchmark": "minutes; tests/benchmark/test_smoke.py runs it in small",
+    "python -m pix2color app": "it serves until it is stopped; tests/app",
+    "python -m pix2color release --run runs/gan --push USER/REPO": (
+        "it needs the Hub; tests/cli/test_release_push.py pushes to a stand-in"
+    ),
+    "python infer.py photos/ --checkpoint USER/REPO": "it needs the Hub; tests/weights/test_hub.py",
+    "python infer.py film.mp4": "it needs PyAV and a film; tests/cli/test_infer_films.py",
+}
+"""The start of a command -> why it is not run here."""
+
+ONLY_COMPILED = {
+    "gradio_client": "it needs a page that is being served; tests/app",
+    'from_pretrained("USER/REPO': "it needs the Hub; tests/weights/test_hub.py",
+}
+"""What a Python block holds -> why it is not run here."""
+
+TINY = (
+    "budget.samples=8", "train.batch=4", "data.crop=32", "data.side=48", "decode.size=32",
+    "train.validate_photos=1", "train.sample_photos=0",
+    "gan.critic_samples=0", "gan.width=8", "data.max_broken=1.0",
+)  # fmt: skip
+SHORTER = {
+    "infer": ["--size", "48", "--quiet"],
+    "train": [part for one in TINY for part in ("--set", one)],
+    "evaluate": [
+        "--limit", "2", "--crop", "48", "--size", "48", "--no-lpips", "--resamples", "5", "--quiet",
+    ],
+    "speed": ["--runs", "1"],
+}  # fmt: skip
+"""Appended to a command where it is run."""
+
+
+def _main(command: str) -> Callable[[list[str]], int]:
+    main: Callable[[list[str]], int] = importlib.import_module(COMMANDS[command][0]).main
+    return main
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, small_photos: list[np.ndarray]) -> Path:
+    """A checkout in which the documents' commands find what they name."""
+    folder = tmp_path_factory.mktemp("documents")
+    _fill(folder, small_photos)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        arguments = ["--config", "gan.yaml", "--data", "my-photos/", "--quiet"]
+        arguments += ["--set", "init_from=null", "--set", "model.widths=[8,8,8,8]"]
+        patch.setattr("pix2color.training.trainer.draw_curves", lambda run: None)
+        assert _main("train")([*arguments, *SHORTER["train"]]) == 0
+        assert _main("release")(["--run", "runs/gan"]) == 0
+        if importlib.util.find_spec("onnx"):
+            assert _main("export")(["--onnx", "out.onnx"]) == 0
+    return folder
+
+
+def _fill(folder: Path, photos: list[np.ndarray]) -> None:
+    """The photos and files that the documents speak of."""
+    for name in ("my-photos", "val", "imagenet-photos"):
+        (folder / name).mkdir()
+        for number, photo in enumerate(photos * 4):
+            Image.fromarray(np.roll(photo, 3 * number, axis=1)).save(
+                folder / name / f"{number}.png"
+            )
+    colour = [Image.fromarray(photo).resize((216, 144)) for photo in photos]
+    gray = [photo.convert("L") for photo in colour]
+    for name in ("photos", "scans", "archive"):
+        (folder / name).mkdir()
+        gray[0].save(folder / name / "one.jpg")
+    for number, name in enumerate(("portrait.tif", "portrait.jpg", "scan.tif", "scan.jpg")):
+        gray[number].save(folder / name)
+    gray[1].save(folder / "scans/portrait.jpg")
+    for name in ("other.jpg", "photo.jpg"):
+        colour[2].save(folder / name)
+    hints = '{"portrait.jpg": [{"x": 12, "y": 8, "color": "#2040ff"}]}'
+    (folder / "hints.json").write_text(hints)
+    for name in ("configs", "tests"):
+        (folder / name).symlink_to(ROOT / name)
+
+
+def _reason(words: list[str]) -> str | None:
+    """Why a command is only parsed; USER/REPO stands for any name of the Hub in the documents."""
+    text = " ".join(words)
+    return next((why for start, why in ONLY_PARSED.items() if text.startswith(start)), None)
+
+
+RUN = {" ".join(words): (block, words) for block, words in SHELL if not _reason(words)}
+"""Each command once, wherever it stands."""
+
+
+@pytest.fixture(autouse=True)
+def _in_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No curves, which take longer than these trainings; nothing in the user's cache."""
+    monkeypatch.setattr("pix2color.training.trainer.draw_curves", lambda run: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("block", "words"), RUN.values(), ids=label)
+def test_a_command_does_what_it_says(
+    block: Block,
+    words: list[str],
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = ours(words)
+    assert found, f"{block}: {' '.join(words)!r} cannot be run here: list it in ONLY_PARSED"
+    command, arguments = found
+    if command == "train":
+        arguments = [*arguments, "--quiet", "--set", f"output={tmp_path / 'run'}"]
+        arguments = [a for a in arguments if a != "--resume"]
+    monkeypatch.chdir(prepared)
+    if "--out" not in arguments and command in ("infer", "evaluate", "uncolor"):
+        arguments = [*arguments, "--out", str(tmp_path / "out")]
+    code = _main(command)([*arguments, *SHORTER.get(command, ())])
+    said = capsys.readouterr().err
+    if code and "needs the extra" in said:
+        pytest.skip(said)
+    remedy = "give it its inputs in _fill, or list it in ONLY_PARSED (tests/docs/test_running.py)"
+    assert code == 0, f"{block}: {' '.join(words)!r} ends with {code}: {said}{remedy}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", PYTHON, ids=label)
+def test_an_example_runs(
+    block: Block, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = next((why for part, why in ONLY_COMPILED.items() if part in block.text), None)
+    if why:
+        pytest.skip(why)
+    for module in re.findall(r"^import (\w+)", block.text, re.MULTILINE):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+    left = shutil.ignore_patterns("runs", "report", "colorized")
+    shutil.copytree(prepared, tmp_path / "here", symlinks=True, ignore=left)
+    monkeypatch.chdir(tmp_path / "here")
+    gray = np.asarray(Image.open("scan.jpg"))
+    names = {"gray": gray, "image": Image.open("portrait.jpg"), "other": Image.open("scan.jpg")}
+    exec(compile(block.text, str(block), "exec"), names)
