@@ -16,6 +16,7 @@ from pix2color.config import Config, read_yaml
 from pix2color.data.loader import Batches, CachedSource, DeviceBatches, Source, StreamSource
 from pix2color.data.photos import PhotoSet, load_photos
 from pix2color.errors import ConfigError, TrainingError
+from pix2color.training import state
 from pix2color.training.status import Status
 from pix2color.training.trainer import Trainer
 
@@ -178,8 +179,11 @@ def _names(config: Config) -> list[str]:
 
 
 def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
-    """A run folder is never written over by another run."""
-    started = (folder / "state").is_dir()
+    """A run folder is never written over by another run.
+
+    One without a whole state, such as after a kill during the first save, has nothing to lose.
+    """
+    started = bool(state.saved(folder / "state"))
     if started and not resume:
         raise TrainingError(
             f"{folder} holds a run already: go on with --resume, or choose another folder with "

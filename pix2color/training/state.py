@@ -73,8 +73,9 @@ def save(accelerator: Accelerator, folder: Path, samples: int) -> None:
     final = folder / f"samples-{samples:09d}"
     aside = folder / f".{final.name}.part"
     if accelerator.is_main_process:
-        shutil.rmtree(aside, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.glob(".samples-*.part"):  # of a kill during an earlier save
+            shutil.rmtree(left_over)
     accelerator.wait_for_everyone()
     accelerator.save_state(str(aside))
     accelerator.wait_for_everyone()

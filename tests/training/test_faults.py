@@ -72,6 +72,20 @@ def test_a_resume_by_mistake_leaves_the_run_as_it_was(tiny: MakeConfig) -> None:
     assert after == before
 
 
+def test_a_kill_during_the_first_save_leaves_a_folder_that_can_be_started_again(
+    tiny: MakeConfig,
+) -> None:
+    config = tiny("run", "budget.samples=4")
+    torn = Path(config.output, "state", ".samples-000000002.part")
+    torn.mkdir(parents=True)
+    (torn / "model.safetensors").write_bytes(b"half a st")
+    with pytest.raises(TrainingError, match="no run to resume"):
+        make_trainer(config, resume=True)
+    assert make_trainer(config).fit().finished
+    assert not torn.exists()
+    make_trainer(config, resume=True)
+
+
 # Killed
 
 
