@@ -100,7 +100,6 @@ class Trainer:
             )
         if parts.perceptual is not None:
             parts.perceptual.to(accelerator.device)
-        accelerator.register_for_checkpointing(self.ema, self.progress)
 
     def resume(self) -> None:
         """Go on from the newest state in the run folder.
@@ -108,7 +107,7 @@ class Trainer:
         Raises:
             TrainingError: there is none, or it is of another recipe.
         """
-        state.restore(self.accelerator, self.folder / "state")
+        state.restore(self.accelerator, self.folder / "state", self.ema, self.progress)
         release = self.folder / "release.safetensors"
         self._release = release if release.is_file() else None
 
@@ -371,7 +370,7 @@ class Trainer:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             draw_curves(self.folder)
-        state.save(self.accelerator, self.folder / "state", self.progress.samples)
+        state.save(self.accelerator, self.folder / "state", self.ema, self.progress)
 
     def _trackers_start(self) -> None:
         if self.config.train.trackers:
