@@ -78,31 +78,58 @@ def averaged(generator: nn.Module, *, half_life: int, samples_per_step: int) -> 
 
 
 def save(accelerator: Accelerator, folder: Path, ema: AveragedModel, progress: Progress) -> None:
-    """Write `folder/samples-N`, then drop all but the last two. Called by every process."""
+    """Write `folder/samples-N`, then drop all but the last two. Called by every process.
+
+    Machines that do not share the folder's disk each keep a whole state of their own.
+    """
     final = folder / f"samples-{progress.samples:09d}"
     aside = folder / f".{final.name}.part"
     if accelerator.is_main_process:
-        folder.mkdir(parents=True, exist_ok=True)
-        for left_over in folder.glob(".samples-*.part"):  # of a kill during an earlier save
-            shutil.rmtree(left_over)
+        _make_aside(aside)
     accelerator.wait_for_everyone()
+    # A listing, because network disks answer questions about single names from their caches.
+    own_disk = not folder.is_dir() or aside.name not in {p.name for p in folder.iterdir()}
+    accelerator.wait_for_everyone()
+    writes = accelerator.is_main_process or (own_disk and accelerator.is_local_main_process)
+    if own_disk and writes:
+        _make_aside(aside)
+    accelerator.wait_for_everyone()
+    accelerator.project_configuration.save_on_each_node = own_disk
     accelerator.save_state(str(aside))
-    if accelerator.is_main_process:
+    if writes:
         tensors = {name: value.cpu().contiguous() for name, value in ema.state_dict().items()}
         save_file(tensors, aside / _EMA)
         progress.save(aside / _PROGRESS)
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
+    if writes:
         shutil.rmtree(final, ignore_errors=True)
         aside.rename(final)
+    # Older ones go when the new one is whole everywhere, so that all machines share one at least.
+    accelerator.wait_for_everyone()
+    if writes:
         for old in saved(folder)[:-_KEPT]:
             shutil.rmtree(old)
     accelerator.wait_for_everyone()
 
 
+def _make_aside(aside: Path) -> None:
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in aside.parent.glob(".samples-*.part"):  # of a kill during an earlier save
+        shutil.rmtree(left_over)
+    aside.mkdir()
+
+
 def saved(folder: Path) -> list[Path]:
     """The whole states in a folder, oldest first."""
     return sorted(p for p in folder.glob("samples-*") if p.is_dir())
+
+
+def _newest_of_all(accelerator: Accelerator, states: list[Path]) -> Path | None:
+    """The newest state that every process has; None where one has none."""
+    samples = int(states[-1].name.split("-")[-1]) if states else -1
+    every = accelerator.gather(torch.tensor([samples], device=accelerator.device))
+    oldest = int(every.min())
+    return next((path for path in states if path.name == f"samples-{oldest:09d}"), None)
 
 
 def averaged_weights(saved_state: Path) -> dict[str, Tensor]:
@@ -119,9 +146,11 @@ def restore(accelerator: Accelerator, folder: Path, ema: AveragedModel, progress
         TrainingError: there is none, it cannot be read, or it is of another recipe.
     """
     states = saved(folder)
-    if not states:
-        raise TrainingError(f"nothing to resume in {folder}; start without --resume")
-    newest = states[-1]
+    newest = _newest_of_all(accelerator, states)
+    if newest is None:
+        raise TrainingError(
+            f"nothing to resume in {folder} that every process has; start a new run"
+        )
     if not (newest / _EMA).is_file():
         raise TrainingError(
             f"{newest} has no {_EMA}: an earlier version of pix2color wrote it; resume with that"
