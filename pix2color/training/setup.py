@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,15 @@ def make_trainer(
         rank, world = accelerator.process_index, accelerator.num_processes
         source = StreamSource(data, seed=seed, rank=rank, world=world)
         facts = {"roots": _names(config), "photos": None}
+    prior = None
+    if config.model.head.kind == "classes":
+        # Counted on the same photos in every process.
+        prior_source = StreamSource(data, seed=seed) if facts["photos"] is None else source
+        with closing(DeviceBatches(prior_source, data, device=accelerator.device)) as crops:
+            prior = count_prior(crops, facts)
     batches = DeviceBatches(
         source, data, device=accelerator.device, world=accelerator.num_processes
     )
-    prior = count_prior(batches, facts) if config.model.head.kind == "classes" else None
     # The networks' first weights follow from the seed alone, not from what was drawn before.
     set_seed(seed)
     trainer = Trainer(
