@@ -247,9 +247,12 @@ class Trainer:
         self.accelerator.backward(loss)
         ok = True
         if self.accelerator.sync_gradients:
+            # accelerate's own clipping unscales the gradients of all optimisers: those of the other
+            # network, still being summed, would be unscaled a second time at its step.
+            self.accelerator.unscale_gradients(optimiser)
             limit = self.config.optim.clip or math.inf
-            norm = self.accelerator.clip_grad_norm_(network.parameters(), limit)
-            ok = bool(torch.isfinite(norm)) if norm is not None else True
+            norm = nn.utils.clip_grad_norm_(network.parameters(), limit)
+            ok = bool(torch.isfinite(norm))
         # fp16's scaler must see overflows itself: it leaves the step out and lowers its scale.
         if ok or self.accelerator.scaler is not None:
             optimiser.step()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from pix2color import weights
@@ -165,6 +166,43 @@ def test_accumulated_batches_equal_one_large_batch(make_config: MakeConfig) -> N
         torch.testing.assert_close(
             dict(small.bare.named_parameters())[name], value, rtol=0, atol=2e-4
         )
+
+
+def test_a_loss_scale_changes_no_gradient_of_accumulated_gan_steps(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As fp16 has it, here without fp16: powers of two scale and unscale to the same bits."""
+    options = (*GAN, "train.accumulation=2")
+    plain = make_trainer(make_config("unscaled", *options))
+    plain.fit()
+    config = make_config("scaled", *options)
+    accelerator = make_accelerator(config)
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    scaled = make_trainer(config, accelerator=accelerator)
+    accelerator.native_amp = True
+    monkeypatch.setitem(accelerator.state.__dict__, "_mixed_precision", "fp16")
+    scaled.fit()
+    assert accelerator.scaler.get_scale() == 2.0**10
+    assert same(state(plain.bare), state(scaled.bare))
+    assert same(state(plain.discriminator), state(scaled.discriminator))  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of NVIDIA's kind")
+def test_a_gan_trains_in_fp16_as_in_float32(
+    make_config: MakeConfig, another_precision: None
+) -> None:
+    options = (*GAN, "train.accumulation=2", "model.frozen_statistics=true")
+    moved = []
+    for precision in ("fp16", "no"):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        config = make_config(precision, *options, f"train.precision={precision}", steps=20)
+        trainer = make_trainer(config)
+        start = state(trainer.bare)
+        trainer.fit()
+        ends = trainer.bare.named_parameters()
+        moved.append(torch.cat([(value - start[name]).flatten() for name, value in ends]))
+    likeness = torch.nn.functional.cosine_similarity(moved[0], moved[1], dim=0)
+    assert float(likeness) > 0.8
 
 
 class _Poisoned:
