@@ -108,7 +108,11 @@ def make_trainer(
         announce, progress = _silent, None
     folder = Path(config.output)
     _check_folder(config, folder, resume=resume)
-    config = resolve_start(config, announce=announce)
+    before = _before(folder) if resume else {}
+    if resume:  # its weights are those of the state, wherever they once started from
+        config = config.model_copy(update={"init_from": before.get("init_from")})
+    else:
+        config = resolve_start(config, announce=announce)
     set_seed(config.train.seed)
     data, seed = config.data, config.train.seed
     validation = photos[1] if photos else load_photos(data, parts=["val"], announce=_silent)
@@ -138,7 +142,7 @@ def make_trainer(
     set_seed(seed)
     trainer = Trainer(
         config,
-        recipe.build(config, prior=prior),
+        recipe.build(config, prior=prior, start=not resume),
         batches,
         validation.photos,
         data_facts=facts,
@@ -147,7 +151,7 @@ def make_trainer(
         observer=observer,
     )
     if resume:
-        for line in _changes(_before(folder), config.model_dump(mode="json")):
+        for line in _changes(before, config.model_dump(mode="json")):
             announce(f"resumed with another {line}")
         trainer.resume()
     # Last, so that resuming with the wrong recipe leaves the run its own.

@@ -102,12 +102,21 @@ class Trainer:
             parts.perceptual.to(accelerator.device)
 
     def resume(self) -> None:
-        """Go on from the newest state in the run folder.
+        """Go on from the newest state in the run folder, with the rates of this config.
 
         Raises:
             TrainingError: there is none, or it is of another recipe.
         """
+        groups = [group for optimiser in self._optimisers() for group in optimiser.param_groups]
+        options = [{k: v for k, v in group.items() if k != "params"} for group in groups]
         state.restore(self.accelerator, self.folder / "state", self.ema, self.progress)
+        groups = [group for optimiser in self._optimisers() for group in optimiser.param_groups]
+        for group, wanted in zip(groups, options, strict=True):
+            if group.keys() - {"params"} != wanted.keys():
+                raise TrainingError(
+                    f"{self.folder} was trained with another optimiser: resume with its optim.name"
+                )
+            group.update(wanted)
         release = self.folder / "release.safetensors"
         self._release = release if release.is_file() else None
 
@@ -288,12 +297,14 @@ class Trainer:
         if optim.schedule == "cosine":
             wave = 0.5 * (1 + math.cos(math.pi * self._fraction()))
             cool = optim.final_rate + (1 - optim.final_rate) * wave
-        optimisers = [self.optimiser]
-        if self.discriminator is not None:
-            optimisers.append(self.critic_optimiser)
-        for optimiser in optimisers:
+        for optimiser in self._optimisers():
             for group in optimiser.param_groups:
                 group["lr"] = group["initial_lr"] * warm * cool
+
+    def _optimisers(self) -> list[Any]:
+        if self.discriminator is None:
+            return [self.optimiser]
+        return [self.optimiser, self.critic_optimiser]
 
     def _due(self, before: int, interval: int) -> bool:
         return self.progress.samples // interval > before // interval

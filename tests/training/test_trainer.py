@@ -265,6 +265,41 @@ def test_a_run_that_is_resumed_with_other_settings_says_which(make_config: MakeC
     ]
 
 
+def test_a_run_is_resumed_at_the_rates_that_are_asked_for(make_config: MakeConfig) -> None:
+    options = (*GAN, "optim.schedule=constant", "optim.warmup_samples=0")
+    make_trainer(make_config("rates", *options, steps=1)).fit()
+    changes = ("encoder_rate=1e-5", "decoder_rate=2e-5", "discriminator_rate=3e-5")
+    changes += ("weight_decay=0.5", "gan_betas=[0.3, 0.9]")
+    options += tuple(f"optim.{change}" for change in changes)
+    trainer = make_trainer(make_config("rates", *options, steps=2), resume=True)
+    trainer.fit()
+    groups = [*trainer.optimiser.param_groups, *trainer.critic_optimiser.param_groups]
+    assert [group["lr"] for group in groups] == [1e-5, 1e-5, 2e-5, 2e-5, 3e-5, 3e-5]
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.5}
+    assert {group["betas"] for group in groups} == {(0.3, 0.9)}
+
+
+def test_a_run_is_not_resumed_with_another_kind_of_optimiser(make_config: MakeConfig) -> None:
+    make_trainer(make_config("optimiser", steps=1)).fit()
+    with pytest.raises(TrainingError, match=r"resume with its optim\.name"):
+        make_trainer(make_config("optimiser", "optim.name=rmsprop", steps=2), resume=True)
+
+
+def test_a_run_is_resumed_without_the_weights_it_started_from(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    first = make_trainer(make_config("first", steps=1))
+    first.fit()
+    start = tmp_path / "start.safetensors"
+    weights.save(start, first.bare, config=first.config)
+    options = (f"init_from={start}",)
+    make_trainer(make_config("second", *options, steps=1)).fit()
+    start.unlink()
+    resumed = make_trainer(make_config("second", *options, steps=2), resume=True)
+    assert resumed.fit().finished
+    assert load(Path(resumed.config.output, "config.yaml")).init_from == str(start)
+
+
 def test_a_state_of_another_recipe_is_refused(make_config: MakeConfig) -> None:
     make_trainer(make_config("other", steps=1)).fit()
     with pytest.raises(TrainingError, match="another recipe"):
