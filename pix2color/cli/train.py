@@ -67,8 +67,9 @@ def _train(arguments: argparse.Namespace) -> int:
         overrides.append(f"data.root={arguments.data!r}")
     config = load(arguments.config, overrides)
 
-    from pix2color.training.setup import make_accelerator, make_trainer
+    from pix2color.training.setup import make_accelerator, make_trainer, resolve_launch
 
+    config = resolve_launch(config)
     accelerator = make_accelerator(config)
     reporter = _Reporter(quiet=arguments.quiet, speaks=accelerator.is_main_process)
     reporter.line(f"# {config.output} (config {config.digest()})\n{config.dump().rstrip()}")

@@ -288,9 +288,10 @@ class Train(Section):
 
     batch: Count = 32
     """Photos a step and process."""
-    accumulation: Count = 1
-    """Batches whose gradients are summed for one step."""
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    accumulation: Count | None = None
+    """Batches whose gradients are summed for one step; null: as accelerate has it, else 1."""
+    precision: Literal["no", "bf16", "fp16"] | None = None
+    """Mixed precision; null: as accelerate has it, else no."""
     compile: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
     log_samples: Count = 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Any
 
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import GradientAccumulationPlugin, set_seed
 
 from pix2color import hub, recipe
 from pix2color.ab_bins import Prior, PriorCounter
-from pix2color.config import Config, read_yaml
+from pix2color.config import Config, from_dict, read_yaml
 from pix2color.data.loader import Batches, CachedSource, DeviceBatches, Source, StreamSource
 from pix2color.data.photos import PhotoSet, load_photos
 from pix2color.errors import ConfigError, TrainingError
@@ -54,26 +55,63 @@ def resolve_start(config: Config, *, announce: Callable[[str], object]) -> Confi
     )
 
 
-def make_accelerator(config: Config) -> Accelerator:
-    """An accelerator with the config's precision, accumulation and trackers.
+def resolve_launch(config: Config) -> Config:
+    """The config with a precision and an accumulation: its own, or those of `accelerate launch`.
 
     Raises:
-        ConfigError: the hardware does not do this precision, or a tracker is not installed.
+        ConfigError: the config and `accelerate launch` contradict each other.
     """
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    accumulation = int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1"))
+    # accelerate launch always names both: "no" and 1 may be asked for or not.
+    return _resolved(
+        config,
+        precision=precision if precision != "no" else config.train.precision or "no",
+        accumulation=accumulation if accumulation != 1 else config.train.accumulation or 1,
+    )
+
+
+def _resolved(config: Config, *, precision: str, accumulation: int) -> Config:
+    """The config with what accelerate uses; ConfigError where it says otherwise."""
+    train = config.train
+    for key, own, used in (
+        ("precision", train.precision, precision),
+        ("accumulation", train.accumulation, accumulation),
+    ):
+        if own is not None and own != used:
+            raise ConfigError(
+                f"train.{key} is {own}, accelerate was launched with {used}: make them agree, or "
+                f"leave train.{key} out"
+            )
+    tree = config.model_dump(mode="json")
+    tree["train"] |= {"precision": precision, "accumulation": accumulation}
+    return from_dict(tree, source="accelerate launch")
+
+
+def make_accelerator(config: Config) -> Accelerator:
+    """An accelerator with the config's trackers, and its precision and accumulation or, where it
+    names none, those of `accelerate launch`.
+
+    Raises:
+        ConfigError: the hardware does not do this precision, `accelerate launch` contradicts the
+            config, or a tracker is not installed.
+    """
+    train = resolve_launch(config).train
     try:
         accelerator = Accelerator(
-            mixed_precision=config.train.precision,
-            gradient_accumulation_steps=config.train.accumulation,
-            log_with=list(config.train.trackers) or None,
+            mixed_precision=train.precision,
+            # As a plugin: the number alone would be overridden by the environment.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=train.accumulation),
+            log_with=list(train.trackers) or None,
             project_dir=config.output,
         )
     except (ValueError, ImportError) as error:
         raise ConfigError(f"train.precision or train.trackers: {error}") from None
     # accelerate leaves out what is not installed without a word.
-    missing = set(config.train.trackers) - {str(tracker) for tracker in accelerator.log_with}
+    missing = set(train.trackers) - {str(tracker) for tracker in accelerator.log_with}
     if missing:
         raise ConfigError(f"train.trackers: {', '.join(sorted(missing))} is not installed")
-    if config.train.precision == "fp16" and accelerator.device.type == "cpu":
+    if train.precision == "fp16" and accelerator.device.type == "cpu":
         raise ConfigError("train.precision: fp16 needs a GPU; use bf16 or no")
     return accelerator
 
@@ -104,6 +142,11 @@ def make_trainer(
         Pix2ColorError: photos, weights or config do not allow it.
     """
     accelerator = accelerator or make_accelerator(config)
+    config = _resolved(
+        config,
+        precision=accelerator.mixed_precision,
+        accumulation=accelerator.gradient_accumulation_steps,
+    )
     if not accelerator.is_main_process:
         announce, progress = _silent, None
     folder = Path(config.output)

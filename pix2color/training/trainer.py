@@ -43,7 +43,7 @@ class Trainer:
         batches: training crops.
         validation: H,W,3 uint8 photos of the validation figure; only the main process needs them.
         data_facts: what the release file says of the training photos.
-        accelerator: made with the config's precision and accumulation.
+        accelerator: its precision and accumulation are used.
         folder: the run folder; made if missing.
         observer: is told the status by the main process.
     """
@@ -82,7 +82,7 @@ class Trainer:
         config, accelerator, parts = self.config, self.accelerator, self.parts
         train = config.train
         per_pass = train.batch * accelerator.num_processes
-        self.samples_per_step = per_pass * train.accumulation
+        self.samples_per_step = per_pass * accelerator.gradient_accumulation_steps
         self.bare: Generator = parts.generator.to(
             device=accelerator.device,
             memory_format=torch.channels_last,  # type: ignore[call-overload]
@@ -186,7 +186,7 @@ class Trainer:
         ok = True
         size = self.config.train.batch
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        for part in range(self.config.train.accumulation):
+        for part in range(self.accelerator.gradient_accumulation_steps):
             first = self.progress.samples + (part * world + rank) * size
             batch = self.batches.take(first, size)
             with self._accumulate():

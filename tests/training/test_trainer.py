@@ -71,7 +71,8 @@ def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
     assert summary.finished
     assert summary.samples == 16
     assert {"step", "log", "validation"} == set(told)
-    assert load(folder / "config.yaml") == config
+    assert load(folder / "config.yaml") == trainer.config
+    assert (trainer.config.train.precision, trainer.config.train.accumulation) == ("no", 1)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     logged = [line for line in lines if line["kind"] == "train"]
     assert [line["samples"] for line in logged] == [4, 8, 12, 16]
@@ -83,7 +84,7 @@ def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
     ]
     released = weights.load(folder / "release.safetensors")
     assert released.meta["data"]["photos"] == 4
-    assert released.meta["config_digest"] == config.digest()
+    assert released.meta["config_digest"] == trainer.config.digest()
 
 
 @pytest.mark.parametrize(
@@ -203,6 +204,55 @@ def test_a_gan_trains_in_fp16_as_in_float32(
         moved.append(torch.cat([(value - start[name]).flatten() for name, value in ends]))
     likeness = torch.nn.functional.cosine_similarity(moved[0], moved[1], dim=0)
     assert float(likeness) > 0.8
+
+
+def test_accelerates_precision_and_accumulation_are_used_and_recorded(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, another_precision: None
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "2")
+    config = make_config("bf16", *GAN, "model.frozen_statistics=true", steps=4)
+    trainer = make_trainer(config)
+    seen: list[torch.dtype] = []
+    trainer.bare.head.register_forward_hook(lambda module, given, raw: seen.append(raw.dtype))
+    before = state(trainer.bare)
+    assert trainer.fit().finished
+    assert trainer.progress.steps == 2  # of two batches each
+    assert torch.bfloat16 in seen
+    written = load(Path(config.output, "config.yaml")).train
+    assert (written.precision, written.accumulation) == ("bf16", 2)
+    assert not same(before, state(trainer.bare))
+    assert all(p.isfinite().all() for p in trainer.bare.parameters())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "override"),
+    [
+        ("ACCELERATE_MIXED_PRECISION", "bf16", "train.precision=no"),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", "train.accumulation=2"),
+    ],
+)
+def test_a_recipe_that_contradicts_accelerate_launch_is_refused(
+    make_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    override: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=rf"{override.split('=')[0]}.*{value}.*make them agree"):
+        make_accelerator(make_config("contradiction", override))
+
+
+def test_a_precision_and_an_accumulation_of_the_recipe_alone_are_used(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, another_precision: None
+) -> None:
+    """`accelerate launch` without options names these two."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    options = ("train.precision=bf16", "train.accumulation=2")
+    accelerator = make_accelerator(make_config("recipe", *options))
+    assert (accelerator.mixed_precision, accelerator.gradient_accumulation_steps) == ("bf16", 2)
 
 
 class _Poisoned:
