@@ -148,7 +148,7 @@ def validate(
             for name, values in _validate_batch(
                 generator, stack(squares, indices, device), decode, autocast
             ).items():
-                sums[name] = sums.get(name, 0) + values.double().sum(0).cpu()
+                sums[name] = sums.get(name, 0) + values.cpu().double().sum(0)
     finally:
         generator.train(was_training)
     return _validation_figures(sums, len(squares))

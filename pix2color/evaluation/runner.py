@@ -234,7 +234,7 @@ class _Meter:
         for key, values in found.items():
             if key not in figures:
                 figures[key] = np.full((len(self._photos), *values.shape[1:]), np.nan)
-            figures[key][indices] = values.double().cpu().numpy()
+            figures[key][indices] = values.cpu().double().numpy()
 
     def _keep(self, name: str, indices: list[int], rgb: Tensor) -> None:
         for position, index in enumerate(indices):
