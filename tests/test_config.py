@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pix2color.config import Config, find, from_dict, load
+from pix2color.config import Config, files, find, from_dict, load
 from pix2color.errors import ConfigError
 
 FOLDER = Path(__file__).parent.parent / "configs"
@@ -148,6 +149,33 @@ def test_ones_own_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     recipe(tmp_path, "train: {seed: 7}", "pretrain_class.yaml")
     assert load("pretrain_class.yaml").train.seed == 7
+
+
+def test_ones_own_configs_come_before_the_packaged_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    recipe(tmp_path / "configs", "train: {seed: 7}", "gan.yaml")
+    assert load("gan.yaml").train.seed == 7
+    assert find("gan") == Path("configs/gan.yaml")
+
+
+def test_configs_of_other_installed_packages_are_not_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pip leaves them: site-packages/configs beside site-packages/pix2color."""
+    site = tmp_path / "site-packages"
+    shutil.copytree(Path(files.__file__).parent, site / "pix2color" / "config")
+    for folder, seed in (("pix2color/_configs", 1), ("configs", 2)):
+        (site / folder).mkdir()
+        recipe(site / folder, f"train: {{seed: {seed}}}", "gan.yaml")
+    recipe(site / "configs", "train: {seed: 2}", "other.yaml")
+    monkeypatch.setattr(files, "__file__", str(site / "pix2color" / "config" / "files.py"))
+    monkeypatch.chdir(tmp_path)
+    assert load("gan.yaml").train.seed == 1
+    with pytest.raises(ConfigError, match="no config"):
+        find("other.yaml")
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
