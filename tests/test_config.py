@@ -26,6 +26,23 @@ def recipe(folder: Path, text: str, name: str = "mine.yaml") -> Path:
 # Values
 
 
+@pytest.mark.parametrize(
+    ("overrides", "samples", "minutes"),
+    [
+        ([], 120_000, None),
+        (["budget.minutes=480"], None, 480),
+        (["budget.minutes=480", "budget.samples=1e6"], 1_000_000, 480),
+        (["budget.minutes=null"], 120_000, None),
+    ],
+)
+def test_a_budget_in_minutes_alone_has_no_limit_in_samples(
+    overrides: list[str], samples: int | None, minutes: float | None
+) -> None:
+    config = load(None, overrides)
+    assert (config.budget.samples, config.budget.minutes) == (samples, minutes)
+    assert from_dict(config.model_dump(mode="json")) == config
+
+
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "0.0001", "+1e-4", ".0001"])
 def test_numbers_in_any_spelling_arrive_as_numbers(tmp_path: Path, text: str) -> None:
     from_file = load(recipe(tmp_path, f"optim: {{decoder_rate: {text}}}"))
@@ -201,9 +218,9 @@ def test_what_is_dumped_loads_equal(tmp_path: Path, overrides: list[str]) -> Non
 def test_the_digest_follows_results_and_nothing_else() -> None:
     digest = load().digest()
     assert len(digest) == 12
-    for same in ("output=elsewhere", "train.log_samples=7", "data.workers=5"):
+    for same in ("output=elsewhere", "train.log_samples=7", "data.workers=5", "data.root=moved"):
         assert load(None, [same]).digest() == digest
-    for other in ("train.seed=1", "optim.decoder_rate=1e-4", "data.root=x", "decode.size=128"):
+    for other in ("train.seed=1", "optim.decoder_rate=1e-4", "data.side=99", "decode.size=128"):
         assert load(None, [other]).digest() != digest
 
 

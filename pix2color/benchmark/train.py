@@ -102,10 +102,9 @@ def check(entries: Sequence[Entry], out: Path) -> None:
 
 
 def _settings(config: Config) -> str:
-    """Digest of what a run depends on but for where its photos and its start lie: these are
-    compared by their content, and a report may be moved."""
-    data = config.data.model_copy(update={"root": ()})
-    return resolve_launch(config).model_copy(update={"data": data, "init_from": None}).digest()
+    """Digest of what a run depends on but for where its start lies: that is compared by its
+    content, and a report may be moved."""
+    return resolve_launch(config).model_copy(update={"init_from": None}).digest()
 
 
 def check_photos(training: PhotoSet, out: Path) -> None:

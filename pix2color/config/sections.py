@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -274,7 +275,15 @@ class Budget(Section):
     """How long to train: whichever of the two ends first; at least one is set."""
 
     samples: Count | None = 120_000
+    """The default holds where neither is named: minutes alone are no samples."""
     minutes: Positive | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _minutes_alone(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("minutes") is not None:
+            return {"samples": None, **value}
+        return value
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -362,9 +371,13 @@ class Config(Section):
         return text
 
     def digest(self) -> str:
-        """12 hex digits over everything that changes results (not where they are written)."""
+        """12 hex digits over everything that changes results, but for where files lie.
+
+        Which photos were used is told by their own digest (see `data.photos.PhotoSet`).
+        """
         tree = self.model_dump(mode="json")
         for section, key in (
+            ("data", "root"),
             ("data", "workers"),
             ("train", "log_samples"),
             ("train", "save_samples"),
