@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from pix2color.errors import TrainingError
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 _KEPT = 2
 _EMA = "ema.safetensors"
 _PROGRESS = "progress.json"
@@ -69,12 +70,14 @@ def averaged(generator: nn.Module, *, half_life: int, samples_per_step: int) -> 
     """
     decay = 0.5 ** (samples_per_step / half_life) if half_life else 0.0
 
-    def update(mean: torch.Tensor, new: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
-        n = float(count)
+    def update(means: Tensors, news: Tensors, count: Tensor | int) -> None:
+        # Not `count`, which lies on the device: reading it would wait for the device at each step.
+        n = float(average.n_averaged)
         share = min(decay, (1 + n) / (10 + n)) if half_life else 0.0
-        return torch.lerp(new, mean, share)
+        torch._foreach_lerp_(list(means), list(news), 1 - share)
 
-    return AveragedModel(generator, avg_fn=update)
+    average = AveragedModel(generator, multi_avg_fn=update)
+    return average
 
 
 def save(accelerator: Accelerator, folder: Path, ema: AveragedModel, progress: Progress) -> None:
