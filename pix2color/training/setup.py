@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from pix2color import hub, recipe
 from pix2color.ab_bins import Prior, PriorCounter
 from pix2color.config import Config, from_dict, read_yaml
 from pix2color.data.loader import Batches, CachedSource, DeviceBatches, Source, StreamSource
-from pix2color.data.photos import PhotoSet, load_photos
+from pix2color.data.photos import ALL_PARTS, Part, PhotoSet, load_photos
+from pix2color.data.pixels import Pixels
+from pix2color.data.stream import stream_photos
 from pix2color.errors import ConfigError, TrainingError
 from pix2color.training import state
 from pix2color.training.status import Status
@@ -158,13 +161,21 @@ def make_trainer(
         config = resolve_start(config, announce=announce)
     set_seed(config.train.seed)
     data, seed = config.data, config.train.seed
-    validation = photos[1] if photos else load_photos(data, parts=["val"], announce=_silent)
+    validation: Sequence[Pixels] = ()
+    if accelerator.is_main_process:  # which alone validates
+        validation = photos[1].photos if photos else load_validation(config, announce=announce)
     source: Source
     if photos or data.cache == "ram":
         training = (
             photos[0]
             if photos
-            else load_photos(data, parts=["train"], announce=announce, progress=progress)
+            else load_photos(
+                data,
+                parts=["train"],
+                announce=announce,
+                progress=progress,
+                copies=int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)),
+            )
         )
         source = CachedSource(training.photos, data, seed=seed)
         facts = describe(config, training)
@@ -187,7 +198,7 @@ def make_trainer(
         config,
         recipe.build(config, prior=prior, start=not resume),
         batches,
-        validation.photos,
+        validation,
         data_facts=facts,
         accelerator=accelerator,
         folder=folder,
@@ -202,6 +213,28 @@ def make_trainer(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(config.dump(), encoding="utf-8")
     return trainer
+
+
+def load_validation(config: Config, *, announce: Callable[[str], object]) -> Sequence[Pixels]:
+    """The photos of the validation figure, the same ones in every start.
+
+    With `data.cache: none` reading ends when `train.validate_photos` are found, in shards (or
+    files) taken in an order that is always the same.
+
+    Raises:
+        DataError: as `load_photos` and `stream_photos`.
+    """
+    data = config.data
+    if data.cache == "ram":
+        return load_photos(data, parts=["val"], announce=_silent).photos
+    parts: Sequence[Part] = ["val"]
+    if data.split.val == 0:
+        announce("data.split leaves no photo for validation: photos of all parts serve there")
+        parts = ALL_PARTS
+    # A buffer of one photo: nothing is decoded only to be shuffled.
+    plain = data.model_copy(update={"shuffle_buffer": 1})
+    with closing(stream_photos(plain, parts=parts, rank=0, world=1, seed=0, epoch=0)) as photos:
+        return [photo for _, photo in islice(photos, config.train.validate_photos)]
 
 
 def describe(config: Config, photos: PhotoSet) -> dict[str, Any]:
