@@ -263,6 +263,8 @@ class Gan(Section):
     layers: Annotated[int, Field(ge=1, le=6)] = 3
     width: Count = 64
     norm: Literal["batch", "instance", "spectral"] = "spectral"
+    """batch: its statistics are of true and coloured photos together where the discriminator learns
+    and of coloured ones alone where it teaches; the other two look at each photo by itself."""
     critic_samples: Annotated[int, Field(ge=0)] = 4000
     """Samples in which only the discriminator learns, first."""
     temperature: Positive = 0.38
