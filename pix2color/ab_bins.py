@@ -161,9 +161,9 @@ class PriorCounter:
     def add(self, ab: Tensor) -> None:
         """Count the pixels of B,2,H,W."""
         code = soft_encode(ab, neighbours=10)
-        share = torch.zeros(COUNT, dtype=torch.float64, device=ab.device)
-        share.scatter_add_(0, code.index.flatten(), code.weight.flatten().double())
-        self._sum += share.cpu()
+        share = torch.zeros(COUNT, dtype=torch.float64)  # on the CPU: not every device has float64
+        share.scatter_add_(0, code.index.flatten().cpu(), code.weight.flatten().cpu().double())
+        self._sum += share
         self._pixels += ab.shape[0] * ab.shape[2] * ab.shape[3]
 
     def prior(self, source: str) -> Prior:

@@ -54,18 +54,20 @@ class Parts:
     discriminator_optimiser: torch.optim.Optimizer | None
 
 
-def build(config: Config, *, prior: Prior | None = None) -> Parts:
+def build(config: Config, *, prior: Prior | None = None, start: bool = True) -> Parts:
     """All parts of a training.
 
     Args:
         config: the recipe.
         prior: of the training photos, for a class head; None: the packaged one.
+        start: load the weights that training starts from; False where a saved state follows.
 
     Raises:
         ConfigError, WeightsError: what the recipe names cannot be had; the message says what to do.
     """
-    generator = build_generator(config.model, pretrained=config.init_from is None, prior=prior)
-    if config.init_from is not None:
+    pretrained = start and config.init_from is None
+    generator = build_generator(config.model, pretrained=pretrained, prior=prior)
+    if start and config.init_from is not None:
         start_from(generator, config)
         if prior is not None and isinstance(generator.head, ClassHead):
             generator.head.set_prior(prior.probability)

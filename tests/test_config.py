@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pix2color.config import Config, find, from_dict, load
+from pix2color.config import Config, files, find, from_dict, load
 from pix2color.errors import ConfigError
 
 FOLDER = Path(__file__).parent.parent / "configs"
@@ -23,6 +24,23 @@ def recipe(folder: Path, text: str, name: str = "mine.yaml") -> Path:
 
 
 # Values
+
+
+@pytest.mark.parametrize(
+    ("overrides", "samples", "minutes"),
+    [
+        ([], 120_000, None),
+        (["budget.minutes=480"], None, 480),
+        (["budget.minutes=480", "budget.samples=1e6"], 1_000_000, 480),
+        (["budget.minutes=null"], 120_000, None),
+    ],
+)
+def test_a_budget_in_minutes_alone_has_no_limit_in_samples(
+    overrides: list[str], samples: int | None, minutes: float | None
+) -> None:
+    config = load(None, overrides)
+    assert (config.budget.samples, config.budget.minutes) == (samples, minutes)
+    assert from_dict(config.model_dump(mode="json")) == config
 
 
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "0.0001", "+1e-4", ".0001"])
@@ -150,6 +168,33 @@ def test_ones_own_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert load("pretrain_class.yaml").train.seed == 7
 
 
+def test_ones_own_configs_come_before_the_packaged_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    recipe(tmp_path / "configs", "train: {seed: 7}", "gan.yaml")
+    assert load("gan.yaml").train.seed == 7
+    assert find("gan") == Path("configs/gan.yaml")
+
+
+def test_configs_of_other_installed_packages_are_not_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pip leaves them: site-packages/configs beside site-packages/pix2color."""
+    site = tmp_path / "site-packages"
+    shutil.copytree(Path(files.__file__).parent, site / "pix2color" / "config")
+    for folder, seed in (("pix2color/_configs", 1), ("configs", 2)):
+        (site / folder).mkdir()
+        recipe(site / folder, f"train: {{seed: {seed}}}", "gan.yaml")
+    recipe(site / "configs", "train: {seed: 2}", "other.yaml")
+    monkeypatch.setattr(files, "__file__", str(site / "pix2color" / "config" / "files.py"))
+    monkeypatch.chdir(tmp_path)
+    assert load("gan.yaml").train.seed == 1
+    with pytest.raises(ConfigError, match="no config"):
+        find("other.yaml")
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_every_recipe_that_comes_along_loads(path: Path) -> None:
     config = load(path.name)
@@ -173,9 +218,9 @@ def test_what_is_dumped_loads_equal(tmp_path: Path, overrides: list[str]) -> Non
 def test_the_digest_follows_results_and_nothing_else() -> None:
     digest = load().digest()
     assert len(digest) == 12
-    for same in ("output=elsewhere", "train.log_samples=7", "data.workers=5"):
+    for same in ("output=elsewhere", "train.log_samples=7", "data.workers=5", "data.root=moved"):
         assert load(None, [same]).digest() == digest
-    for other in ("train.seed=1", "optim.decoder_rate=1e-4", "data.root=x", "decode.size=128"):
+    for other in ("train.seed=1", "optim.decoder_rate=1e-4", "data.side=99", "decode.size=128"):
         assert load(None, [other]).digest() != digest
 
 

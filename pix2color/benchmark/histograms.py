@@ -41,5 +41,5 @@ class Histograms:
         self._count(self.colours, row.name, counts.view(_CELLS, _CELLS))
 
     def _count(self, where: dict[str, Array], name: str, counts: Tensor) -> None:
-        found = counts.double().cpu().numpy()
+        found = counts.cpu().double().numpy()
         where[name] = where[name] + found if name in where else found

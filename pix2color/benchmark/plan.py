@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from pix2color import config as configs
 from pix2color.config import Budget, Config, Section, Split
@@ -60,7 +60,7 @@ class Plan(Section):
 
     recipes: Literal["all"] | tuple[str, ...] = "all"
     """Names of recipes; all: every recipe in the folder of the plan."""
-    budget: Budget = Budget(samples=None, minutes=5)
+    budget: Budget = Budget(minutes=5)
     """Of each recipe: equal samples or equal minutes of training steps."""
     gan_share: Annotated[float, Field(gt=0, lt=1)] = 0.4
     """The share of its budget that a GAN recipe trains against the discriminator. It starts from
@@ -79,12 +79,6 @@ class Plan(Section):
     evaluate: Evaluation = Evaluation()
     tests: dict[str, str] = Field(default={})
     """Further photos that no recipe sees: name -> folder or .tar."""
-
-    @field_validator("budget", mode="before")
-    @classmethod
-    def _only_what_is_named(cls, value: Any) -> Any:
-        """Minutes alone are minutes: a recipe's default number of samples is no second limit."""
-        return {"samples": None, **value} if isinstance(value, Mapping) else value
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -23,7 +23,7 @@ from pix2color.data.photos import PhotoSet
 from pix2color.errors import ConfigError, TrainingError
 from pix2color.training import state
 from pix2color.training.release import release_run
-from pix2color.training.setup import make_accelerator, make_trainer
+from pix2color.training.setup import make_accelerator, make_trainer, resolve_launch
 from pix2color.training.status import Status, Summary
 
 OUTCOME = "outcome.json"
@@ -86,7 +86,7 @@ def check(entries: Sequence[Entry], out: Path) -> None:
             trained in different precisions.
     """
     # accelerate keeps its precision for the whole process; and it would be no fair comparison.
-    precisions = {entry.config.train.precision: entry.name for entry in entries}
+    precisions = {resolve_launch(entry.config).train.precision: entry.name for entry in entries}
     if len(precisions) > 1:
         texts = [f"{precision} ({name})" for precision, name in precisions.items()]
         raise ConfigError(
@@ -102,10 +102,9 @@ def check(entries: Sequence[Entry], out: Path) -> None:
 
 
 def _settings(config: Config) -> str:
-    """Digest of what a run depends on but for where its photos and its start lie: these are
-    compared by their content, and a report may be moved."""
-    data = config.data.model_copy(update={"root": ()})
-    return config.model_copy(update={"data": data, "init_from": None}).digest()
+    """Digest of what a run depends on but for where its start lies: that is compared by its
+    content, and a report may be moved."""
+    return resolve_launch(config).model_copy(update={"init_from": None}).digest()
 
 
 def check_photos(training: PhotoSet, out: Path) -> None:
@@ -204,7 +203,7 @@ class _Job:
 
     def train(self, parent: Outcome | None, *, leave_at: float | None) -> Outcome:
         """Train to the end of the budget and keep the averaged weights."""
-        entry, config = self.entry, self.entry.config
+        entry, config = self.entry, resolve_launch(self.entry.config)
         blank = Outcome(
             entry.name,
             "not run",

@@ -65,8 +65,9 @@ def _train(arguments: argparse.Namespace) -> int:
     over = {"data": {"root": arguments.data}} if arguments.data else None
     config = load(arguments.config, arguments.set, over=over)
 
-    from pix2color.training.setup import make_accelerator, make_trainer
+    from pix2color.training.setup import make_accelerator, make_trainer, resolve_launch
 
+    config = resolve_launch(config)
     accelerator = make_accelerator(config)
     reporter = _Reporter(quiet=arguments.quiet, speaks=accelerator.is_main_process)
     reporter.line(f"# {config.output} (config {config.digest()})\n{config.dump().rstrip()}")

@@ -40,14 +40,16 @@ _Loader.add_implicit_resolver(
 
 
 def find(name: str | Path) -> Path:
-    """The file of a recipe: a path, or the name of a file in the package's `configs/`.
+    """The file of a recipe: a path, or the name of a file in `./configs` or of a packaged one.
 
     Raises ConfigError naming the nearest recipe when there is none.
     """
     path = Path(name)
     if path.is_file():
         return path
-    recipes = {p.name: p for folder in _recipe_folders() for p in sorted(folder.glob("*.yaml"))}
+    recipes: dict[str, Path] = {}
+    for folder in _recipe_folders():
+        recipes = {p.name: p for p in sorted(folder.glob("*.yaml"))} | recipes
     stem = path.name.removesuffix(".yaml")
     for candidate in (path.name, f"{path.name}.yaml", f"{_ALIASES.get(stem)}.yaml"):
         if path.parent in (Path(), Path("configs")) and candidate in recipes:
@@ -97,10 +99,13 @@ def from_dict(tree: Mapping[str, Any], *, source: str = "config") -> Config:
 
 
 def _recipe_folders() -> Iterator[Path]:
-    here = Path(__file__).resolve().parents[1]
-    for folder in (Path("configs"), here.parent / "configs", here / "_configs"):
-        if folder.is_dir():
-            yield folder
+    """Where recipes are looked for, the first one first."""
+    yield Path("configs")
+    package = Path(__file__).resolve().parents[1]
+    yield package / "_configs"
+    # Beside an installed package lie other packages, whose configs are none of ours.
+    if (package.parent / "pyproject.toml").is_file():
+        yield package.parent / "configs"
 
 
 def _read(file: Path) -> dict[str, Any]:

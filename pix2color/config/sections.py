@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -262,6 +263,8 @@ class Gan(Section):
     layers: Annotated[int, Field(ge=1, le=6)] = 3
     width: Count = 64
     norm: Literal["batch", "instance", "spectral"] = "spectral"
+    """batch: its statistics are of true and coloured photos together where the discriminator learns
+    and of coloured ones alone where it teaches; the other two look at each photo by itself."""
     critic_samples: Annotated[int, Field(ge=0)] = 4000
     """Samples in which only the discriminator learns, first."""
     temperature: Positive = 0.38
@@ -274,7 +277,15 @@ class Budget(Section):
     """How long to train: whichever of the two ends first; at least one is set."""
 
     samples: Count | None = 120_000
+    """The default holds where neither is named: minutes alone are no samples."""
     minutes: Positive | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _minutes_alone(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("minutes") is not None:
+            return {"samples": None, **value}
+        return value
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -288,9 +299,10 @@ class Train(Section):
 
     batch: Count = 32
     """Photos a step and process."""
-    accumulation: Count = 1
-    """Batches whose gradients are summed for one step."""
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    accumulation: Count | None = None
+    """Batches whose gradients are summed for one step; null: as accelerate has it, else 1."""
+    precision: Literal["no", "bf16", "fp16"] | None = None
+    """Mixed precision; null: as accelerate has it, else no."""
     compile: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
     log_samples: Count = 1024
@@ -366,9 +378,13 @@ class Config(Section):
         return text
 
     def digest(self) -> str:
-        """12 hex digits over everything that changes results (not where they are written)."""
+        """12 hex digits over everything that changes results, but for where files lie.
+
+        Which photos were used is told by their own digest (see `data.photos.PhotoSet`).
+        """
         tree = self.model_dump(mode="json")
         for section, key in (
+            ("data", "root"),
             ("data", "workers"),
             ("train", "log_samples"),
             ("train", "save_samples"),

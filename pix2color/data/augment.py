@@ -30,13 +30,12 @@ def age(lightness: Tensor, augment: Augment, seeds: Sequence[int]) -> Tensor:
     """
     draws = [np.random.Generator(np.random.Philox(key=[seed, 1])) for seed in seeds]
     rows = np.array([_draw(draw, augment) for draw in draws], dtype=np.float32)
-    chosen, contrast, brightness, gamma, noise, blur = (
-        torch.from_numpy(rows[:, i]).to(lightness.device).view(-1, 1, 1, 1) for i in range(6)
-    )
+    columns = torch.from_numpy(rows).to(lightness.device).view(-1, 6, 1, 1, 1)
+    chosen, contrast, brightness, gamma, noise, blur = columns.unbind(1)
     aged = 100.0 * (lightness / 100.0).clamp(1e-4, 1.0) ** gamma
     aged = 50.0 + (aged - 50.0) * contrast + brightness
     aged = _blur(aged, blur)
-    grain = torch.stack([_grain(seed, lightness) for seed in seeds])
+    grain = _grain(lightness.shape, seeds, rows[:, 0] > 0).to(lightness.device)
     aged = (aged + noise * grain).clamp(0.0, 100.0)
     return torch.where(chosen > 0, aged, lightness)
 
@@ -53,9 +52,13 @@ def _draw(draw: np.random.Generator, augment: Augment) -> tuple[float, ...]:
     )
 
 
-def _grain(seed: int, like: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(like.shape[1:], generator=generator).to(like.device)
+def _grain(shape: torch.Size, seeds: Sequence[int], chosen: Sequence[bool]) -> Tensor:
+    """Normal noise for the chosen photos, each from its own seed; on the CPU, as its generators."""
+    grain = torch.zeros(shape)
+    for slot, seed, wanted in zip(grain, seeds, chosen, strict=True):
+        if wanted:
+            torch.randn(slot.shape, generator=torch.Generator().manual_seed(seed), out=slot)
+    return grain
 
 
 def _blur(lightness: Tensor, sigma: Tensor) -> Tensor:

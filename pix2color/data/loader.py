@@ -92,8 +92,9 @@ class CachedSource:
 class StreamSource:
     """Photos that are read while they are used (`data.cache: none`).
 
-    A stream has no sample numbers: consecutive calls go on where the last one ended, epoch after
-    epoch; any other call, such as the first one after resuming, starts an epoch in another order.
+    Every process reads its own share of each epoch; all number the epochs from 0. Consecutive calls
+    go on where the last one ended. A stream has no index: any other call, such as the first one
+    after resuming, reads again up to that sample, so that resuming changes no photo.
 
     Args:
         data: as `stream_photos` reads them.
@@ -107,38 +108,42 @@ class StreamSource:
         self.rank = rank
         self.world = world
         self._expected = -1
-        self._epoch = 0
+        self._epoch = -1
         self._photos: Iterator[tuple[str, np.ndarray]] = iter(())
 
     def gather(self, first: int, size: int) -> tuple[Tensor, CropPlan]:
         """As Source's."""
+        per_batch = size * self.world
         if first != self._expected:
-            # Epochs of a restarted stream are numbered from its first sample: another order.
-            self._open(first)
-        self._expected = first + size * self.world
+            self._rewind()
+            for _ in range(first // per_batch * size):
+                self._next_photo()
+        self._expected = first + per_batch
         photos: list[np.ndarray] = []
         draws: list[np.random.Generator] = []
-        while len(photos) < size:
-            found = next(self._photos, None)
-            if found is None:
-                self._open(self._epoch + 1)
-                continue
-            digest, photo = found
+        for _ in range(size):
+            digest, photo = self._next_photo()
             photos.append(photo)
             draws.append(generator_for(self.seed, self._epoch, int(digest[:7], 16)))
         sizes = [(p.shape[0], p.shape[1]) for p in photos]
         return stack_photos(photos), plan_crops(sizes, draws, self.data)
 
-    def _open(self, epoch: int) -> None:
-        self._epoch = epoch
-        self._photos = stream_photos(
-            self.data,
-            parts=["train"],
-            rank=self.rank,
-            world=self.world,
-            seed=self.seed,
-            epoch=epoch,
-        )
+    def _rewind(self) -> None:
+        self._epoch, self._photos = -1, iter(())
+
+    def _next_photo(self) -> tuple[str, np.ndarray]:
+        while True:
+            for found in self._photos:
+                return found
+            self._epoch += 1
+            self._photos = stream_photos(
+                self.data,
+                parts=["train"],
+                rank=self.rank,
+                world=self.world,
+                seed=self.seed,
+                epoch=self._epoch,
+            )
 
 
 class DeviceBatches:

@@ -146,6 +146,7 @@ def load_photos(
     progress: Progress | None = None,
     announce: Announce | None = None,
     keep_gray: bool = False,
+    copies: int = 1,
 ) -> PhotoSet:
     """Read, decode and check the photos of `data.root` that belong to `parts`.
 
@@ -160,6 +161,7 @@ def load_photos(
         progress: called with (files done, files in all), in the caller's thread.
         announce: called with lines for the user: RAM needed (before decoding), toy amount.
         keep_gray: leave no photo out for its lack of colour.
+        copies: processes of this machine that hold the photos, for the announced need of RAM.
 
     Raises:
         DataError: roots that do not hold (see `list_items`), a share of broken files above
@@ -183,7 +185,7 @@ def load_photos(
     # One filter around all threads: filters are the process's, and would race inside them.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=PILLOW)
-        say(_estimate(data, items, wanted))
+        say(_estimate(data, items, wanted, copies))
         loaded, counts = _load(data, items, wanted, progress, keep_gray)
         if not loaded and counts.elsewhere:
             say(
@@ -314,7 +316,7 @@ def _by_content(
     return [items[at] for d, at in hashed if not d or part_of(d, data.split) in parts]
 
 
-def _estimate(data: config.Data, items: Sequence[Item], parts: frozenset[Part]) -> str:
+def _estimate(data: config.Data, items: Sequence[Item], parts: frozenset[Part], copies: int) -> str:
     """The line that says how much RAM the photos need, from the headers of some."""
     sizes: list[int] = []
     for item in items[:: max(1, len(items) // _SAMPLE)][:_SAMPLE]:
@@ -328,8 +330,10 @@ def _estimate(data: config.Data, items: Sequence[Item], parts: frozenset[Part]) 
     share = sum(getattr(data.split, part) for part in parts)
     number = round(len(items) * min(1.0, share))
     number = number if data.limit is None else min(number, data.limit)
-    need = number * sum(sizes) / max(1, len(sizes))
+    need = copies * number * sum(sizes) / max(1, len(sizes))
     line = f"{len(items):,} files found; about {number:,} photos take {_bytes(need)} of RAM"
+    if copies > 1:
+        line += f" in {copies} processes"
     have = _physical_memory()
     if have and need > 0.8 * have:
         line += f" of {_bytes(have)}: shorten them (data.side) or stream them (data.cache: none)"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -88,7 +88,7 @@ def stream_photos(
     seed: int,
     epoch: int,
     counts: StreamCounts | None = None,
-) -> Iterator[tuple[str, Pixels]]:
+) -> Generator[tuple[str, Pixels]]:
     """One epoch of this process's photos in random order.
 
     Over all ranks each photo of the parts comes exactly once an epoch. Whole shards are dealt out

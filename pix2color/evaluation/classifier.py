@@ -67,8 +67,8 @@ class Classifier:
 
         NaN where a label is UNKNOWN.
         """
-        label = torch.tensor(list(labels), device=rgb.device)
-        right = (self.best(rgb) == label.unsqueeze(1)).double()
+        label = torch.tensor(list(labels))
+        right = (self.best(rgb).cpu() == label.unsqueeze(1)).double()
         right[label == UNKNOWN] = torch.nan
         return right[:, 0], right.amax(1)
 

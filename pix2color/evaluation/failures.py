@@ -102,14 +102,14 @@ def measure(
         predicted bin).
     """
     error = metrics.distance(ab, true_ab)
-    ones = torch.zeros(len(ab), ab_bins.COUNT, dtype=torch.float64, device=ab.device)
-    found = (error <= NEAR).flatten(1).double()
-    predicted = metrics.nearest_bin(ab).flatten(1)
+    ones = torch.zeros(len(ab), ab_bins.COUNT, dtype=torch.float64)
+    found = (error <= NEAR).flatten(1).cpu().double()
+    predicted = metrics.nearest_bin(ab).flatten(1).cpu()
     out = {
         "chroma": metrics.chroma(ab).flatten(1).sum(1),
         "chroma_true": metrics.chroma(true_ab).flatten(1).sum(1),
         "spread_ratio": spread_ratio(ab, true_ab),
-        "near": ones.scatter_add(1, bins.flatten(1), found),
+        "near": ones.scatter_add(1, bins.flatten(1).cpu(), found),
         "predicted": ones.scatter_add(1, predicted, torch.ones_like(found)),
     }
     rows = [
@@ -323,5 +323,5 @@ def _relative_entropy(p: Array, q: Array) -> Array:
 
 def _numpy(*planes: Tensor) -> list[Array]:
     """C,H,W tensors as H,W,C float64 arrays, C = 1 dropped."""
-    arrays = [plane.permute(1, 2, 0).double().cpu().numpy() for plane in planes]
+    arrays = [plane.permute(1, 2, 0).cpu().double().numpy() for plane in planes]
     return [array[..., 0] if array.shape[-1] == 1 else array for array in arrays]

@@ -36,7 +36,7 @@ class Fid:
     def add(self, row: str, rgb: Tensor) -> None:
         """Count a row's pictures: B,3,H,W in 0..1."""
         levels = (rgb.clamp(0, 1) * 255).round().byte()
-        self._seen.setdefault(row, []).append(self._features(levels).double().cpu())
+        self._seen.setdefault(row, []).append(self._features(levels).cpu().double())
 
     def clear(self) -> None:
         """Forget all pictures."""

@@ -78,12 +78,14 @@ class Lpips:
 
     @torch.no_grad()
     def distance(self, one: list[Tensor] | None, other: list[Tensor] | None) -> Tensor | None:
-        """LPIPS of two sets of features of the same shapes: B float64, 0 for equal pictures."""
+        """LPIPS of two sets of features of the same shapes: B float64, 0 for equal pictures.
+
+        It lies on the CPU."""
         if one is None or other is None:
             return None
-        total = torch.zeros(len(one[0]), dtype=torch.float64, device=one[0].device)
+        total = torch.zeros(len(one[0]), dtype=torch.float64)
         for line, a, b in zip(self._model.lins, one, other, strict=True):
-            total += line((a - b).square()).flatten(1).double().mean(1)
+            total += line((a - b).square()).flatten(1).cpu().double().mean(1)
         return total
 
 

@@ -101,10 +101,11 @@ def bin_scores(error: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         scores: B,313 float64, the sum of max(0, 1 - error / 150) over the pixels of each bin.
         counts: B,313 float64, the pixels of each bin.
+    Both lie on the CPU, as all figures in float64: not every device has it.
     """
-    score = (1.0 - error.clamp_max(AUC_LIMIT) / AUC_LIMIT).flatten(1).double()
-    index = bins.flatten(1)
-    zeros = torch.zeros(len(error), ab_bins.COUNT, dtype=torch.float64, device=error.device)
+    score = (1.0 - error.clamp_max(AUC_LIMIT) / AUC_LIMIT).flatten(1).cpu().double()
+    index = bins.flatten(1).cpu()
+    zeros = torch.zeros(len(error), ab_bins.COUNT, dtype=torch.float64)
     counts = zeros.scatter_add(1, index, torch.ones_like(score))
     return zeros.scatter_add(1, index, score), counts
 
@@ -156,7 +157,7 @@ def larger_agrees(ab: Tensor, true_ab: Tensor) -> Tensor:
     without saying of what. AuC and `closeness` are the others.
     """
     same = (ab[:, 0] >= ab[:, 1]) == (true_ab[:, 0] >= true_ab[:, 1])
-    return 100.0 * same.double().flatten(1).mean(1)
+    return 100.0 * same.cpu().double().flatten(1).mean(1)
 
 
 def closeness(ab: Tensor, true_ab: Tensor) -> Tensor:
@@ -164,7 +165,7 @@ def closeness(ab: Tensor, true_ab: Tensor) -> Tensor:
 
     See `larger_agrees`.
     """
-    off = (ab.float() - true_ab.float()).abs().double().flatten(1).mean(1)
+    off = (ab.float() - true_ab.float()).abs().cpu().double().flatten(1).mean(1)
     return 100.0 * (1.0 - off / 256.0)
 
 
@@ -192,7 +193,7 @@ def ssim(rgb: Tensor, true_rgb: Tensor, reference: Tensor | None = None) -> Tens
     x, y = rgb.float(), true_rgb.float()
     reference = ssim_reference(y) if reference is None else reference
     if reference is None:
-        return torch.full((len(x),), math.nan, dtype=torch.float64, device=x.device)
+        return torch.full((len(x),), math.nan, dtype=torch.float64)
     mean_y, variance_y = reference.split(3, dim=1)
     mean_x, xx, xy = _blur(torch.cat((x, x * x, x * y), dim=1)).split(3, dim=1)
     c1, c2 = 0.01**2, 0.03**2
@@ -222,12 +223,13 @@ def colourfulness_lab(ab: Tensor) -> Tensor:
 def _spread_and_centre(planes: Tensor) -> tuple[Tensor, Tensor]:
     """Of B,2,N: the square root of the summed variances, and how far the mean lies from 0."""
     variance, mean = torch.var_mean(planes, dim=-1, correction=0)
-    return variance.double().sum(1).sqrt(), mean.double().square().sum(1).sqrt()
+    variance, mean = variance.cpu().double(), mean.cpu().double()
+    return variance.sum(1).sqrt(), mean.square().sum(1).sqrt()
 
 
 def _mean(planes: Tensor) -> Tensor:
     """Over all but the batch, B float64; float32 sums in torch are pairwise and exact enough."""
-    return planes.flatten(1).mean(1).double()
+    return planes.flatten(1).mean(1).cpu().double()
 
 
 def _decibels(mean_squared: Tensor) -> Tensor:

@@ -153,7 +153,7 @@ def validate(
             rgb = stack(squares, indices, device)
             found, predicted = _validate_batch(generator, rgb, decode, autocast)
             for name, values in found.items():
-                sums[name] = sums.get(name, 0) + values.double().sum(0).cpu()
+                sums[name] = sums.get(name, 0) + values.cpu().double().sum(0)
             if backbone is not None:
                 for seen, pictures in zip(features, (predicted, rgb), strict=True):
                     seen.append(backbone.features(pictures).cpu())

@@ -11,14 +11,11 @@ import torch
 
 from pix2color import config as config_module
 from pix2color import release_file, weights
-from pix2color.config import Config
 from pix2color.errors import TrainingError
 from pix2color.models import unet
 from pix2color.recipe import build_generator
 from pix2color.training.log import read_log
-from pix2color.training.state import saved
-
-_EMA = "custom_checkpoint_0.pkl"  # accelerate's name for what was registered first
+from pix2color.training.state import averaged_weights, saved
 
 
 def release_run(
@@ -67,7 +64,7 @@ def release_run(
     if best:
         tensors = release_file.read(path).tensors
     else:
-        tensors, samples = _newest(run, config)
+        tensors, samples = _newest(run)
         data["samples"] = samples
     generator = build_generator(config.model, pretrained=False)
     release_file.load_strictly(generator, tensors, what=str(run))
@@ -95,15 +92,12 @@ def _mean(every: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor
     }
 
 
-def _newest(run: Path, config: Config) -> tuple[dict[str, torch.Tensor], int]:
+def _newest(run: Path) -> tuple[dict[str, torch.Tensor], int]:
     """The averaged weights of the newest state, and the samples they have seen."""
     states = saved(run / "state")
     if not states:
         raise TrainingError(f"{run} holds no saved state yet")
-    ema = torch.load(states[-1] / _EMA, map_location="cpu", weights_only=True)
-    prefix = "module."
-    tensors = {k[len(prefix) :]: v for k, v in ema.items() if k.startswith(prefix)}
-    return tensors, int(states[-1].name.split("-")[-1])
+    return averaged_weights(states[-1]), int(states[-1].name.split("-")[-1])
 
 
 def _last_validation(run: Path) -> dict[str, Any]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import GradientAccumulationPlugin, set_seed
 
 from pix2color import hub, recipe
 from pix2color.ab_bins import Prior, PriorCounter
-from pix2color.config import Config, read_yaml
+from pix2color.config import Config, from_dict, read_yaml
 from pix2color.data.loader import Batches, CachedSource, DeviceBatches, Source, StreamSource
-from pix2color.data.photos import PhotoSet, load_photos
+from pix2color.data.photos import ALL_PARTS, Part, PhotoSet, load_photos
+from pix2color.data.pixels import Pixels
+from pix2color.data.stream import stream_photos
 from pix2color.errors import ConfigError, TrainingError
+from pix2color.training import state
 from pix2color.training.status import Status
 from pix2color.training.trainer import Trainer
 
@@ -52,26 +58,63 @@ def resolve_start(config: Config, *, announce: Callable[[str], object]) -> Confi
     )
 
 
-def make_accelerator(config: Config) -> Accelerator:
-    """An accelerator with the config's precision, accumulation and trackers.
+def resolve_launch(config: Config) -> Config:
+    """The config with a precision and an accumulation: its own, or those of `accelerate launch`.
 
     Raises:
-        ConfigError: the hardware does not do this precision, or a tracker is not installed.
+        ConfigError: the config and `accelerate launch` contradict each other.
     """
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    accumulation = int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1"))
+    # accelerate launch always names both: "no" and 1 may be asked for or not.
+    return _resolved(
+        config,
+        precision=precision if precision != "no" else config.train.precision or "no",
+        accumulation=accumulation if accumulation != 1 else config.train.accumulation or 1,
+    )
+
+
+def _resolved(config: Config, *, precision: str, accumulation: int) -> Config:
+    """The config with what accelerate uses; ConfigError where it says otherwise."""
+    train = config.train
+    for key, own, used in (
+        ("precision", train.precision, precision),
+        ("accumulation", train.accumulation, accumulation),
+    ):
+        if own is not None and own != used:
+            raise ConfigError(
+                f"train.{key} is {own}, accelerate was launched with {used}: make them agree, or "
+                f"leave train.{key} out"
+            )
+    tree = config.model_dump(mode="json")
+    tree["train"] |= {"precision": precision, "accumulation": accumulation}
+    return from_dict(tree, source="accelerate launch")
+
+
+def make_accelerator(config: Config) -> Accelerator:
+    """An accelerator with the config's trackers, and its precision and accumulation or, where it
+    names none, those of `accelerate launch`.
+
+    Raises:
+        ConfigError: the hardware does not do this precision, `accelerate launch` contradicts the
+            config, or a tracker is not installed.
+    """
+    train = resolve_launch(config).train
     try:
         accelerator = Accelerator(
-            mixed_precision=config.train.precision,
-            gradient_accumulation_steps=config.train.accumulation,
-            log_with=list(config.train.trackers) or None,
+            mixed_precision=train.precision,
+            # As a plugin: the number alone would be overridden by the environment.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=train.accumulation),
+            log_with=list(train.trackers) or None,
             project_dir=config.output,
         )
     except (ValueError, ImportError) as error:
         raise ConfigError(f"train.precision or train.trackers: {error}") from None
     # accelerate leaves out what is not installed without a word.
-    missing = set(config.train.trackers) - {str(tracker) for tracker in accelerator.log_with}
+    missing = set(train.trackers) - {str(tracker) for tracker in accelerator.log_with}
     if missing:
         raise ConfigError(f"train.trackers: {', '.join(sorted(missing))} is not installed")
-    if config.train.precision == "fp16" and accelerator.device.type == "cpu":
+    if train.precision == "fp16" and accelerator.device.type == "cpu":
         raise ConfigError("train.precision: fp16 needs a GPU; use bf16 or no")
     return accelerator
 
@@ -102,20 +145,37 @@ def make_trainer(
         Pix2ColorError: photos, weights or config do not allow it.
     """
     accelerator = accelerator or make_accelerator(config)
+    config = _resolved(
+        config,
+        precision=accelerator.mixed_precision,
+        accumulation=accelerator.gradient_accumulation_steps,
+    )
     if not accelerator.is_main_process:
         announce, progress = _silent, None
     folder = Path(config.output)
     _check_folder(config, folder, resume=resume)
-    config = resolve_start(config, announce=announce)
+    before = _before(folder) if resume else {}
+    if resume:  # its weights are those of the state, wherever they once started from
+        config = config.model_copy(update={"init_from": before.get("init_from")})
+    else:
+        config = resolve_start(config, announce=announce)
     set_seed(config.train.seed)
     data, seed = config.data, config.train.seed
-    validation = photos[1] if photos else load_photos(data, parts=["val"], announce=_silent)
+    validation: Sequence[Pixels] = ()
+    if accelerator.is_main_process:  # which alone validates
+        validation = photos[1].photos if photos else load_validation(config, announce=announce)
     source: Source
     if photos or data.cache == "ram":
         training = (
             photos[0]
             if photos
-            else load_photos(data, parts=["train"], announce=announce, progress=progress)
+            else load_photos(
+                data,
+                parts=["train"],
+                announce=announce,
+                progress=progress,
+                copies=int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)),
+            )
         )
         source = CachedSource(training.photos, data, seed=seed)
         facts = describe(config, training)
@@ -123,24 +183,29 @@ def make_trainer(
         rank, world = accelerator.process_index, accelerator.num_processes
         source = StreamSource(data, seed=seed, rank=rank, world=world)
         facts = {"roots": _names(config), "photos": None}
+    prior = None
+    if config.model.head.kind == "classes":
+        # Counted on the same photos in every process.
+        prior_source = StreamSource(data, seed=seed) if facts["photos"] is None else source
+        with closing(DeviceBatches(prior_source, data, device=accelerator.device)) as crops:
+            prior = count_prior(crops, facts)
     batches = DeviceBatches(
         source, data, device=accelerator.device, world=accelerator.num_processes
     )
-    prior = count_prior(batches, facts) if config.model.head.kind == "classes" else None
     # The networks' first weights follow from the seed alone, not from what was drawn before.
     set_seed(seed)
     trainer = Trainer(
         config,
-        recipe.build(config, prior=prior),
+        recipe.build(config, prior=prior, start=not resume),
         batches,
-        validation.photos,
+        validation,
         data_facts=facts,
         accelerator=accelerator,
         folder=folder,
         observer=observer,
     )
     if resume:
-        for line in _changes(_before(folder), config.model_dump(mode="json")):
+        for line in _changes(before, config.model_dump(mode="json")):
             announce(f"resumed with another {line}")
         trainer.resume()
     # Last, so that resuming with the wrong recipe leaves the run its own.
@@ -148,6 +213,28 @@ def make_trainer(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(config.dump(), encoding="utf-8")
     return trainer
+
+
+def load_validation(config: Config, *, announce: Callable[[str], object]) -> Sequence[Pixels]:
+    """The photos of the validation figure, the same ones in every start.
+
+    With `data.cache: none` reading ends when `train.validate_photos` are found, in shards (or
+    files) taken in an order that is always the same.
+
+    Raises:
+        DataError: as `load_photos` and `stream_photos`.
+    """
+    data = config.data
+    if data.cache == "ram":
+        return load_photos(data, parts=["val"], announce=_silent).photos
+    parts: Sequence[Part] = ["val"]
+    if data.split.val == 0:
+        announce("data.split leaves no photo for validation: photos of all parts serve there")
+        parts = ALL_PARTS
+    # A buffer of one photo: nothing is decoded only to be shuffled.
+    plain = data.model_copy(update={"shuffle_buffer": 1})
+    with closing(stream_photos(plain, parts=parts, rank=0, world=1, seed=0, epoch=0)) as photos:
+        return [photo for _, photo in islice(photos, config.train.validate_photos)]
 
 
 def describe(config: Config, photos: PhotoSet) -> dict[str, Any]:
@@ -178,8 +265,11 @@ def _names(config: Config) -> list[str]:
 
 
 def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
-    """A run folder is never written over by another run."""
-    started = (folder / "state").is_dir()
+    """A run folder is never written over by another run.
+
+    One without a whole state, such as after a kill during the first save, has nothing to lose.
+    """
+    started = bool(state.saved(folder / "state"))
     if started and not resume:
         raise TrainingError(
             f"{folder} holds a run already: go on with --resume, or choose another folder with "

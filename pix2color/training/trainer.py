@@ -45,7 +45,7 @@ class Trainer:
         batches: training crops.
         validation: H,W,3 uint8 photos of the validation figure; only the main process needs them.
         data_facts: what the release file says of the training photos.
-        accelerator: made with the config's precision and accumulation.
+        accelerator: its precision and accumulation are used.
         folder: the run folder; made if missing.
         observer: is told the status by the main process.
     """
@@ -89,7 +89,7 @@ class Trainer:
         config, accelerator, parts = self.config, self.accelerator, self.parts
         train = config.train
         per_pass = train.batch * accelerator.num_processes
-        self.samples_per_step = per_pass * train.accumulation
+        self.samples_per_step = per_pass * accelerator.gradient_accumulation_steps
         self.bare: Generator = parts.generator.to(
             device=accelerator.device,
             memory_format=torch.channels_last,  # type: ignore[call-overload]
@@ -107,15 +107,23 @@ class Trainer:
             )
         if parts.perceptual is not None:
             parts.perceptual.to(accelerator.device)
-        accelerator.register_for_checkpointing(self.ema, self.progress)
 
     def resume(self) -> None:
-        """Go on from the newest state in the run folder.
+        """Go on from the newest state in the run folder, with the rates of this config.
 
         Raises:
             TrainingError: there is none, or it is of another recipe.
         """
-        state.restore(self.accelerator, self.folder / "state")
+        groups = [group for optimiser in self._optimisers() for group in optimiser.param_groups]
+        options = [{k: v for k, v in group.items() if k != "params"} for group in groups]
+        state.restore(self.accelerator, self.folder / "state", self.ema, self.progress)
+        groups = [group for optimiser in self._optimisers() for group in optimiser.param_groups]
+        for group, wanted in zip(groups, options, strict=True):
+            if group.keys() - {"params"} != wanted.keys():
+                raise TrainingError(
+                    f"{self.folder} was trained with another optimiser: resume with its optim.name"
+                )
+            group.update(wanted)
         release = self.folder / "release.safetensors"
         self._release = release if release.is_file() else None
 
@@ -185,7 +193,7 @@ class Trainer:
         ok = True
         size = self.config.train.batch
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        for part in range(self.config.train.accumulation):
+        for part in range(self.accelerator.gradient_accumulation_steps):
             first = self.progress.samples + (part * world + rank) * size
             batch = self.batches.take(first, size)
             with self._accumulate():
@@ -255,9 +263,12 @@ class Trainer:
         self.accelerator.backward(loss)
         ok = True
         if self.accelerator.sync_gradients:
+            # accelerate's own clipping unscales the gradients of all optimisers: those of the other
+            # network, still being summed, would be unscaled a second time at its step.
+            self.accelerator.unscale_gradients(optimiser)
             limit = self.config.optim.clip or math.inf
-            norm = self.accelerator.clip_grad_norm_(network.parameters(), limit)
-            ok = bool(torch.isfinite(norm)) if norm is not None else True
+            norm = nn.utils.clip_grad_norm_(network.parameters(), limit)
+            ok = bool(torch.isfinite(norm))
         # fp16's scaler must see overflows itself: it leaves the step out and lowers its scale.
         if ok or self.accelerator.scaler is not None:
             optimiser.step()
@@ -293,12 +304,14 @@ class Trainer:
         if optim.schedule == "cosine":
             wave = 0.5 * (1 + math.cos(math.pi * self._fraction()))
             cool = optim.final_rate + (1 - optim.final_rate) * wave
-        optimisers = [self.optimiser]
-        if self.discriminator is not None:
-            optimisers.append(self.critic_optimiser)
-        for optimiser in optimisers:
+        for optimiser in self._optimisers():
             for group in optimiser.param_groups:
                 group["lr"] = group["initial_lr"] * warm * cool
+
+    def _optimisers(self) -> list[Any]:
+        if self.discriminator is None:
+            return [self.optimiser]
+        return [self.optimiser, self.critic_optimiser]
 
     def _due(self, before: int, interval: int) -> bool:
         return self.progress.samples // interval > before // interval
@@ -382,7 +395,7 @@ class Trainer:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             draw_curves(self.folder)
-        state.save(self.accelerator, self.folder / "state", self.progress.samples)
+        state.save(self.accelerator, self.folder / "state", self.ema, self.progress)
 
     def _trackers_start(self) -> None:
         if self.config.train.trackers:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from pix2color import config
 from pix2color.data import stream
+from pix2color.data.loader import StreamSource
 from pix2color.data.photos import ALL_PARTS, Part, load_photos
 from pix2color.data.stream import StreamCounts, stream_photos
 from pix2color.errors import DataError
@@ -148,6 +149,34 @@ def test_files_stream_without_webdataset(files: Path, monkeypatch: pytest.Monkey
     expected = load_photos(data, parts=ALL_PARTS).digests
     assert sorted(d for share in shares for d in share) == expected
     assert digests(data) != digests(data, epoch=1)
+
+
+@pytest.mark.parametrize("roots", ["files", "shards"])
+def test_training_on_two_processes_sees_each_photo_once_an_epoch(
+    roots: str, request: pytest.FixtureRequest
+) -> None:
+    folder: Path = request.getfixturevalue(roots)
+    data = settings(folder, split={"train": 1, "val": 0, "test": 0})
+    expected = sorted(photo.tobytes() for photo in load_photos(data, parts=["train"]).photos)
+    steps, size, epochs = len(expected) // 10, 5, 3  # of two processes with 5 photos each
+
+    def photos(source: StreamSource, rank: int, step: int) -> list[bytes]:
+        stacked, _ = source.gather((2 * step + rank) * size, size)
+        return [photo.numpy().tobytes() for photo in stacked]
+
+    sources = [StreamSource(data, seed=3, rank=rank, world=2) for rank in range(2)]
+    seen = [
+        [photos(source, rank, step) for rank, source in enumerate(sources)]
+        for step in range(epochs * steps)
+    ]
+    for epoch in range(epochs):
+        of_epoch = seen[epoch * steps : (epoch + 1) * steps]
+        if roots == "files":  # shards are dealt out whole, so that shares may differ in size
+            assert sorted(photo for step in of_epoch for part in step for photo in part) == expected
+    assert {photo for step in seen[: steps + 2] for part in step for photo in part} == set(expected)
+    resumed = [StreamSource(data, seed=3, rank=rank, world=2) for rank in range(2)]
+    for step in range(steps + 1, epochs * steps):
+        assert [photos(source, rank, step) for rank, source in enumerate(resumed)] == seen[step]
 
 
 def test_files_and_shards_mix(shards: Path, files: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_name_of_two_classes_is_taken_as_it_is_spelled_or_refused() -> None:
         "CARDIGAN/n02113186.jpg",
     ]
     assert labels_of(names).tolist() == [jacket, dog, dog, dog]
-    with pytest.raises(DataError, match="'CARDIGAN'.*n02113186 or n02963159"):
+    with pytest.raises(DataError, match=r"'CARDIGAN'.*n02113186 or n02963159"):
         labels_of(["goldfish/1.jpg", "CARDIGAN/1.jpg"])
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from accelerate.state import AcceleratorState, GradientState
 
 from pix2color.config import Config, load
 
@@ -30,6 +31,19 @@ def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
         "pix2color.training.trainer.draw_curves",
         lambda folder: (folder / "curves.png").write_bytes(b"not drawn"),
     )
+
+
+@pytest.fixture
+def another_precision() -> Iterator[None]:
+    """accelerate keeps one precision for the whole process: forget it before and after."""
+    _forget()
+    yield
+    _forget()
+
+
+def _forget() -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -70,6 +72,48 @@ def test_a_resume_by_mistake_leaves_the_run_as_it_was(tiny: MakeConfig) -> None:
         make_trainer(other, resume=True)
     after = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
     assert after == before
+
+
+def test_a_kill_during_the_first_save_leaves_a_folder_that_can_be_started_again(
+    tiny: MakeConfig,
+) -> None:
+    config = tiny("run", "budget.samples=4")
+    torn = Path(config.output, "state", ".samples-000000002.part")
+    torn.mkdir(parents=True)
+    (torn / "model.safetensors").write_bytes(b"half a st")
+    with pytest.raises(TrainingError, match="no run to resume"):
+        make_trainer(config, resume=True)
+    assert make_trainer(config).fit().finished
+    assert not torn.exists()
+    make_trainer(config, resume=True)
+
+
+class Bomb:
+    """What leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_run_folder_from_others_runs_no_code_when_it_is_resumed(
+    tiny: MakeConfig, tmp_path: Path
+) -> None:
+    config, mark = tiny("run", "budget.samples=4"), tmp_path / "mark"
+    make_trainer(config).fit()
+    (saved,) = Path(config.output, "state").glob("samples-*")
+    pickles = [path for path in saved.iterdir() if path.suffix not in {".safetensors", ".json"}]
+    assert pickles
+    for path in (*pickles, saved / "custom_checkpoint_0.pkl"):
+        whole = path.read_bytes() if path.is_file() else None
+        torch.save(Bomb(mark), path)
+        with contextlib.suppress(TrainingError):
+            make_trainer(config, resume=True)
+        assert not mark.exists(), path.name
+        path.unlink() if whole is None else path.write_bytes(whole)
+    make_trainer(config, resume=True)
 
 
 # Killed

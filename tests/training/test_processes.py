@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -30,8 +31,8 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def launched(out: Path, recipes: list[Path]) -> dict[str, Weights]:
-    """Train in two CPU processes; the weights by file name.
+def launched(out: Path, recipes: list[Path], *, machines: int = 1) -> dict[str, Weights]:
+    """Train in two CPU processes on one or two machines; the weights by file name.
 
     Started as torchrun starts them, by their environment: on a CPU, `accelerate launch` makes
     several processes through MPI only.
@@ -42,7 +43,7 @@ def launched(out: Path, recipes: list[Path]) -> dict[str, Weights]:
     common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     processes = []
     for rank in ("0", "1"):
-        environment = {**common, "RANK": rank, "LOCAL_RANK": rank}
+        environment = {**common, "RANK": rank, "LOCAL_RANK": rank if machines == 1 else "0"}
         errors = (out / f"errors-{rank}.txt").open("wb")
         processes.append(subprocess.Popen(command, env=environment, stderr=errors))
     try:
@@ -53,7 +54,12 @@ def launched(out: Path, recipes: list[Path]) -> dict[str, Weights]:
             process.kill()
     # Gloo may abort at the very end, after correct results: these count, not the exit code.
     found = {path.stem: torch.load(path) for path in out.glob("*.pt")}
-    expected = {f"{recipe.stem}-{rank}-of-2" for recipe in recipes for rank in range(2)}
+    names = [
+        recipe.stem.replace("RANK", f"{rank}") + f"-{rank}-of-2"
+        for recipe in recipes
+        for rank in range(2)
+    ]
+    expected = set(names)
     said = "\n".join((out / f"errors-{rank}.txt").read_text()[-2000:] for rank in range(2))
     assert found.keys() == expected, said
     return found
@@ -91,6 +97,41 @@ def test_two_processes_match_one_with_twice_the_batch(
         if alone.discriminator is not None:
             critic = alone.discriminator.state_dict()
             assert max_difference(critic, ranks[0]["discriminator"]) < 1e-5
+
+
+@pytest.mark.slow
+def test_machines_without_a_shared_disk_resume(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    """Each machine keeps whole states of its own, and all go on from one that all have."""
+    options = ("budget.samples=48", "optim.schedule=constant", "train.save_samples=16", *GAN)
+    recipes = [tmp_path / "whole.yaml", tmp_path / "disk-RANK.yaml"]
+    for name in ("whole", "disk-0", "disk-1"):
+        text = tiny(name, *options, "model.dropout=0.2").dump()
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    whole = launched(tmp_path, recipes[:1])
+
+    for rank in range(2):
+        recipe = recipes[1].with_name(f"disk-{rank}.yaml")
+        shorter = recipe.read_text(encoding="utf-8").replace("samples: 48", "samples: 32")
+        recipe.write_text(shorter, encoding="utf-8")
+    for old in tmp_path.glob("*.pt"):
+        old.unlink()
+    launched(tmp_path, recipes[1:], machines=2)
+    for rank in range(2):
+        folder = tmp_path / f"disk-{rank}" / "state"
+        assert [p.name for p in sorted(folder.iterdir())] == [
+            "samples-000000016",
+            "samples-000000032",
+        ]
+        recipe = recipes[1].with_name(f"disk-{rank}.yaml")
+        longer = recipe.read_text(encoding="utf-8").replace("samples: 32", "samples: 48")
+        recipe.write_text(longer, encoding="utf-8")
+    # As after a kill between the two machines' renames.
+    shutil.rmtree(tmp_path / "disk-1" / "state" / "samples-000000032")
+    resumed = launched(tmp_path, recipes[1:], machines=2)
+    for rank in range(2):
+        for part, weights in resumed[f"disk-{rank}-{rank}-of-2"].items():
+            expected = whole[f"whole-{rank}-of-2"][part]
+            assert all(torch.equal(v, expected[k]) for k, v in weights.items()), (rank, part)
 
 
 def max_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from pix2color import weights
@@ -70,7 +71,8 @@ def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
     assert summary.finished
     assert summary.samples == 16
     assert {"step", "log", "validation"} == set(told)
-    assert load(folder / "config.yaml") == config
+    assert load(folder / "config.yaml") == trainer.config
+    assert (trainer.config.train.precision, trainer.config.train.accumulation) == ("no", 1)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     logged = [line for line in lines if line["kind"] == "train"]
     assert [line["samples"] for line in logged] == [4, 8, 12, 16]
@@ -82,7 +84,7 @@ def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
     ]
     released = weights.load(folder / "release.safetensors")
     assert released.meta["data"]["photos"] == 4
-    assert released.meta["config_digest"] == config.digest()
+    assert released.meta["config_digest"] == trainer.config.digest()
 
 
 @pytest.mark.parametrize(
@@ -167,6 +169,92 @@ def test_accumulated_batches_equal_one_large_batch(make_config: MakeConfig) -> N
         )
 
 
+def test_a_loss_scale_changes_no_gradient_of_accumulated_gan_steps(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As fp16 has it, here without fp16: powers of two scale and unscale to the same bits."""
+    options = (*GAN, "train.accumulation=2")
+    plain = make_trainer(make_config("unscaled", *options))
+    plain.fit()
+    config = make_config("scaled", *options)
+    accelerator = make_accelerator(config)
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    scaled = make_trainer(config, accelerator=accelerator)
+    accelerator.native_amp = True
+    monkeypatch.setitem(accelerator.state.__dict__, "_mixed_precision", "fp16")
+    scaled.fit()
+    assert accelerator.scaler.get_scale() == 2.0**10
+    assert same(state(plain.bare), state(scaled.bare))
+    assert same(state(plain.discriminator), state(scaled.discriminator))  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU of NVIDIA's kind")
+def test_a_gan_trains_in_fp16_as_in_float32(
+    make_config: MakeConfig, another_precision: None
+) -> None:
+    options = (*GAN, "train.accumulation=2", "model.frozen_statistics=true")
+    moved = []
+    for precision in ("fp16", "no"):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        config = make_config(precision, *options, f"train.precision={precision}", steps=20)
+        trainer = make_trainer(config)
+        start = state(trainer.bare)
+        trainer.fit()
+        ends = trainer.bare.named_parameters()
+        moved.append(torch.cat([(value - start[name]).flatten() for name, value in ends]))
+    likeness = torch.nn.functional.cosine_similarity(moved[0], moved[1], dim=0)
+    assert float(likeness) > 0.8
+
+
+def test_accelerates_precision_and_accumulation_are_used_and_recorded(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, another_precision: None
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "2")
+    config = make_config("bf16", *GAN, "model.frozen_statistics=true", steps=4)
+    trainer = make_trainer(config)
+    seen: list[torch.dtype] = []
+    trainer.bare.head.register_forward_hook(lambda module, given, raw: seen.append(raw.dtype))
+    before = state(trainer.bare)
+    assert trainer.fit().finished
+    assert trainer.progress.steps == 2  # of two batches each
+    assert torch.bfloat16 in seen
+    written = load(Path(config.output, "config.yaml")).train
+    assert (written.precision, written.accumulation) == ("bf16", 2)
+    assert not same(before, state(trainer.bare))
+    assert all(p.isfinite().all() for p in trainer.bare.parameters())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "override"),
+    [
+        ("ACCELERATE_MIXED_PRECISION", "bf16", "train.precision=no"),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", "train.accumulation=2"),
+    ],
+)
+def test_a_recipe_that_contradicts_accelerate_launch_is_refused(
+    make_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    override: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=rf"{override.split('=')[0]}.*{value}.*make them agree"):
+        make_accelerator(make_config("contradiction", override))
+
+
+def test_a_precision_and_an_accumulation_of_the_recipe_alone_are_used(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, another_precision: None
+) -> None:
+    """`accelerate launch` without options names these two."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    options = ("train.precision=bf16", "train.accumulation=2")
+    accelerator = make_accelerator(make_config("recipe", *options))
+    assert (accelerator.mixed_precision, accelerator.gradient_accumulation_steps) == ("bf16", 2)
+
+
 class _Poisoned:
     """Batches of which some hold a NaN."""
 
@@ -225,6 +313,41 @@ def test_a_run_that_is_resumed_with_other_settings_says_which(make_config: MakeC
         f"resumed with another budget.samples: {2 * BATCH}, was {BATCH}",
         "resumed with another optim.clip: 0.5, was 1.0",
     ]
+
+
+def test_a_run_is_resumed_at_the_rates_that_are_asked_for(make_config: MakeConfig) -> None:
+    options = (*GAN, "optim.schedule=constant", "optim.warmup_samples=0")
+    make_trainer(make_config("rates", *options, steps=1)).fit()
+    changes = ("encoder_rate=1e-5", "decoder_rate=2e-5", "discriminator_rate=3e-5")
+    changes += ("weight_decay=0.5", "gan_betas=[0.3, 0.9]")
+    options += tuple(f"optim.{change}" for change in changes)
+    trainer = make_trainer(make_config("rates", *options, steps=2), resume=True)
+    trainer.fit()
+    groups = [*trainer.optimiser.param_groups, *trainer.critic_optimiser.param_groups]
+    assert [group["lr"] for group in groups] == [1e-5, 1e-5, 2e-5, 2e-5, 3e-5, 3e-5]
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.5}
+    assert {group["betas"] for group in groups} == {(0.3, 0.9)}
+
+
+def test_a_run_is_not_resumed_with_another_kind_of_optimiser(make_config: MakeConfig) -> None:
+    make_trainer(make_config("optimiser", steps=1)).fit()
+    with pytest.raises(TrainingError, match=r"resume with its optim\.name"):
+        make_trainer(make_config("optimiser", "optim.name=rmsprop", steps=2), resume=True)
+
+
+def test_a_run_is_resumed_without_the_weights_it_started_from(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    first = make_trainer(make_config("first", steps=1))
+    first.fit()
+    start = tmp_path / "start.safetensors"
+    weights.save(start, first.bare, config=first.config)
+    options = (f"init_from={start}",)
+    make_trainer(make_config("second", *options, steps=1)).fit()
+    start.unlink()
+    resumed = make_trainer(make_config("second", *options, steps=2), resume=True)
+    assert resumed.fit().finished
+    assert load(Path(resumed.config.output, "config.yaml")).init_from == str(start)
 
 
 def test_a_state_of_another_recipe_is_refused(make_config: MakeConfig) -> None:

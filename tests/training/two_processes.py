@@ -1,4 +1,7 @@
-"""Run by test_processes.py in each of two processes: train each recipe named, keep its weights."""
+"""Run by test_processes.py in each of two processes: train each recipe named, keep its weights.
+
+RANK in a recipe's name stands for the process's number. A run that has a state is resumed.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from accelerate import Accelerator
 from pix2color.config import load
 from pix2color.training import trainer as trainer_module
 from pix2color.training.setup import make_trainer
+from pix2color.training.state import saved
 
 
 def main(out: Path, recipes: list[str]) -> None:
@@ -19,8 +23,10 @@ def main(out: Path, recipes: list[str]) -> None:
     trainer_module.draw_curves = lambda folder: None
     accelerator = Accelerator(cpu=True)
     rank, world = accelerator.process_index, accelerator.num_processes
-    for recipe in recipes:
-        trainer = make_trainer(load(recipe), accelerator=accelerator)
+    for recipe in (name.replace("RANK", str(rank)) for name in recipes):
+        config = load(recipe)
+        resume = bool(saved(Path(config.output, "state")))
+        trainer = make_trainer(config, accelerator=accelerator, resume=resume)
         trainer.fit()
         state = {"generator": trainer.bare.state_dict(), "ema": trainer.ema.state_dict()}
         if trainer.discriminator is not None:
