@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from standin import Tint, released
 
+from pix2color import io
 from pix2color.config import Decode
 from pix2color.errors import PhotoError
 from pix2color.inference import full_size, pipeline
@@ -80,7 +81,7 @@ def test_resume_skips_what_is_done_and_redoes_what_changed(
     (out / "01.png").unlink()
     newer = time.time() + 10
     os.utime(source / "02.tif", (newer, newer))
-    stale = out / f".03.{files._owner(2**22 + 1)}{files.PART_SUFFIX}"
+    stale = out / f".03.{io._owner(2**22 + 1)}{files.PART_SUFFIX}"
     stale.write_bytes(b"half")
     statuses = colour(colorizer, source, out, resume=True)
     assert statuses == {
