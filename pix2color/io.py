@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import platform
 import re
@@ -18,6 +19,17 @@ PART_SUFFIX = ".pix2color-part"
 _open_parts: set[str] = set()  # names of the parts that this process is writing
 
 
+class _PythonFile(io.BufferedRandom):
+    """A file that offers no descriptor, so that all that is written goes through `write`.
+
+    Given a descriptor, Pillow's encoders and `ndarray.tofile` write to it themselves, and take a
+    last piece that the full disk cut short for written.
+    """
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("fileno")
+
+
 @contextlib.contextmanager
 def atomic_open(path: Path) -> Iterator[BinaryIO]:
     """Open a new file for writing that takes its name only when all of it is on the disk.
@@ -25,9 +37,6 @@ def atomic_open(path: Path) -> Iterator[BinaryIO]:
     It is written under a name of its own in the target's folder, which is made where it is
     missing; then flushed to the disk and renamed over what was there. After an error or an
     interrupt nothing is left of it and the old file is untouched.
-
-    Pass it to code that writes through Python's file methods. Pillow's encoders write to the file
-    descriptor and ignore a disk that is full: have these write into memory first.
 
     Raises:
         OSError: the folder or the disk does not take it.
@@ -38,10 +47,11 @@ def atomic_open(path: Path) -> Iterator[BinaryIO]:
     part = path.with_name(f".{secrets.token_hex(8)}.{_owner(os.getpid())}{PART_SUFFIX}")
     _open_parts.add(part.name)
     try:
-        with part.open("xb+") as file:
+        raw = io.FileIO(part, "x+")
+        with _PythonFile(raw) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(raw.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -8,7 +8,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pix2color import io
 
@@ -59,6 +61,26 @@ def test_the_longest_legal_names_can_be_written(name: str, tmp_path: Path) -> No
 def test_text_is_utf8_and_the_folder_is_made(tmp_path: Path) -> None:
     io.atomic_write(tmp_path / "deep" / "er" / "a.txt", "Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}")
     assert (tmp_path / "deep" / "er" / "a.txt").read_bytes() == b"Zo\xc3\xab"
+
+
+@pytest.mark.parametrize("missing", [1, 4096, 100_000])
+@pytest.mark.parametrize("writer", ["Pillow", "write"])
+def test_a_disk_that_takes_less_than_it_is_given_is_an_error(
+    writer: str, missing: int, tmp_path: Path
+) -> None:
+    resource = pytest.importorskip("resource")  # Windows has no such limit
+    array = np.random.default_rng(0).integers(0, 256, (500, 700), dtype=np.uint8)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (array.size - missing, before[1]))
+    try:
+        with pytest.raises(OSError), io.atomic_open(tmp_path / "a") as file:
+            if writer == "Pillow":
+                Image.fromarray(array).save(file, "PPM")
+            else:
+                file.write(array.data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
