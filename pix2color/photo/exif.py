@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 ORIENTATION = 0x0112
 SOFTWARE = 0x0131
@@ -88,6 +89,11 @@ def software(block: bytes | None) -> str | None:
     count, place = struct.unpack(directory.order + "II", entry[4:12])
     value = entry[8 : 8 + count] if count <= 4 else block[place : place + count]
     return value.rstrip(b"\0").decode("utf-8", "surrogateescape")
+
+
+def as_bytes(value: Any) -> Any:
+    """Text as Pillow reads it (Latin-1) -> its bytes, where Pillow would write question marks."""
+    return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value
 
 
 def _parse(block: bytes) -> _Directory | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from pix2color.errors import PhotoError
@@ -273,3 +274,27 @@ def test_what_another_container_cannot_hold_is_said(tmp_path: Path) -> None:
         notes = write(replace(photo, format=name), tmp_path / "out")
         assert len(notes) == len(words)
         assert all(word in note for word, note in zip(words, notes, strict=True))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp1250"])
+def test_text_of_tiff_tags_that_is_not_ascii_keeps_its_bytes(encoding: str, tmp_path: Path) -> None:
+    text = "Jos\xe9 M\xfcller".encode(encoding)
+    place = "?" * len(text)
+    block = Image.Exif()
+    for code in (305, 315, 33432):  # Software, Artist, Copyright
+        block[code] = place
+    block.get_ifd(34665)[0xA430] = place  # CameraOwnerName
+    write(Photo(noise(), format="TIFF", exif=block.tobytes()[6:]), tmp_path / "in.tif")
+    source = (tmp_path / "in.tif").read_bytes().replace(place.encode(), text)
+    assert source.count(text) == 4
+    write(marked(read(source), MARK), tmp_path / "out.tif")
+    data = (tmp_path / "out.tif").read_bytes()
+    found = {}
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        for code in (305, 315, 33432):
+            tag = file.pages[0].tags[code]
+            found[code] = data[tag.valueoffset :][: tag.valuebytecount].rstrip(b"\0")
+    assert found[315] == found[33432] == text
+    assert found[305] == MARK.text().encode() + b" | " + text
+    owner = Image.open(tmp_path / "out.tif").getexif().get_ifd(34665)[0xA430]
+    assert (owner if isinstance(owner, bytes) else owner.encode("latin-1")) == text
