@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pix2color.errors import PhotoError
-from pix2color.photo import jpeg, jpeg2000, png
+from pix2color.photo import jp2, jpeg, png
 from pix2color.photo.containers import left_out
 from pix2color.photo.files import whole
 from pix2color.photo.photo import Photo
@@ -129,7 +129,7 @@ def _jpeg2000(photo: Photo, file: BinaryIO) -> None:
     bare = bool(photo.settings.get("codestream"))
     buffer = io.BytesIO()
     to_pillow(photo).save(buffer, "JPEG2000", no_jp2=bare)
-    file.write(buffer.getvalue() if bare else jpeg2000.with_metadata(buffer.getvalue(), photo))
+    file.write(buffer.getvalue() if bare else jp2.with_metadata(buffer.getvalue(), photo))
 
 
 def _avif(photo: Photo, file: BinaryIO) -> None:

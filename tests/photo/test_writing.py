@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image
 
 from pix2color.errors import PhotoError
-from pix2color.photo import Mark, Photo, exif, marked, profiles, read, write
+from pix2color.photo import Mark, Photo, exif, jp2, marked, profiles, read, write
 
 MARK = Mark("0123456789abcdef", "vividness 1")
 FORMATS = {
@@ -244,6 +244,7 @@ def test_jpeg_2000_keeps_profile_resolution_exif_and_xmp(array: np.ndarray, tmp_
         b"uuid" + xmp_id + packet,
     ):
         assert struct.pack(">I", len(box) + 4) + box in data
+    assert jp2.metadata(data) == {"exif": block, "xmp": packet, "icc_profile": photo.icc}
 
 
 @pytest.mark.parametrize("dpi", [0.02, 1, 299.99, 1663, 1665, 999_999])

@@ -1,21 +1,36 @@
-"""The boxes of a JP2 file that hold metadata. ISO/IEC 15444-1, annex I.
+"""The boxes of a JP2 file that hold metadata: profile, resolution, EXIF, XMP.
 
-Pillow's writer takes none, so they are put into what it has written.
+Pillow reads the resolution alone and writes none. ISO/IEC 15444-1, annex I.
 """
 
 from __future__ import annotations
 
 import struct
-import uuid
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 from pix2color.photo.photo import Photo
 
-_XMP = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
 _EXIF = b"JpgTiffExif->JP2"
-_LARGEST_TERM = 65_535
+_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _ICC_METHOD = 2  # of the colr box: a restricted ICC profile
+_LARGEST_TERM = 65_535
+
+
+def metadata(data: bytes) -> dict[str, Any]:
+    """exif, xmp and icc_profile of a file, as far as it has them; a bare codestream has none."""
+    info: dict[str, Any] = {}
+    for name, body in _boxes(data):
+        if name == b"uuid" and body[:16] == _EXIF:
+            info["exif"] = body[16:].removeprefix(b"Exif\0\0")
+        elif name == b"uuid" and body[:16] == _XMP:
+            info["xmp"] = body[16:]
+        elif name == b"jp2h":
+            for inner, content in _boxes(body):
+                if inner == b"colr" and content[:1] in (b"\x02", b"\x03"):  # methods: ICC
+                    info["icc_profile"] = content[3:]
+    return info
 
 
 def with_metadata(data: bytes, photo: Photo) -> bytes:
@@ -59,17 +74,20 @@ def _ratio(dpi: float) -> tuple[int, int, int]:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Type and content of each box."""
+    """Name and content of the boxes that follow each other, up to one that cannot be."""
     place = 0
-    while place < len(data):
-        length, kind = struct.unpack_from(">I4s", data, place)
+    while place + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, place)
         head = 8
-        if length == 1:
-            (length,) = struct.unpack_from(">Q", data, place + 8)
+        if size == 1 and place + 16 <= len(data):
+            (size,) = struct.unpack_from(">Q", data, place + 8)
             head = 16
-        end = place + length if length else len(data)
-        yield kind, data[place + head : end]
-        place = end
+        elif size == 0:  # to the end of the file
+            size = len(data) - place
+        if size < head or place + size > len(data):
+            return
+        yield name, data[place + head : place + size]
+        place += size
 
 
 def _box(kind: bytes, content: bytes) -> bytes:
