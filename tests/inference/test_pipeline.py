@@ -72,6 +72,21 @@ def test_the_same_bytes_for_any_order_and_number_of_workers(
     assert len(results[0]) == 6 and all(r == results[0] for r in results)
 
 
+def test_photos_whose_names_differ_at_the_end_alone_keep_their_own_picture(
+    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: time.sleep(0.2))  # a slow disk
+    source = folder_of(tmp_path / "in", 8, side=200)
+    long = "the town hall on market day " * 3
+    names = ["p.jpg", "p.png", "p.tif", *(f"{long}{i}.jpg" for i in range(5))]
+    for path, name in zip(sorted(source.iterdir()), names, strict=True):
+        path.rename(source / name)
+    statuses = colour(colorizer, source, tmp_path / "together", workers=8)
+    assert statuses == dict.fromkeys(names, "done")
+    colour(colorizer, source, tmp_path / "alone", workers=1)
+    assert contents(tmp_path / "together") == contents(tmp_path / "alone")
+
+
 def test_resume_skips_what_is_done_and_redoes_what_changed(
     tmp_path: Path, colorizer: Colorizer
 ) -> None:
