@@ -64,7 +64,6 @@ class Context:
 def write(folder: Path, evaluation: Evaluation, context: Context) -> dict[str, Any]:
     """Write the report, each file whole; returns what metrics.json holds."""
     tree = as_tree(evaluation, context)
-    folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / JSON_NAME, json.dumps(tree, indent=1, allow_nan=False))
     atomic_write(folder / MARKDOWN_NAME, markdown(tree))
     atomic_write(folder / CSV_NAME, _per_photo(evaluation, context))
