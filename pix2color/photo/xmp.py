@@ -21,6 +21,7 @@ _ORIENTATION = "http://ns.adobe.com/tiff/1.0/ Orientation"
 _TAG = re.compile(rb"<(?:[^\"'<>]|\"[^\"]*\"|'[^']*')*>")
 _ATTRIBUTE = re.compile(rb"\s+([^\s=<>\"'/]+)\s*=\s*(\"[^\"]*\"|'[^']*')")
 _TURNED = re.compile(rb"[2-8]")
+_AROUND = b" \t\r\n\"'"  # what may stand around a value
 _EMPTY = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
     '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
@@ -46,19 +47,29 @@ class _Element:
     quoted value starts, where both end."""
 
 
+def orientation(packet: bytes) -> int:
+    """The packet's tiff:Orientation, 1 to 8; 1 where there is none."""
+    text = _utf8(packet)
+    spans = _orientations(text)
+    return int(text[slice(*spans[0])].strip(_AROUND)) if spans else 1
+
+
 def upright(packet: bytes) -> bytes:
     """The packet with tiff:Orientation set to 1 where it was something else."""
     text = _utf8(packet)
-    edits: list[_Edit] = []
+    edits = [(start, end, _TURNED.sub(b"1", text[start:end])) for start, end in _orientations(text)]
+    return _applied(text, edits) if edits else packet
+
+
+def _orientations(text: bytes) -> list[tuple[int, int]]:
+    """Where the values of tiff:Orientation lie that are 2 to 8."""
+    spans = []
     for element in _elements(text) or ():
-        spans = [value[1:] for name, value in element.attributes.items() if name == _ORIENTATION]
         if element.name == _ORIENTATION:
             spans.append((element.opened, element.closed))
-        for start, end in spans:
-            value = text[start:end]
-            if _TURNED.fullmatch(value.strip(b" \t\r\n\"'")):
-                edits.append((start, end, _TURNED.sub(b"1", value)))
-    return _applied(text, edits) if edits else packet
+        elif _ORIENTATION in element.attributes:
+            spans.append(element.attributes[_ORIENTATION][1:])
+    return [span for span in spans if _TURNED.fullmatch(text[slice(*span)].strip(_AROUND))]
 
 
 def marked(packet: bytes | None, properties: dict[str, str]) -> bytes:

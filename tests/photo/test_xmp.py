@@ -28,31 +28,38 @@ def mark_of(text: bytes) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("turn", "before", "after"),
     [
-        ('<rdf:Description tiff:Orientation="6"/>', '<rdf:Description tiff:Orientation="1"/>'),
+        (6, '<rdf:Description tiff:Orientation="6"/>', '<rdf:Description tiff:Orientation="1"/>'),
         (
+            8,
             "<rdf:Description tiff:Orientation = ' 8 '/>",
             "<rdf:Description tiff:Orientation = ' 1 '/>",
         ),
         (
+            3,
             "<rdf:Description><tiff:Orientation> 3 </tiff:Orientation></rdf:Description>",
             "<rdf:Description><tiff:Orientation> 1 </tiff:Orientation></rdf:Description>",
         ),
         (
+            5,
             '<rdf:Description xmlns:t="http://ns.adobe.com/tiff/1.0/" t:Orientation="5"/>',
             '<rdf:Description xmlns:t="http://ns.adobe.com/tiff/1.0/" t:Orientation="1"/>',
         ),
         # Text that only looks like the property stays.
-        ("<!-- tiff:Orientation=\"6\" -->", "<!-- tiff:Orientation=\"6\" -->"),
+        (1, '<!-- tiff:Orientation="6" -->', '<!-- tiff:Orientation="6" -->'),
         (
+            1,
             "<rdf:Description dc:title='set tiff:Orientation=\"6\" here'/>",
             "<rdf:Description dc:title='set tiff:Orientation=\"6\" here'/>",
         ),
     ],
-)  # fmt: skip
-def test_the_orientation_is_reset_wherever_it_is_written(before: str, after: str) -> None:
+)
+def test_the_orientation_is_found_and_reset_wherever_it_is_written(
+    turn: int, before: str, after: str
+) -> None:
     assert xmp.upright(packet(before)) == packet(after)
+    assert xmp.orientation(packet(before)) == turn and xmp.orientation(packet(after)) == 1
 
 
 def test_the_mark_leaves_all_other_bytes_alone() -> None:
