@@ -28,6 +28,7 @@ from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.hints import parse_hints
 from pix2color.inference.plan import Job, plan
 from pix2color.inference.wishes import Wishes
+from pix2color.io import atomic_write
 from pix2color.photo import Limits, read
 
 VARIANTS = 4
@@ -238,9 +239,7 @@ class Session:
             if not hints_by_name:
                 raise Pix2ColorError("no photo has a hint yet")
             path = self._new_folder("hints") / "hints.json"
-            path.write_text(
-                json.dumps(hints_by_name, indent=1, ensure_ascii=False), encoding="utf-8"
-            )
+            atomic_write(path, json.dumps(hints_by_name, indent=1, ensure_ascii=False))
             return path
 
     def all_files(self) -> Path:

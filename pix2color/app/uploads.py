@@ -18,6 +18,7 @@ from typing import IO
 
 from pix2color.errors import PhotoError
 from pix2color.inference.video import library as video
+from pix2color.io import atomic_open
 from pix2color.photo.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES
 
 _MAX_DIRECTORY_BYTES = 2_000_000  # bytes of a zip's list of members: some twenty thousand names
@@ -192,17 +193,12 @@ def _check_directory(file: IO[bytes]) -> None:
 def zip_results(files: Sequence[tuple[str, Path]], target: Path) -> None:
     """A zip of files by name; photos of one name get a number. Stored: photos are compressed."""
     names: set[str] = set()
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            for name, path in files:
-                stem, suffix = name.removesuffix(path.suffix), path.suffix
-                unique, number = name, 2
-                while unique.casefold() in names:
-                    unique, number = f"{stem}-{number}{suffix}", number + 1
-                names.add(unique.casefold())
-                with path.open("rb") as file, archive.open(unique, "w", force_zip64=True) as out:
-                    shutil.copyfileobj(file, out, 1 << 20)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_open(target) as zipped, zipfile.ZipFile(zipped, "w") as archive:
+        for name, path in files:
+            stem, suffix = name.removesuffix(path.suffix), path.suffix
+            unique, number = name, 2
+            while unique.casefold() in names:
+                unique, number = f"{stem}-{number}{suffix}", number + 1
+            names.add(unique.casefold())
+            with path.open("rb") as file, archive.open(unique, "w", force_zip64=True) as out:
+                shutil.copyfileobj(file, out, 1 << 20)

@@ -22,10 +22,11 @@ from pix2color.benchmark.plan import Entry, Plan
 from pix2color.benchmark.train import Observer, Outcome
 from pix2color.data.photos import ALL_PARTS, Part, PhotoSet, load_photos
 from pix2color.errors import DataError, TrainingError
-from pix2color.evaluation.report import charted_rows, replace_file
+from pix2color.evaluation.report import charted_rows
 from pix2color.evaluation.rows import Row
 from pix2color.evaluation.share_chart import share_chart
 from pix2color.inference.devices import find_device
+from pix2color.io import atomic_write
 
 Say = Callable[[str], object]
 Told = Callable[[str, int, int], object]
@@ -132,7 +133,7 @@ class Benchmark:
         plots.errors(folder / "errors.png", arrays, names[1:])
         plots.colours(folder / "colours.png", arrays, names)
         plots.colourfulness(folder / "colourfulness.png", trees)
-        replace_file(folder / "shares.png", share_chart(charted_rows(trees[first.name])))
+        atomic_write(folder / "shares.png", share_chart(charted_rows(trees[first.name])))
         runs = {one.title: self.out / "runs" / one.name for one in self.outcomes}
         ended = {name: run for name, run in runs.items() if run.is_dir()}
         plots.losses(folder / "losses.png", ended)

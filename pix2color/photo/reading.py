@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from pix2color.errors import PhotoError
-from pix2color.photo import exif, formats, profiles, xmp
+from pix2color.photo import exif, formats, jpeg, profiles, xmp
 from pix2color.photo.photo import Limits, Photo, Pixels
 
 _truncation = threading.Lock()  # Pillow's switch for truncated files is global
@@ -271,6 +271,7 @@ def _settings(image: ImageFile.ImageFile, name: str, data: bytes) -> dict[str, A
         settings: dict[str, Any] = {
             "tables": {k: tuple(v) for k, v in getattr(image, "quantization", {}).items()},
             "progressive": bool(info.get("progressive")),
+            "segments": jpeg.kept_segments(getattr(image, "applist", ())),
         }
         if info.get("comment"):
             settings["comment"] = info["comment"]
@@ -279,6 +280,8 @@ def _settings(image: ImageFile.ImageFile, name: str, data: bytes) -> dict[str, A
         skipped = ("XML:com.adobe.xmp",)
         text = {k: str(v) for k, v in getattr(image, "text", {}).items() if k not in skipped}
         return {"text": text} if text else {}
+    if name == "JPEG2000":
+        return {"codestream": data.startswith(b"\xff\x4f")}
     if name == "WEBP":
         return {"lossless": b"VP8L" in data[:4096]}
     return {}

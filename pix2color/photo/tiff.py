@@ -16,7 +16,7 @@ import tifffile
 from PIL import Image, TiffImagePlugin
 
 from pix2color.errors import PhotoError
-from pix2color.photo import reading
+from pix2color.photo import exif, reading
 from pix2color.photo.photo import Limits, Photo, Pixels
 
 _ICC, _XMP, _EXIF_IFD, _GPS_IFD = 34675, 700, 34665, 34853
@@ -158,12 +158,12 @@ def _exif_block(image: Any) -> bytes | None:
     block = Image.Exif()
     for code in (*_KEPT_TAGS, 274, 305):
         if code in source:
-            block[code] = source[code]
+            block[code] = exif.as_bytes(source[code])
     for code in (_EXIF_IFD, _GPS_IFD):
-        directory = source.get_ifd(code)
+        directory = {tag: exif.as_bytes(value) for tag, value in source.get_ifd(code).items()}
         if directory:
             block.get_ifd(code).update(directory)
-            block[code] = dict(directory)
+            block[code] = directory
     return block.tobytes().removeprefix(b"Exif\0\0") if len(block) else None
 
 
@@ -219,7 +219,7 @@ def _tags_of(page: Photo, *, directories: bool) -> tuple[list[tuple[Any, ...]], 
         block.load(b"Exif\0\0" + page.exif)
         for code, value in sorted(block.items()):
             if code in (*_KEPT_TAGS, 305) and isinstance(value, str):
-                text = value.encode() + b"\0"
+                text = value.encode("latin-1") + b"\0"  # its bytes, as Pillow reads them
                 tags.append((code, 2, len(text), text, False))
         for code in (_EXIF_IFD, _GPS_IFD):
             directory = block.get_ifd(code)
@@ -268,6 +268,6 @@ def _appended(file: BinaryIO, directory: Any) -> int:
         start += 1
     ifd = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0")
     for tag, value in directory.items():
-        ifd[tag] = value
+        ifd[tag] = exif.as_bytes(value)
     file.write(ifd.tobytes(start))
     return start
