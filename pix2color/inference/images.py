@@ -14,7 +14,7 @@ from pix2color.photo import Photo, profiles, reading
 
 def from_image(image: Image.Image) -> Photo:
     """A Pillow image of any mode as a Photo; it is taken as it stands, not turned upright."""
-    pixels, alpha = reading.pixels_of(image, image.format or "")
+    pixels, alpha = reading.pixels_of(image)
     icc = image.info.get("icc_profile")
     if image.mode in ("CMYK", "LAB", "YCbCr"):
         pixels, icc = profiles.to_srgb(pixels, image.mode, icc)

@@ -22,6 +22,12 @@ _EMPTY = (
 ).encode()
 
 
+def orientation(packet: bytes) -> int:
+    """The packet's tiff:Orientation, 1 to 8; 1 where there is none."""
+    found = _ORIENTATION.search(packet)
+    return int(packet[found.end() - 1 : found.end()]) if found else 1
+
+
 def upright(packet: bytes) -> bytes:
     """The packet with tiff:Orientation set to 1 where it was something else."""
     return _ORIENTATION.sub(rb"\g<1>1", packet)
