@@ -96,6 +96,8 @@ def _decode(data: bytes, name: str, limits: Limits) -> Photo:
         if name == "PNG":
             png.scale_key(image, data)
         pixels, alpha = pixels_of(image)
+        if name == "BMP" and alpha is not None and not alpha.any():
+            alpha = None  # a fourth byte that was left empty
     info, settings = _metadata(image, name, data), _settings(image, name, data)
     return finished(pixels, alpha, name, settings, info, mode=image.mode, notes=notes)
 
@@ -248,7 +250,9 @@ def pixels_of(image: Any) -> tuple[Pixels, Pixels | None]:
         color = np.array(image)
         alpha = _keyed(color, key)
         return (_gray_if_alike(color) if alpha is not None else color), alpha
-    if mode in ("CMYK", "LAB", "YCbCr"):
+    if mode == "LAB":  # Pillow gives a and b with a sign
+        return np.array(image) ^ np.array((0, 128, 128), np.uint8), None
+    if mode in ("CMYK", "YCbCr"):
         return np.array(image), None
     if mode in ("LA", "RGBA"):
         return _split(np.asarray(image))
@@ -274,7 +278,7 @@ def _with_fourth_channel(image: Any) -> None:
 def _split(array: Pixels) -> tuple[Pixels, Pixels | None]:
     """H,W,2|4 -> color and alpha, gray where all three channels are alike.
 
-    Alpha that is the same everywhere, all 0 or all full, is none.
+    Alpha that is full everywhere is none.
     """
     color = array[..., 0] if array.shape[2] == 2 else _gray_if_alike(array[..., :-1])
     alpha = np.ascontiguousarray(array[..., -1])

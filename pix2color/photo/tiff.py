@@ -178,22 +178,20 @@ def _copied(data: bytes, tag: Any) -> tuple[int, int, Any]:
 def _exif_block(data: bytes, page: Any) -> bytes | None:
     """The descriptive tags of a page as an EXIF block, without what cannot be read."""
     block = Image.Exif()
-    main = _directory(data, page.offset)
-    for code in (*_TEXT_TAGS, 274, 305):
-        if code in main:
-            block[code] = main[code]
-    for code in (_EXIF_IFD, _GPS_IFD):
-        if isinstance(main.get(code), int):
-            directory = _directory(data, main[code], code)
-            directory.pop(_INTEROPERABILITY_IFD, None)  # a pointer to a place that is left behind
-            if directory:
-                block.get_ifd(code).update(directory)
-                block[code] = directory
+    main = _directory(data, page.offset, None, (*_TEXT_TAGS, 274, 305, _EXIF_IFD, _GPS_IFD))
+    for code, value in main.items():
+        if code not in (_EXIF_IFD, _GPS_IFD):
+            block[code] = value
+        elif isinstance(value, int) and (directory := _directory(data, value, code)):
+            block.get_ifd(code).update(directory)
+            block[code] = directory
     return block.tobytes().removeprefix(b"Exif\0\0") if len(block) else None
 
 
-def _directory(data: bytes, offset: int, group: int | None = None) -> dict[int, Any]:
-    """The tags of a directory that can be read."""
+def _directory(
+    data: bytes, offset: int, group: int | None, codes: tuple[int, ...] = ()
+) -> dict[int, Any]:
+    """The tags of a directory (those of `codes`, if given) that can be read and written again."""
     file = io.BytesIO(data)
     found: dict[int, Any] = {}
     with contextlib.suppress(*_BROKEN_TAG):
@@ -201,8 +199,11 @@ def _directory(data: bytes, offset: int, group: int | None = None) -> dict[int, 
         ifd = TiffImagePlugin.ImageFileDirectory_v2(head, group=group)
         file.seek(offset)
         ifd.load(file)
-        for code in ifd:
+        for code in codes or set(ifd) - {_INTEROPERABILITY_IFD}:  # a pointer that would lead astray
             with contextlib.suppress(*_BROKEN_TAG):
+                single = TiffImagePlugin.ImageFileDirectory_v2(group=group)
+                single[code] = ifd[code]
+                single.tobytes()
                 found[code] = ifd[code]
     return found
 

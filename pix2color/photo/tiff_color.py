@@ -58,6 +58,8 @@ def interpret(layout: Layout, samples: Samples) -> Interpreted:
         mode = "LAB"
         if photometric == _CIELAB:  # a and b have a sign; Lab of ICC counts from the middle
             color[..., 1:] ^= color.dtype.type(1 << (8 * color.itemsize - 1))
+        elif color.dtype == np.uint16:  # L of 100 is 0xFF00
+            color[..., 0] = np.minimum(color[..., 0] * (65535 / 65280), 65535)
     elif photometric == _CMYK and color.dtype == np.uint16:
         color = (color >> 8).astype(np.uint8)
         alpha = None if alpha is None else (alpha >> 8).astype(np.uint8)

@@ -1,6 +1,6 @@
 """TIFF pages -> samples: segments decompressed, unpacked and joined, in one way for every layout.
 
-tifffile parses the tags. Its decoders of LZW, PackBits, zstd, JPEG and CCITT are imagecodecs', which
+tifffile parses the tags. Its decoders of LZW, PackBits, zstd, JPEG and CCITT are imagecodecs' and
 would add 26 MB to download and 79 MB on disk, save some 70 lines here, and decode damaged CCITT
 strips without an error (200 of 200 tried). Pillow is here anyway: each segment goes alone through
 its libtiff as a row of bytes (JPEG and WebP segments through the plugins of these formats), so that
