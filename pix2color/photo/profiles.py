@@ -25,7 +25,8 @@ def usable(pixels: Pixels, icc: bytes) -> tuple[Pixels, bytes | None, tuple[str,
         return pixels, icc, ()
     if kind == b"RGB " and pixels.ndim == 2 and own is not None:
         return pixels, icc, ()  # a gray photo in an RGB space: R = G = B
-    if kind in (b"RGB ", b"GRAY") and (kind == b"GRAY") == (pixels.ndim == 2):
+    fits = (kind == b"GRAY") == (pixels.ndim == 2)
+    if kind in (b"RGB ", b"GRAY") and fits and not space.is_degenerate(icc):
         eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
         try:
             converted, profile = to_srgb(eight, "L" if pixels.ndim == 2 else "RGB", icc)

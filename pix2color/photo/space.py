@@ -80,6 +80,21 @@ def parse(icc: bytes) -> Space | None:
         return None
 
 
+def is_degenerate(icc: bytes) -> bool:
+    """Whether a profile of a matrix and curves makes one color of different ones."""
+    try:
+        _parse(icc)
+    except (_Degenerate, ZeroDivisionError):
+        return True
+    except (struct.error, ValueError, IndexError, ArithmeticError):
+        pass
+    return False
+
+
+class _Degenerate(ValueError):
+    """A flat curve, or primaries that give no space of three dimensions."""
+
+
 def srgb_linear(codes: NDArray[np.floating]) -> NDArray[np.float64]:
     """sRGB code values 0..1 -> linear light (IEC 61966-2-1)."""
     u = np.asarray(codes, dtype=np.float64)
@@ -131,10 +146,11 @@ def _parse(icc: bytes) -> Space | None:
 
 def _simplified(curves: tuple[Table, ...], matrix: Table, *, gray: bool) -> Space:
     """sRGB itself where the profile only repeats it, so that it takes the exact path."""
+    flat = any(np.ptp(c) == 0 for c in curves)
+    if flat or abs(np.linalg.det(matrix)) < 1e-6 or (np.abs(matrix.sum(axis=1)) < 1e-6).any():
+        raise _Degenerate
     if not all(bool((np.diff(c) >= 0).all()) and c[-1] > c[0] for c in curves):
         raise ValueError("a tone curve that is not monotonic")
-    if abs(np.linalg.det(matrix)) < 1e-6 or (np.abs(matrix.sum(axis=1)) < 1e-6).any():
-        raise ValueError("primaries that give no space of three dimensions")
     own = srgb_linear(np.linspace(0.0, 1.0, _NODES))
     standard = all(float(np.abs(c - own).max()) < 1e-3 for c in curves)
     # A white that is not white would tint every gray: rows are scaled to sum to 1.
