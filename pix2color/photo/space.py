@@ -84,14 +84,14 @@ def is_degenerate(icc: bytes) -> bool:
     """Whether a profile of a matrix and curves makes one color of different ones."""
     try:
         _parse(icc)
-    except (_Degenerate, ZeroDivisionError):
+    except (_DegenerateError, ZeroDivisionError):
         return True
     except (struct.error, ValueError, IndexError, ArithmeticError):
         pass
     return False
 
 
-class _Degenerate(ValueError):
+class _DegenerateError(ValueError):
     """A flat curve, or primaries that give no space of three dimensions."""
 
 
@@ -148,7 +148,7 @@ def _simplified(curves: tuple[Table, ...], matrix: Table, *, gray: bool) -> Spac
     """sRGB itself where the profile only repeats it, so that it takes the exact path."""
     flat = any(np.ptp(c) == 0 for c in curves)
     if flat or abs(np.linalg.det(matrix)) < 1e-6 or (np.abs(matrix.sum(axis=1)) < 1e-6).any():
-        raise _Degenerate
+        raise _DegenerateError
     if not all(bool((np.diff(c) >= 0).all()) and c[-1] > c[0] for c in curves):
         raise ValueError("a tone curve that is not monotonic")
     own = srgb_linear(np.linspace(0.0, 1.0, _NODES))
