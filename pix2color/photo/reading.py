@@ -90,13 +90,12 @@ def _decode(data: bytes, name: str, limits: Limits) -> Photo:
     if png.is_deep(image):
         pixels, alpha, notes = _deep_png(image, data, limits)
     else:
-        if name == "BMP":
-            _with_fourth_channel(image)
+        doubtful = name == "BMP" and _with_fourth_channel(image)
         notes = _load(image, limits)
         if name == "PNG":
             png.scale_key(image, data)
         pixels, alpha = pixels_of(image)
-        if name == "BMP" and alpha is not None and not alpha.any():
+        if doubtful and alpha is not None and not alpha.any():
             alpha = None  # a fourth byte that was left empty
     info, settings = _metadata(image, name, data), _settings(image, name, data)
     return finished(pixels, alpha, name, settings, info, mode=image.mode, notes=notes)
@@ -268,11 +267,13 @@ def _keyed(color: Pixels, key: Any) -> Pixels | None:
     return np.where(hit, 0, np.iinfo(color.dtype).max).astype(color.dtype) if hit.any() else None
 
 
-def _with_fourth_channel(image: Any) -> None:
-    """Read the fourth byte of 32-bit BMP pixels without masks: many writers keep alpha there."""
-    if image.info.get("compression") == 0 and image.tile and image.tile[0].args[0] == "BGRX":
+def _with_fourth_channel(image: Any) -> bool:
+    """Have the fourth byte of BMP pixels without masks read: many writers put alpha there."""
+    unnamed = image.info.get("compression") == 0 and image.tile and image.tile[0].args[0] == "BGRX"
+    if unnamed:
         image.tile = [image.tile[0]._replace(args=("BGRA", *image.tile[0].args[1:]))]
         image._mode = "RGBA"
+    return bool(unnamed)
 
 
 def _split(array: Pixels) -> tuple[Pixels, Pixels | None]:

@@ -89,13 +89,13 @@ def _directories(file: Any) -> Iterator[Any]:
     """The pages in the order of the file's chain of directories.
 
     Raises:
-        PhotoError: the chain is broken, runs in a circle, or has too many pages.
+        PhotoError: the chain is broken, or has too many pages.
     """
     form, handle = file.tiff, file.filehandle
     offset, seen = file.pages[0].offset, set[int]()
     while offset:
-        if offset in seen:
-            raise PhotoError("broken: its pages form a circle")
+        if offset in seen:  # a circle: all its pages have been seen
+            return
         if len(seen) == _MOST_PAGES:
             raise PhotoError(f"more than {_MOST_PAGES} pages; split the file")
         seen.add(offset)
@@ -131,7 +131,7 @@ def _check_bytes(layout: Layout, limits: Limits) -> None:
 
 
 def _page(page: Any, data: bytes, limits: Limits) -> Photo:
-    layout = Layout(page)
+    layout = Layout(page, data)
     _check_bytes(layout, limits)
     samples = tiff_pixels.decode(layout, data)
     pixels, alpha, mode, notes = tiff_color.interpret(layout, samples)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pix2color.errors import PhotoError
 from pix2color.photo.photo import Pixels
-from pix2color.photo.tiff_pixels import JPEG, WEBP, YCBCR, Layout, Samples
+from pix2color.photo.tiff_pixels import IMAGES, YCBCR, Layout, Samples
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 8, 9
 _COLORS = {
@@ -52,7 +52,7 @@ def interpret(layout: Layout, samples: Samples) -> Interpreted:
     mode = {1: "L", 3: "RGB", 4: "CMYK"}[colors]
     if photometric == _WHITE_IS_ZERO:
         color = ~color
-    elif photometric == YCBCR and layout.compression not in (JPEG, WEBP):
+    elif photometric == YCBCR and layout.compression not in IMAGES:
         color = _from_ycbcr(layout, color)
     elif photometric in (_CIELAB, _ICCLAB):
         mode = "LAB"
@@ -89,6 +89,8 @@ def _alpha(layout: Layout, samples: Samples, colors: int) -> tuple[Pixels | None
     """The channel of opacity, and whether the colors were multiplied by it."""
     extra: Any = layout.page.extrasamples or ()
     kinds = [int(kind) for kind in extra]
+    if layout.photometric == _RGB and layout.page.tags.get(338) is None:
+        kinds = [_UNASSOCIATED]  # what a fourth channel without a name is to most readers
     for number, kind in enumerate(kinds):
         if kind in (_ASSOCIATED, _UNASSOCIATED) and colors + number < samples.shape[2]:
             alpha = _full_range(samples[..., colors + number], layout.bits)

@@ -28,14 +28,14 @@ from PIL import Image, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from pix2color.errors import PhotoError
 
-NONE, CCITT, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE, LZMA, ZSTD, WEBP = (
-    1, (2, 3, 4), 5, 7, 8, 32773, 32946, 34925, 50000, 50001
-)  # fmt: skip
+NONE, CCITT, LZW, OLD_JPEG, JPEG, DEFLATE = 1, (2, 3, 4), 5, 6, 7, 8
+PACKBITS, OLD_DEFLATE, LZMA, ZSTD, WEBP = 32773, 32946, 34925, 50000, 50001
 GROUP4 = 4
 YCBCR = 6
 _BY_LIBTIFF = (*CCITT, LZW, PACKBITS, ZSTD)
-_IMAGES = (JPEG, WEBP)
-_KNOWN = (NONE, DEFLATE, OLD_DEFLATE, LZMA, *_BY_LIBTIFF, *_IMAGES)
+_JPEGS = (OLD_JPEG, JPEG)
+IMAGES = (*_JPEGS, WEBP)
+_KNOWN = (NONE, DEFLATE, OLD_DEFLATE, LZMA, *_BY_LIBTIFF, *IMAGES)
 _MESSAGE = re.compile(rb"(Fax|LZW|PackBits|ZSTD|_?TIFF)\w*: ")
 _stderr = threading.Lock()
 
@@ -45,7 +45,7 @@ Samples = NDArray[Any]
 class Layout:
     """Where the samples of a page stand in its file, read from the tags and checked."""
 
-    def __init__(self, page: Any) -> None:
+    def __init__(self, page: Any, data: bytes) -> None:
         self.page = page
         self.width, self.height = int(page.imagewidth), int(page.imagelength)
         self.samples = int(page.samplesperpixel)
@@ -57,7 +57,14 @@ class Layout:
         """Samples of one pixel in one segment."""
         self.columns = int(page.tilewidth) if page.is_tiled else self.width
         self.rows = int(page.tilelength) if page.is_tiled else min(page.rowsperstrip, self.height)
-        subsampled = self.photometric == YCBCR and self.compression not in _IMAGES
+        self.offsets, self.counts = page.dataoffsets, page.databytecounts
+        if self.compression == OLD_JPEG:  # read where it is a JPEG file, as Kofax and Wang wrote it
+            start = _number(page, 513)
+            self.rows, self.offsets = self.height, (start,)
+            self.counts = (_number(page, 514) or len(data) - start,)
+            if self.photometric == YCBCR:
+                self.samples = self.channels = 3
+        subsampled = self.photometric == YCBCR and self.compression not in IMAGES
         self.subsampling: tuple[int, int] = (1, 1)
         if subsampled:
             across, down = page.tags.valueof(530, (2, 2))
@@ -83,6 +90,12 @@ class Layout:
         if (across, down) != (1, 1):
             return -(-rows // down) * -(-self.columns // across) * (across * down + 2)
         return rows * -(-self.columns * self.channels * self.bits // 8)
+
+
+def _number(page: Any, code: int) -> int:
+    """A tag's first value; 0 where it is missing."""
+    value = page.tags.valueof(code, 0)
+    return int(value[0] if isinstance(value, tuple) else value)
 
 
 def _bits(page: Any) -> int:
@@ -134,14 +147,14 @@ def decode(layout: Layout, data: bytes) -> Samples:
     out = np.empty((layout.height, layout.width, layout.samples), kind)
     planes = layout.samples // layout.channels
     count = planes * layout.down * layout.across
-    if len(page.dataoffsets) < count or len(page.databytecounts) < count:
+    if min(len(layout.offsets), len(layout.counts)) < count:
         raise PhotoError("broken or truncated: strips or tiles are missing")
     with _libtiff_errors(layout.compression in _BY_LIBTIFF):
         for index in range(count):
             plane, place = divmod(index, layout.down * layout.across)
             top = place // layout.across * layout.rows
             left = place % layout.across * layout.columns
-            start, size = int(page.dataoffsets[index]), int(page.databytecounts[index])
+            start, size = int(layout.offsets[index]), int(layout.counts[index])
             rows = layout.rows if page.is_tiled else min(layout.rows, layout.height - top)
             if layout.compression == NONE:  # some writers count these bytes wrongly
                 size = layout.bytes_of(rows)
@@ -157,7 +170,7 @@ def decode(layout: Layout, data: bytes) -> Samples:
 def _segment(layout: Layout, data: bytes, rows: int) -> Samples:
     """One strip or tile -> rows,columns,channels."""
     page = layout.page
-    if layout.compression in _IMAGES:
+    if layout.compression in IMAGES:
         return _image_segment(layout, data, rows)
     if int(page.fillorder) == 2:
         bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
@@ -185,7 +198,7 @@ def _decompressed(layout: Layout, data: bytes, rows: int, size: int) -> bytes:
         case 4:
             return _group4(data, layout.columns, rows)
         case 2 | 3:
-            options = int(layout.page.tags.valueof(292, 0))
+            options = _number(layout.page, 292)
             return _by_libtiff([data], layout.columns, rows, layout.compression, options)
         case _:
             return _by_libtiff([data], size, 1, layout.compression)
@@ -228,7 +241,7 @@ def _image_segment(layout: Layout, data: bytes, rows: int) -> Samples:
         plugin = WebPImagePlugin.WebPImageFile
     else:
         plugin = JpegImagePlugin.JpegImageFile
-        data = _whole_jpeg(data, layout)
+        data = data if layout.compression == OLD_JPEG else _whole_jpeg(data, layout)
     image = plugin(io.BytesIO(data))
     width, height = image.size
     if width < layout.columns or height < rows:
@@ -238,7 +251,7 @@ def _image_segment(layout: Layout, data: bytes, rows: int) -> Samples:
     samples = np.asarray(image)
     if samples.ndim == 2:
         samples = samples[..., None]
-    if samples.shape[2] == 4 and layout.compression == JPEG:
+    if samples.shape[2] == 4 and layout.compression in _JPEGS:
         samples = 255 - samples  # Pillow takes the CMYK of every JPEG as inverted
     if samples.shape[2] < layout.channels:
         raise PhotoError("broken: a strip or tile with fewer channels than its page")

@@ -44,13 +44,12 @@ def test_very_many_pages_are_refused_before_they_are_read() -> None:
         read(b"II*\0\x08\0\0\0" + pages)
 
 
-def test_pages_that_form_a_circle_are_refused() -> None:
+def test_pages_that_form_a_circle_are_read_once() -> None:
     two = bytearray(joined(tiff(GRAY), tiff(GRAY)))
     (count,) = struct.unpack_from("<H", two, 8)
     (second,) = struct.unpack_from("<I", two, 10 + 12 * count)
     struct.pack_into("<I", two, second + 2 + 12 * count, 8)
-    with pytest.raises(PhotoError, match="circle"):
-        read(bytes(two))
+    assert len(read(bytes(two)).pages) == 1
 
 
 @pytest.mark.parametrize("damage", ["cut in its directory", "cut in its pixels", "bad pixels"])
@@ -186,6 +185,26 @@ def test_jpeg_strips_are_read_as_pillow_reads_them(mode: str) -> None:
     pixels = read(buffer.getvalue()).pixels
     theirs = theirs[..., 0] if mode == "L" else theirs
     assert np.abs(pixels.astype(int) - theirs).max() <= 1
+
+
+def test_a_jpeg_file_within_a_tiff_of_the_old_kind() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, "JPEG", quality=95)
+    start, data = 0, b""
+    for _ in range(2):  # once to learn where the JPEG file comes to lie
+        data = tiff(
+            RGB, photometric=6, code=6, rows=24, strips=[buffer.getvalue()],
+            tags=((513, 4, (start,)),),
+        )  # fmt: skip
+        start = data.index(b"\xff\xd8\xff")
+    assert (read(data).pixels == np.asarray(Image.open(buffer))).all()
+
+
+def test_a_fourth_channel_without_a_name_is_alpha() -> None:
+    rgba = RANDOM.integers(0, 256, (24, 40, 4)).astype(np.uint8)
+    photo = read(tiff(rgba, photometric=2))
+    assert photo.alpha is not None and (photo.alpha == rgba[..., 3]).all()
+    assert (photo.pixels == rgba[..., :3]).all()
 
 
 @pytest.mark.parametrize("colors", [2, 16, 256])
