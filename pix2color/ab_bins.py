@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pix2color.io import atomic_write
+
 STEP = 10
 SIGMA = 5.0
 """Standard deviation of the soft encoding's Gaussian, in Lab units."""
@@ -132,7 +134,7 @@ class Prior:
             "pixels": self.pixels,
             "probability": [float(f"{p:.6g}") for p in self.probability.tolist()],
         }
-        path.write_text(json.dumps(tree, indent=0) + "\n", encoding="utf-8")
+        atomic_write(path, json.dumps(tree, indent=0) + "\n")
 
     @classmethod
     def load(cls, path: Path = PRIOR_FILE) -> Prior:

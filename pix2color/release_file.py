@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pix2color.errors import WeightsError
+from pix2color.io import atomic_write
 
 FORMAT = "pix2color-1"
 DEFAULT_FILE = Path(__file__).parent / "weights" / "default.safetensors"
@@ -59,29 +59,21 @@ def read(path: str | Path) -> ReleaseFile:
 
 
 def write(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write a release file whole: beside its final name, then renamed.
+    """Write a release file whole or not at all.
 
     Args:
         tensors: a generator's state dict; floating weights become float16, but what
             `is_statistic` names stays as it is.
         meta: JSON values; `format` is added.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     stored = {
         key: _stored(key, value.detach().cpu()).clone().contiguous()
         for key, value in tensors.items()
     }
     texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in meta.items()}
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(stored, aside, metadata={"format": FORMAT, **texts})
-        aside.chmod(0o644)  # safetensors writes for the owner alone
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    atomic_write(Path(path), save(stored, metadata={"format": FORMAT, **texts}))
 
 
 def is_statistic(key: str) -> bool:

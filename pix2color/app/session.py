@@ -27,6 +27,7 @@ from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.hints import parse_hints
 from pix2color.inference.plan import Job, plan
 from pix2color.inference.wishes import Wishes
+from pix2color.io import atomic_write
 from pix2color.photo import Limits, read
 
 VARIANTS = 4
@@ -231,7 +232,7 @@ class Session:
             if not found:
                 raise Pix2ColorError("no photo has a hint yet")
             path = self._fresh("hints") / "hints.json"
-            path.write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
+            atomic_write(path, json.dumps(found, indent=1, ensure_ascii=False))
             return path
 
     def all_files(self) -> Path:

@@ -18,6 +18,7 @@ from typing import IO
 
 from pix2color.errors import PhotoError
 from pix2color.inference.video import library as video
+from pix2color.io import atomic_open
 from pix2color.photo.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES
 
 _DIRECTORY = 2_000_000  # bytes of a zip's list of members: some twenty thousand names
@@ -189,17 +190,12 @@ def _check_directory(file: IO[bytes]) -> None:
 def bundle(files: Sequence[tuple[str, Path]], target: Path) -> None:
     """A zip of files by name; photos of one name get a number. Stored: photos are compressed."""
     seen: set[str] = set()
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            for name, path in files:
-                stem, suffix = name.removesuffix(path.suffix), path.suffix
-                once, number = name, 2
-                while once.casefold() in seen:
-                    once, number = f"{stem}-{number}{suffix}", number + 1
-                seen.add(once.casefold())
-                with path.open("rb") as file, archive.open(once, "w", force_zip64=True) as out:
-                    shutil.copyfileobj(file, out, 1 << 20)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_open(target) as zipped, zipfile.ZipFile(zipped, "w") as archive:
+        for name, path in files:
+            stem, suffix = name.removesuffix(path.suffix), path.suffix
+            once, number = name, 2
+            while once.casefold() in seen:
+                once, number = f"{stem}-{number}{suffix}", number + 1
+            seen.add(once.casefold())
+            with path.open("rb") as file, archive.open(once, "w", force_zip64=True) as out:
+                shutil.copyfileobj(file, out, 1 << 20)

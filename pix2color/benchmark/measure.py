@@ -26,6 +26,7 @@ from pix2color.evaluation.instruments import Instruments, find_instruments
 from pix2color.evaluation.protocol import prepare, stack
 from pix2color.evaluation.rows import Network, Row
 from pix2color.evaluation.runner import Evaluation
+from pix2color.io import atomic_open, atomic_write
 
 Say = Callable[[str], object]
 _BATCH = 16
@@ -261,11 +262,9 @@ def keep(
         for name in ("near", "counts"):
             if name in result.samples.sums:
                 arrays[f"{name}/{result.row.name}"] = result.samples.sums[name]
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / ".arrays.part.npz"
-    np.savez_compressed(aside, **arrays)  # type: ignore[arg-type]
-    aside.replace(folder / "arrays.npz")
-    report.replace_file(folder / "set.json", json.dumps(tree, indent=1, allow_nan=False).encode())
+    with atomic_open(folder / "arrays.npz") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    atomic_write(folder / "set.json", json.dumps(tree, indent=1, allow_nan=False))
     return tree
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from pix2color.benchmark import tables
 from pix2color.benchmark.pictures import FAILURES
 from pix2color.benchmark.tables import Table
-from pix2color.evaluation.report import replace_file
+from pix2color.io import atomic_write
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem }
@@ -43,11 +43,11 @@ class Shown:
 
 def write(out: Path, tree: Mapping[str, Any]) -> Path:
     """Write the three files, each whole; returns the page."""
-    replace_file(out / "metrics.json", json.dumps(tree, indent=1, allow_nan=False).encode())
+    atomic_write(out / "metrics.json", json.dumps(tree, indent=1, allow_nan=False))
     parts = _parts(out, tree)
-    replace_file(out / "report.md", _markdown(parts, out).encode())
+    atomic_write(out / "report.md", _markdown(parts, out))
     page = out / "index.html"
-    replace_file(page, _html(parts).encode())
+    atomic_write(page, _html(parts))
     return page
 
 
@@ -62,10 +62,10 @@ def publish(folder: Path, tree: Mapping[str, Any], pictures: Path) -> None:
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     for part in _parts(pictures.parent, tree):
         if isinstance(part, Shown) and not part.private:
-            replace_file(folder / "pictures" / part.file.name, part.file.read_bytes())
+            atomic_write(folder / "pictures" / part.file.name, part.file.read_bytes())
     parts = [p for p in _parts(folder, tree) if not (isinstance(p, Shown) and p.private)]
-    replace_file(folder / "metrics.json", json.dumps(tree, allow_nan=False).encode())
-    replace_file(folder / "report.md", _markdown(parts, folder).encode())
+    atomic_write(folder / "metrics.json", json.dumps(tree, allow_nan=False))
+    atomic_write(folder / "report.md", _markdown(parts, folder))
 
 
 Part = str | Table | Shown | Sequence[str]

@@ -20,8 +20,8 @@ from pix2color.data.photos import ALL_PARTS, Pixels, load_photos
 from pix2color.evaluation import metrics, rows
 from pix2color.evaluation.failures import rare_bins
 from pix2color.evaluation.protocol import prepare
-from pix2color.evaluation.report import replace_file
 from pix2color.evaluation.rows import Batch, Network, Row
+from pix2color.io import atomic_write
 from pix2color.models.heads import ClassHead
 
 TEMPERATURES = (1.0, 0.77, 0.58, 0.38, 0.29, 0.14, 0.01)
@@ -247,4 +247,4 @@ def _save(path: Path, picture: Image.Image) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
-    replace_file(path, content.getvalue())
+    atomic_write(path, content.getvalue())

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pix2color.benchmark.histograms import CELL, LIMIT, REACH
-from pix2color.evaluation.report import replace_file
+from pix2color.io import atomic_write
 from pix2color.training.log import read_log
 
 matplotlib.use("Agg", force=False)
@@ -123,4 +123,4 @@ def _save(path: Path, figure: Figure) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=_DPI)
-    replace_file(path, content.getvalue())
+    atomic_write(path, content.getvalue())

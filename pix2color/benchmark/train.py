@@ -21,6 +21,7 @@ from pix2color.benchmark.plan import BEFORE, Entry
 from pix2color.config import Config
 from pix2color.data.photos import PhotoSet
 from pix2color.errors import ConfigError, TrainingError
+from pix2color.io import atomic_write
 from pix2color.training import state
 from pix2color.training.release import release_run
 from pix2color.training.setup import make_accelerator, make_trainer
@@ -122,13 +123,6 @@ def check_photos(training: PhotoSet, out: Path) -> None:
         )
 
 
-def _write(path: Path, tree: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(json.dumps(tree, indent=1), encoding="utf-8")
-    aside.replace(path)
-
-
 def train_all(
     entries: Sequence[Entry],
     photos: Photos,
@@ -159,7 +153,7 @@ def train_all(
     """
     check_photos(photos[0], out)
     if not (out / "runs" / PHOTOS).is_file():
-        _write(out / "runs" / PHOTOS, photos[0].digest)
+        atomic_write(out / "runs" / PHOTOS, json.dumps(photos[0].digest, indent=1))
     parents = {entry.parent for entry in entries if entry.parent}
     outcomes: dict[str, Outcome] = {}
     for number, entry in enumerate(entries, start=1):
@@ -304,7 +298,7 @@ class _Job:
 
     def _end(self, outcome: Outcome) -> Outcome:
         """Remember the outcome; what only resuming needs is removed."""
-        _write(self.folder / OUTCOME, asdict(outcome))
+        atomic_write(self.folder / OUTCOME, json.dumps(asdict(outcome), indent=1))
         shutil.rmtree(self.folder / "state", ignore_errors=True)
         return outcome
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from pix2color.data.photos import Pixels
 from pix2color.evaluation import metrics
 from pix2color.evaluation.runner import Evaluation
 from pix2color.evaluation.samples import CONFIDENCE, FAILURES, FIGURES, READINGS
+from pix2color.io import atomic_write
 
 JSON_NAME, MARKDOWN_NAME, CSV_NAME, GRID_NAME = (
     "metrics.json",
@@ -64,14 +64,13 @@ class Context:
 def write(folder: Path, evaluation: Evaluation, context: Context) -> dict[str, Any]:
     """Write the report, each file whole; returns what metrics.json holds."""
     tree = as_tree(evaluation, context)
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / JSON_NAME, json.dumps(tree, indent=1, allow_nan=False).encode())
-    replace_file(folder / MARKDOWN_NAME, markdown(tree).encode())
-    replace_file(folder / CSV_NAME, _per_photo(evaluation, context).encode())
+    atomic_write(folder / JSON_NAME, json.dumps(tree, indent=1, allow_nan=False))
+    atomic_write(folder / MARKDOWN_NAME, markdown(tree))
+    atomic_write(folder / CSV_NAME, _per_photo(evaluation, context))
     if evaluation.pictures:
         picture = io.BytesIO()
         grid(featured_pictures(evaluation)).save(picture, "PNG")
-        replace_file(folder / GRID_NAME, picture.getvalue())
+        atomic_write(folder / GRID_NAME, picture.getvalue())
     return tree
 
 
@@ -320,13 +319,3 @@ def _per_photo(evaluation: Evaluation, context: Context) -> str:
                 [photo, result.row.name, *("" if math.isnan(v) else f"{v:.6g}" for v in cells)]
             )
     return out.getvalue()
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole: beside its final name, then renamed."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        aside.write_bytes(content)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

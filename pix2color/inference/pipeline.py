@@ -154,10 +154,11 @@ def _coloured(job: Job, colorizer: Callable[[], Colorizer], options: Options) ->
     if sure is not None:
         with files.whole(job.also[-1]) as file:
             file.write(confidence_map(sure, photo.width, photo.height))
+    left_out: tuple[str, ...] = ()
     # The photo itself last: where it is, the others are.
     for version, target in reversed([*zip(versions, (job.target, *job.also), strict=False)]):
-        write(marked(version, options.mark) if options.mark else version, target)
-    return Outcome(job, "done", notes=versions[0].notes)
+        left_out = write(marked(version, options.mark) if options.mark else version, target)
+    return Outcome(job, "done", notes=(*versions[0].notes, *left_out))
 
 
 def confidence_map(sure: Tensor, width: int, height: int) -> bytes:

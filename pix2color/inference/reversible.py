@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pix2color.errors import PhotoError, Pix2ColorError
-from pix2color.photo import Limits, Mark, Photo, exif, formats, reading, space
+from pix2color.photo import Limits, Mark, Photo, exif, formats, jpeg, reading, space
 from pix2color.photo.mark import marked
 
 _BACK = {6: 8, 8: 6}  # orientations whose inverse is another one
@@ -74,7 +74,7 @@ def uncolour(data: bytes, *, limits: Limits | None = None) -> bytes:
         file = io.BytesIO()
         # Cut through: the gray file's own table comes with the coefficients.
         table = [list(image.quantization[min(image.quantization)])]
-        gray.save(file, "JPEG", qtables=table, exif=image.info.get("exif", b""), **_kept(image))
+        gray.save(file, "JPEG", qtables=table, **_kept(image), **jpeg.metadata(_described(image)))
         return _with_luma_of(file.getvalue(), data)
 
 
@@ -106,6 +106,17 @@ def _luma(data: bytes, limits: Limits) -> Any:
         image.draft("L", image.size)
     image.load()
     return image
+
+
+def _described(image: Any) -> Photo:
+    """A JPEG's metadata, and pixels that are not its own."""
+    return Photo(
+        np.zeros((1, 1), np.uint8),
+        format="JPEG",
+        exif=_exif(image.info),
+        xmp=image.info.get("xmp"),
+        settings={"segments": jpeg.kept_segments(image.applist)},
+    )
 
 
 def _exif(info: dict[Any, Any]) -> bytes | None:
@@ -140,15 +151,10 @@ def _template(
     gray: NDArray[np.uint8], planes: list[NDArray[np.uint8]], image: Any, mark: Mark | None
 ) -> bytes:
     """A common JPEG of these planes, 4:4:4, with the source's tables and metadata."""
-    block, packet = _exif(image.info), image.info.get("xmp")
-    photo = Photo(gray, exif=block, xmp=packet)
+    photo = _described(image)
     if mark is not None:
         photo = marked(photo, mark)
-    options = _kept(image)
-    if photo.exif:
-        options["exif"] = b"Exif\0\0" + photo.exif
-    if photo.xmp:
-        options["xmp"] = photo.xmp
+    options = _kept(image) | jpeg.metadata(photo)
     tables = [list(image.quantization[k]) for k in sorted(image.quantization)][:2]
     bands = [Image.fromarray(p) for p in (gray, *planes)]
     file = io.BytesIO()

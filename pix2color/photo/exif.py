@@ -1,22 +1,22 @@
 """EXIF blocks edited in place.
 
 Rewriting a block through a parser moves its values, and with them every maker note that points to
-absolute offsets. So the old bytes stay where they are and a new first directory is appended to the
-block; only the header's pointer changes. TIFF 6.0, section 2; EXIF 2.32.
+absolute offsets. So all values stay where they are. The first directory is written over where it
+gets no further entry; else a new one is appended to the block, and the header points to that.
+TIFF 6.0, section 2; EXIF 2.32.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 ORIENTATION = 0x0112
 SOFTWARE = 0x0131
 EXIF_POINTER = 0x8769
 _ASCII = 2
 _SHORT = 3
-_LARGEST = 65_000
-"""JPEG holds EXIF in one segment of 64 KB."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,10 @@ class _Directory:
     """struct's byte order: < or >."""
     entries: dict[int, bytes]
     """Tag -> its 12 bytes."""
+    start: int = 0
+    """Offset in the block."""
+    count: int = -1
+    """Entries in the block, of which several may have one tag."""
 
 
 def orientation(block: bytes | None, default: int = 1) -> int:
@@ -47,36 +51,49 @@ def edited(block: bytes | None, *, upright: bool = False, software: str | None =
     Args:
         block: an EXIF block (a TIFF header and directories), None for a new one.
         upright: write orientation 1 where the block has one.
-        software: ASCII text; other characters are replaced.
+        software: text, written as UTF-8; bytes that `software` could not decode come back.
     """
     directory = _parse(block) if block else None
-    if block is None or directory is None or len(block) > _LARGEST:
+    if block is None or directory is None:
         block, directory = b"II*\0\x08\0\0\0", _Directory("<", {})
     order, entries = directory.order, dict(directory.entries)
+    if software is not None:
+        entries[SOFTWARE] = b""
+    length = 2 + 12 * len(entries) + 4
     end = len(block) + len(block) % 2
+    in_place = len(entries) == directory.count and directory.start + length <= len(block)
+    start = directory.start if in_place else end
     if upright and ORIENTATION in entries:
         entries[ORIENTATION] = struct.pack(order + "HHIHH", ORIENTATION, _SHORT, 1, 1, 0)
     text = b""
     if software is not None:
-        text = software.encode("ascii", "replace") + b"\0"
-        start = end + 2 + 12 * len(entries | {SOFTWARE: b""}) + 4
-        place = text.ljust(4, b"\0") if len(text) <= 4 else struct.pack(order + "I", start)
+        text = software.encode("utf-8", "surrogateescape") + b"\0"
+        after = end if in_place else end + length
+        place = text.ljust(4, b"\0") if len(text) <= 4 else struct.pack(order + "I", after)
         entries[SOFTWARE] = struct.pack(order + "HHI", SOFTWARE, _ASCII, len(text)) + place
     body = b"".join(entries[tag] for tag in sorted(entries))
     directory_bytes = struct.pack(order + "H", len(entries)) + body + b"\0\0\0\0"
-    head = block[:4] + struct.pack(order + "I", end)
-    return (head + block[8:]).ljust(end, b"\0") + directory_bytes + text
+    edited = bytearray(block[:4] + struct.pack(order + "I", start) + block[8:])
+    if text or not in_place:
+        edited = edited.ljust(end, b"\0")
+    edited[start : start + length] = directory_bytes
+    return bytes(edited) + text
 
 
 def software(block: bytes | None) -> str | None:
-    """The Software tag's text, if there is one."""
+    """The Software tag's text, if there is one; bytes that are not UTF-8 become surrogates."""
     directory = _parse(block) if block else None
     if block is None or directory is None or SOFTWARE not in directory.entries:
         return None
     entry = directory.entries[SOFTWARE]
     count, place = struct.unpack(directory.order + "II", entry[4:12])
     value = entry[8 : 8 + count] if count <= 4 else block[place : place + count]
-    return value.rstrip(b"\0").decode("ascii", "replace")
+    return value.rstrip(b"\0").decode("utf-8", "surrogateescape")
+
+
+def as_bytes(value: Any) -> Any:
+    """Text as Pillow reads it (Latin-1) -> its bytes, where Pillow would write question marks."""
+    return value.encode("latin-1") if isinstance(value, str) and not value.isascii() else value
 
 
 def _parse(block: bytes) -> _Directory | None:
@@ -94,4 +111,4 @@ def _parse(block: bytes) -> _Directory | None:
         if len(entry) < 12:
             return None
         entries[struct.unpack(order + "H", entry[:2])[0]] = entry
-    return _Directory(order, entries)
+    return _Directory(order, entries, start, count)

@@ -1,13 +1,21 @@
-"""Metadata of JP2 files that Pillow does not read: profile, EXIF, XMP. ISO/IEC 15444-1, annex I."""
+"""The boxes of a JP2 file that hold metadata: profile, resolution, EXIF, XMP.
+
+Pillow reads the resolution alone and writes none. ISO/IEC 15444-1, annex I.
+"""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
+
+from pix2color.photo.photo import Photo
 
 _EXIF = b"JpgTiffExif->JP2"
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+_ICC_METHOD = 2  # of the colr box: a restricted ICC profile
+_LARGEST_TERM = 65_535
 
 
 def metadata(data: bytes) -> dict[str, Any]:
@@ -25,6 +33,46 @@ def metadata(data: bytes) -> dict[str, Any]:
     return info
 
 
+def with_metadata(data: bytes, photo: Photo) -> bytes:
+    """A JP2 file with the Photo's profile, resolution, EXIF and XMP.
+
+    Args:
+        data: a JP2 file as Pillow writes it.
+    """
+    pieces = []
+    for kind, content in _boxes(data):
+        if kind == b"jp2c":  # what is about the picture stands before it
+            if photo.exif:
+                pieces.append(_box(b"uuid", _EXIF + photo.exif))
+            if photo.xmp:
+                pieces.append(_box(b"uuid", _XMP + photo.xmp))
+        pieces.append(_box(kind, _header(content, photo) if kind == b"jp2h" else content))
+    return b"".join(pieces)
+
+
+def _header(content: bytes, photo: Photo) -> bytes:
+    """The header's boxes with the profile in place of the named space, and the resolution."""
+    pieces = []
+    for kind, inner in _boxes(content):
+        if kind == b"colr" and photo.icc:
+            inner = bytes((_ICC_METHOD, 0, 0)) + photo.icc
+        pieces.append(_box(kind, inner))
+    if photo.dpi:
+        across, down = (_ratio(d) for d in photo.dpi)
+        numbers = (*down[:2], *across[:2], down[2], across[2])
+        pieces.append(_box(b"res ", _box(b"resc", struct.pack(">4H2b", *numbers))))
+    return b"".join(pieces)
+
+
+def _ratio(dpi: float) -> tuple[int, int, int]:
+    """Dots per metre as numerator, denominator (16 bits each) and exponent of ten."""
+    dots, exponent = dpi / 0.0254, 0
+    while dots > _LARGEST_TERM:
+        dots, exponent = dots / 10, exponent + 1
+    ratio = Fraction(dots).limit_denominator(max(1, int(_LARGEST_TERM / max(dots, 1))))
+    return ratio.numerator, ratio.denominator, exponent
+
+
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Name and content of the boxes that follow each other, up to one that cannot be."""
     place = 0
@@ -40,3 +88,10 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield name, data[place + head : place + size]
         place += size
+
+
+def _box(kind: bytes, content: bytes) -> bytes:
+    length = len(content) + 8
+    if length < 2**32:
+        return struct.pack(">I4s", length, kind) + content
+    return struct.pack(">I4sQ", 1, kind, length + 8) + content

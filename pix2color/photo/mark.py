@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pix2color._version import __version__
-from pix2color.photo import exif, xmp
+from pix2color.photo import containers, exif, xmp
+from pix2color.photo.containers import JPEG_EXIF, JPEG_XMP
 from pix2color.photo.photo import Photo
 
 _NAME = "colours predicted by pix2color"
@@ -28,7 +29,9 @@ class Mark:
 def marked(photo: Photo, mark: Mark) -> Photo:
     """The Photo, all pages, with the mark in EXIF (Software) and XMP.
 
-    Software that was named before stays behind it; an older mark of ours is replaced.
+    Software that was named before stays behind it; an older mark of ours is replaced. The mark is
+    left out of a container that has no place for it, and of a JPEG's EXIF or XMP that would
+    outgrow its segment by it: the user's metadata goes first.
     """
     before = exif.software(photo.exif)
     earlier = [part for part in (before or "").split(" | ") if part and not part.startswith(_NAME)]
@@ -38,9 +41,13 @@ def marked(photo: Photo, mark: Mark) -> Photo:
         "weights": mark.weights,
         "options": mark.options,
     }
+    block = exif.edited(photo.exif, software=" | ".join([mark.text(), *earlier]))
+    packet = xmp.marked(photo.xmp, properties)
+    places = containers.held(photo)
+    jpeg = photo.format == "JPEG"
     return replace(
         photo,
-        exif=exif.edited(photo.exif, software=" | ".join([mark.text(), *earlier])),
-        xmp=xmp.marked(photo.xmp, properties),
+        exif=block if "exif" in places and not (jpeg and len(block) > JPEG_EXIF) else photo.exif,
+        xmp=packet if "xmp" in places and not (jpeg and len(packet) > JPEG_XMP) else photo.xmp,
         pages=tuple(marked(page, mark) for page in photo.pages),
     )

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ImageFile
 
 from pix2color.errors import PhotoError
-from pix2color.photo import exif, formats, jp2, png, profiles, xmp
+from pix2color.photo import exif, formats, jp2, jpeg, png, profiles, xmp
 from pix2color.photo.photo import Limits, Photo, Pixels
 
 # What these warn of becomes an error or a note here. `warnings.catch_warnings` would not do: it
@@ -328,6 +328,7 @@ def _settings(image: ImageFile.ImageFile, name: str, data: bytes) -> dict[str, A
         settings: dict[str, Any] = {
             "tables": {k: tuple(v) for k, v in getattr(image, "quantization", {}).items()},
             "progressive": bool(info.get("progressive")),
+            "segments": jpeg.kept_segments(getattr(image, "applist", ())),
         }
         if info.get("comment"):
             settings["comment"] = info["comment"]
@@ -338,6 +339,8 @@ def _settings(image: ImageFile.ImageFile, name: str, data: bytes) -> dict[str, A
         found = unfinished.im_text if unfinished else getattr(image, "text", {})
         text = {k: str(v) for k, v in found.items() if k not in skipped}
         return {"text": text} if text else {}
+    if name == "JPEG2000":
+        return {"codestream": data.startswith(b"\xff\x4f")}
     if name == "WEBP":
         return {"lossless": formats.webp_is_lossless(data)}
     return {}

@@ -28,8 +28,7 @@ _ICC, _XMP, _EXIF_IFD, _GPS_IFD = 34675, 700, 34665, 34853
 _TEXT_TAGS = (269, 270, 271, 272, 285, 306, 315, 316, 33432)
 """Text of the first directory: document, description, make, model, page, date, artist, host,
 copyright."""
-_COPIED_TAGS = (*_TEXT_TAGS, 33723, 34377)
-"""Copied byte for byte: texts (of whatever encoding), IPTC and Photoshop's blocks."""
+_COPIED_TAGS = (33723, 34377)  # IPTC and Photoshop's blocks
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)
 """GeoTIFF (OGC 19-008r4) and GDAL's metadata."""
 _PLACEHOLDER = {_EXIF_IFD: 65_101, _GPS_IFD: 65_102}
@@ -178,7 +177,11 @@ def _copied(data: bytes, tag: Any) -> tuple[int, int, Any]:
 def _exif_block(data: bytes, page: Any) -> bytes | None:
     """The descriptive tags of a page as an EXIF block, without what cannot be read."""
     block = Image.Exif()
-    main = _directory(data, page.offset, None, (*_TEXT_TAGS, 274, 305, _EXIF_IFD, _GPS_IFD))
+    for code in (*_TEXT_TAGS, 305):  # of two of one kind, which tifffile writes, the first
+        text = (_raw(data, page.tags.get(code)) or b"").split(b"\0")[0]
+        if text:
+            block[code] = exif.as_bytes(text.decode("latin-1"))
+    main = _directory(data, page.offset, None, (274, _EXIF_IFD, _GPS_IFD))
     for code, value in main.items():
         if code not in (_EXIF_IFD, _GPS_IFD):
             block[code] = value
@@ -202,9 +205,9 @@ def _directory(
         for code in codes or set(ifd) - {_INTEROPERABILITY_IFD}:  # a pointer that would lead astray
             with contextlib.suppress(*_BROKEN_TAG):
                 single = TiffImagePlugin.ImageFileDirectory_v2(group=group)
-                single[code] = ifd[code]
+                single[code] = value = exif.as_bytes(ifd[code])
                 single.tobytes()
-                found[code] = ifd[code]
+                found[code] = value
     return found
 
 
@@ -260,8 +263,8 @@ def _tags_of(page: Photo, *, directories: bool) -> tuple[list[tuple[Any, ...]], 
         block = Image.Exif()
         block.load(b"Exif\0\0" + page.exif)
         for code, value in sorted(block.items()):
-            if code in (*_TEXT_TAGS, 305) and code not in copied and isinstance(value, str):
-                text = value.encode() + b"\0"
+            if code in (*_TEXT_TAGS, 305) and isinstance(value, str):
+                text = value.encode("latin-1") + b"\0"  # its bytes, as Pillow reads them
                 tags.append((code, 2, len(text), text, False))
         for code in (_EXIF_IFD, _GPS_IFD):
             directory = block.get_ifd(code)
@@ -308,6 +311,6 @@ def _appended(file: BinaryIO, directory: Any) -> int:
         start += 1
     ifd = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0")
     for tag, value in directory.items():
-        ifd[tag] = value
+        ifd[tag] = exif.as_bytes(value)
     file.write(ifd.tobytes(start))
     return start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,29 +12,31 @@ import numpy as np
 from PIL import Image
 
 from pix2color.errors import PhotoError
-from pix2color.photo import png
+from pix2color.photo import jp2, jpeg, png
+from pix2color.photo.containers import left_out
 from pix2color.photo.files import whole
 from pix2color.photo.photo import Photo
 
-_JPEG_QUALITY = 95
-_JPEG_SIDE = 65_500
-_SEGMENT = 65_500  # bytes of metadata that one JPEG segment holds
 
-
-def write(photo: Photo, path: str | Path) -> None:
-    """Write a photo with all its metadata: whole or not at all.
+def write(photo: Photo, path: str | Path) -> tuple[str, ...]:
+    """Write a photo with its metadata: whole or not at all.
 
     The container is the photo's `format`; the name's ending is the caller's business.
+
+    Returns:
+        Notes, in plain words, on metadata that the container cannot hold; mostly none, since a
+        photo goes back into the container that it came from.
 
     Raises:
         PhotoError: the disk does not take it, or the container cannot hold it.
     """
     with whole(Path(path)) as file:
         encode(photo, file)
+    return left_out(photo)
 
 
 def encode(photo: Photo, file: BinaryIO) -> None:
-    """Write a photo into an open file (which must seek)."""
+    """Write a photo into an open file that seeks and reads, such as `io.atomic_open` gives."""
     writers: dict[str, Callable[[Photo, BinaryIO], None]] = {
         "JPEG": _jpeg,
         "PNG": png.encode,
@@ -59,9 +62,9 @@ def to_pillow(photo: Photo) -> Image.Image:
 
     Raises PhotoError for 16-bit colour, which Pillow does not have.
     """
-    shared = _shared(photo)
-    if shared is not None:
-        return shared.convert("RGB")
+    view = _rgbx_view(photo)
+    if view is not None:
+        return view.convert("RGB")
     pixels = photo.pixels
     if photo.bits == 16 and not (photo.gray and photo.alpha is None):
         raise PhotoError(f"{photo.format} with 16-bit colour cannot be written; use PNG or TIFF")
@@ -71,17 +74,28 @@ def to_pillow(photo: Photo) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _shared(photo: Photo) -> Image.Image | None:
-    """Pixels that lie four bytes apart (inference.full_size) as an RGBX image, without a copy."""
-    words = photo.pixels.base
-    shape = (photo.height, photo.width, 4)
-    if photo.alpha is not None or words is None or getattr(words, "shape", None) != shape:
+def _rgbx_view(photo: Photo) -> Image.Image | None:
+    """An RGBX image of the pixels' memory, without a copy, where it is laid out as one.
+
+    So `inference.full_size` makes 8-bit pixels: the first three of every four bytes of an array.
+    None for any other view of such an array, as a mirrored one.
+    """
+    pixels, words = photo.pixels, photo.pixels.base
+    if (
+        photo.alpha is not None
+        or not isinstance(words, np.ndarray)
+        or words.dtype != np.uint8
+        or words.shape != (photo.height, photo.width, 4)
+        or not words.flags.c_contiguous
+        or pixels.strides != words.strides
+        or pixels.ctypes.data != words.ctypes.data
+    ):
         return None
     return Image.frombuffer("RGBX", (photo.width, photo.height), words, "raw", "RGBX", 0, 1)
 
 
 def _metadata(photo: Photo) -> dict[str, Any]:
-    """What Pillow's writers share."""
+    """What Pillow's writers for WebP and AVIF share."""
     options: dict[str, Any] = {}
     if photo.icc:
         options["icc_profile"] = photo.icc
@@ -89,30 +103,13 @@ def _metadata(photo: Photo) -> dict[str, Any]:
         options["exif"] = b"Exif\0\0" + photo.exif
     if photo.xmp:
         options["xmp"] = photo.xmp
-    if photo.dpi:
-        options["dpi"] = photo.dpi
     return options
 
 
 def _jpeg(photo: Photo, file: BinaryIO) -> None:
-    if max(photo.width, photo.height) > _JPEG_SIDE:
-        raise PhotoError(f"a JPEG side has at most {_JPEG_SIDE} pixels")
-    options = _metadata(photo)
-    for name in ("exif", "xmp"):
-        if len(options.get(name, b"")) > _SEGMENT:
-            del options[name]
-    tables = photo.settings.get("tables")
-    if tables:
-        # One table, of a gray source, serves the colours too: finer than the usual chroma table.
-        options["qtables"] = [list(tables[k]) for k in sorted(tables)][:3]
-    else:
-        options["quality"] = _JPEG_QUALITY
-    if photo.settings.get("comment"):
-        options["comment"] = photo.settings["comment"]
-    if photo.settings.get("progressive"):
-        options["progressive"] = True
-    image = _shared(photo) or to_pillow(photo).convert("L" if photo.gray else "RGB")
-    image.save(file, "JPEG", subsampling="4:4:4", **options)
+    options = jpeg.options(photo)
+    image = _rgbx_view(photo) or to_pillow(photo).convert("L" if photo.gray else "RGB")
+    image.save(file, "JPEG", **options)
 
 
 def _tiff(photo: Photo, file: BinaryIO) -> None:
@@ -123,21 +120,21 @@ def _tiff(photo: Photo, file: BinaryIO) -> None:
 
 def _webp(photo: Photo, file: BinaryIO) -> None:
     lossless = bool(photo.settings.get("lossless"))
-    options = _metadata(photo)
-    options.pop("dpi", None)
-    to_pillow(photo).save(
-        file, "WEBP", lossless=lossless, quality=80 if lossless else 95, exact=True, **options
-    )
+    quality = 80 if lossless else 95
+    options = {"lossless": lossless, "quality": quality, "exact": True, **_metadata(photo)}
+    to_pillow(photo).save(file, "WEBP", **options)
 
 
 def _jpeg2000(photo: Photo, file: BinaryIO) -> None:
-    to_pillow(photo).save(file, "JPEG2000")
+    bare = bool(photo.settings.get("codestream"))
+    buffer = io.BytesIO()
+    to_pillow(photo).save(buffer, "JPEG2000", no_jp2=bare)
+    file.write(buffer.getvalue() if bare else jp2.with_metadata(buffer.getvalue(), photo))
 
 
 def _avif(photo: Photo, file: BinaryIO) -> None:
-    options = _metadata(photo)
-    options.pop("dpi", None)
-    to_pillow(photo).save(file, "AVIF", quality=90, subsampling="4:4:4", **options)
+    options = {"quality": 90, "subsampling": "4:4:4", **_metadata(photo)}
+    to_pillow(photo).save(file, "AVIF", **options)
 
 
 def _plain(name: str) -> Callable[[Photo, BinaryIO], None]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from pix2color.io import atomic_write
+
 _NOT_DRAWN = {"kind", "samples", "bins", "skipped", "score", "colourfulness_truth"}
 
 
@@ -50,7 +52,7 @@ class RunLog:
         elif self.path.is_file():
             kept = [line for line in read_log(self.path) if line["samples"] <= resumed_at]
             text = "".join(json.dumps(line) + "\n" for line in kept)
-            self.path.write_text(text, encoding="utf-8")
+            atomic_write(self.path, text)
 
     def write(self, kind: str, samples: int, values: Mapping[str, float]) -> None:
         """Append a line, numbers to 6 digits."""

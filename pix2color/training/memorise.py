@@ -28,6 +28,7 @@ from pix2color.config import Config
 from pix2color.data.loader import CachedSource, DeviceBatches
 from pix2color.data.pixels import Pixels
 from pix2color.errors import ConfigError, DataError
+from pix2color.io import atomic_write
 from pix2color.models.generator import Generator
 from pix2color.training.setup import make_accelerator
 from pix2color.training.status import Status
@@ -152,7 +153,7 @@ def memorise(
         others_gray=strangers.gray if others else None,
     )
     draw(folder / "picture.png", seen, strangers if others else None)
-    (folder / "result.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    atomic_write(folder / "result.json", json.dumps(asdict(result), indent=1))
     return result
 
 
@@ -203,7 +204,7 @@ def climb(
         results.append(result)
         announce(f"{rung.photos:3} photos, w {width}, {steps} steps: {describe(result)}")
     tree = [{**asdict(rung), **asdict(r)} for rung, r in zip(rungs, results, strict=True)]
-    (folder / "ladder.json").write_text(json.dumps(tree, indent=1), encoding="utf-8")
+    atomic_write(folder / "ladder.json", json.dumps(tree, indent=1))
     return results
 
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from pix2color.color import fit_gamut, lab_to_rgb, lightness_to_gray, rgb_to_lab
 from pix2color.config import Decode
 from pix2color.errors import TrainingError
+from pix2color.io import atomic_open
 from pix2color.models.generator import Generator
 
 _SIDE = 160  # of a cell, in pixels
@@ -53,10 +54,8 @@ def sample_grid(
 
 def save_picture(path: Path, pixels: np.ndarray) -> None:
     """Write a PNG whole: H,W,3 uint8."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    Image.fromarray(pixels).save(aside, format="PNG")
-    aside.replace(path)
+    with atomic_open(path) as file:
+        Image.fromarray(pixels).save(file, "PNG")
 
 
 def strip(runs: Sequence[Path], *, photo: int = 0) -> np.ndarray:

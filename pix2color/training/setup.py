@@ -16,6 +16,7 @@ from pix2color.config import Config, read_yaml
 from pix2color.data.loader import Batches, CachedSource, DeviceBatches, Source, StreamSource
 from pix2color.data.photos import PhotoSet, load_photos
 from pix2color.errors import ConfigError, TrainingError
+from pix2color.io import atomic_write, remove_stale
 from pix2color.training.status import Status
 from pix2color.training.trainer import Trainer
 
@@ -145,8 +146,8 @@ def make_trainer(
         trainer.resume()
     # Last, so that resuming with the wrong recipe leaves the run its own.
     if accelerator.is_main_process:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(config.dump(), encoding="utf-8")
+        atomic_write(folder / "config.yaml", config.dump())
+        remove_stale(folder)
     return trainer
 
 

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "pix2color"
 LEVELS = (
-    ("errors", "_version"),
+    ("errors", "_version", "io"),
     ("config", "color", "ab_bins", "release_file", "hub"),
     ("photo", "data", "models", "losses"),
     ("pretrained",),

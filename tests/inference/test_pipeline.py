@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from standin import Tint, released
 
+from pix2color import io
 from pix2color.config import Decode
 from pix2color.errors import PhotoError
 from pix2color.inference import full_size, pipeline
@@ -71,6 +72,21 @@ def test_the_same_bytes_for_any_order_and_number_of_workers(
     assert len(results[0]) == 6 and all(r == results[0] for r in results)
 
 
+def test_photos_whose_names_differ_at_the_end_alone_keep_their_own_picture(
+    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: time.sleep(0.2))  # a slow disk
+    source = folder_of(tmp_path / "in", 8, side=200)
+    long = "the town hall on market day " * 3
+    names = ["p.jpg", "p.png", "p.tif", *(f"{long}{i}.jpg" for i in range(5))]
+    for path, name in zip(sorted(source.iterdir()), names, strict=True):
+        path.rename(source / name)
+    statuses = colour(colorizer, source, tmp_path / "together", workers=8)
+    assert statuses == dict.fromkeys(names, "done")
+    colour(colorizer, source, tmp_path / "alone", workers=1)
+    assert contents(tmp_path / "together") == contents(tmp_path / "alone")
+
+
 def test_resume_skips_what_is_done_and_redoes_what_changed(
     tmp_path: Path, colorizer: Colorizer
 ) -> None:
@@ -80,7 +96,7 @@ def test_resume_skips_what_is_done_and_redoes_what_changed(
     (out / "01.png").unlink()
     newer = time.time() + 10
     os.utime(source / "02.tif", (newer, newer))
-    stale = out / f".03.{files._owner(2**22 + 1)}{files.PART_SUFFIX}"
+    stale = out / f".03.{io._owner(2**22 + 1)}{files.PART_SUFFIX}"
     stale.write_bytes(b"half")
     statuses = colour(colorizer, source, out, resume=True)
     assert statuses == {

@@ -111,6 +111,17 @@ def test_turned_photos_and_metadata(turn: int) -> None:
     assert np.array_equal(luma(result), luma(source))
 
 
+def test_iptc_and_xmp_stay_there_and_back() -> None:
+    iptc = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\x08\x1c\x02\x78\0\x03abc"
+    packet = b'<r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#"> kept </r:RDF>'
+    segment = b"\xff\xed" + (len(iptc) + 2).to_bytes(2, "big") + iptc
+    source = jpeg(gray(40, 50), extra=segment, xmp=packet)
+    result = coloured(source, Mark("0123456789abcdef", "vividness 1"))
+    for data in (result, reversible.uncolour(result)):
+        assert segment in data
+        assert b" kept " in Image.open(io.BytesIO(data)).info["xmp"]
+
+
 def test_other_files_are_refused() -> None:
     file = io.BytesIO()
     Image.fromarray(gray(20, 20)).save(file, "PNG")

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pix2color import io
 from pix2color.config import Config
 from pix2color.data.loader import Batch, Batches
 from pix2color.errors import EXIT_INTERRUPTED, TrainingError
@@ -73,6 +74,15 @@ def test_a_resume_by_mistake_leaves_the_run_as_it_was(tiny: MakeConfig) -> None:
 
 
 # Killed
+
+
+def test_a_file_that_a_killed_run_left_half_written_is_removed(tiny: MakeConfig) -> None:
+    config = tiny("run", "budget.samples=4")
+    folder = Path(config.output)
+    folder.mkdir(parents=True)
+    (folder / f".weights.{io._owner(2**22 + 1)}{io.PART_SUFFIX}").write_bytes(b"half")
+    make_trainer(config)
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
 
 
 SAMPLES = 48

@@ -1,0 +1,134 @@
+"""XMP packets of other programs: what is not ours survives to the byte."""
+
+from __future__ import annotations
+
+import time
+from xml.etree import ElementTree
+
+import pytest
+
+from pix2color.photo import xmp
+
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+SPACES = 'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"'
+
+
+def packet(description: str, *, rdf: str = "rdf") -> bytes:
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta '
+        f'xmlns:x="adobe:ns:meta/"><{rdf}:RDF xmlns:{rdf}="{RDF}" {SPACES}>{description}'
+        f'</{rdf}:RDF></x:xmpmeta>{" " * 2000}<?xpacket end="w"?>'
+    ).encode()
+
+
+def mark_of(text: bytes) -> list[str]:
+    """The versions in our namespace, by another parser."""
+    tree = ElementTree.fromstring(text.decode().rstrip("\0"))
+    return [v for e in tree.iter() for k, v in e.attrib.items() if k.endswith("1.0:}version")]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('<rdf:Description tiff:Orientation="6"/>', '<rdf:Description tiff:Orientation="1"/>'),
+        (
+            "<rdf:Description tiff:Orientation = ' 8 '/>",
+            "<rdf:Description tiff:Orientation = ' 1 '/>",
+        ),
+        (
+            "<rdf:Description><tiff:Orientation> 3 </tiff:Orientation></rdf:Description>",
+            "<rdf:Description><tiff:Orientation> 1 </tiff:Orientation></rdf:Description>",
+        ),
+        (
+            '<rdf:Description xmlns:t="http://ns.adobe.com/tiff/1.0/" t:Orientation="5"/>',
+            '<rdf:Description xmlns:t="http://ns.adobe.com/tiff/1.0/" t:Orientation="1"/>',
+        ),
+        # Text that only looks like the property stays.
+        ("<!-- tiff:Orientation=\"6\" -->", "<!-- tiff:Orientation=\"6\" -->"),
+        (
+            "<rdf:Description dc:title='set tiff:Orientation=\"6\" here'/>",
+            "<rdf:Description dc:title='set tiff:Orientation=\"6\" here'/>",
+        ),
+    ],
+)  # fmt: skip
+def test_the_orientation_is_reset_wherever_it_is_written(before: str, after: str) -> None:
+    assert xmp.upright(packet(before)) == packet(after)
+
+
+def test_the_mark_leaves_all_other_bytes_alone() -> None:
+    description = '<!-- a comment --><rdf:Description dc:title="a &amp; b" dc:x=\'"&gt;>"\'/>\n'
+    source = packet(description)
+    once = xmp.marked(source, {"version": "1"})
+    start = once.index(b"<rdf:Description rdf:about=")
+    end = once.index(b"/>", start) + 3
+    assert once[:start] + once[end:] == source
+    assert mark_of(once) == ["1"]
+    twice = xmp.marked(once, {"version": "2"})
+    assert mark_of(twice) == ["2"] and len(twice) == len(once)
+
+
+def test_an_older_mark_that_another_program_merged_with_its_own_data_goes_alone() -> None:
+    merged = (
+        f'<rdf:Description xmlns:pix2color="{xmp.NAMESPACE}" dc:title="kept" '
+        'pix2color:version="0" tiff:Make="kept too"/>'
+    )
+    result = xmp.marked(packet(merged), {"version": "1"})
+    assert mark_of(result) == ["1"]
+    assert b'dc:title="kept"' in result and b'tiff:Make="kept too"' in result
+    elements = (
+        f'<rdf:Description xmlns:p="{xmp.NAMESPACE}"><p:version>0</p:version>'
+        "<dc:title>kept</dc:title></rdf:Description>"
+    )
+    result = xmp.marked(packet(elements), {"version": "1"})
+    assert mark_of(result) == ["1"] and b"p:version>" not in result
+    assert b"<dc:title>kept</dc:title>" in result
+
+
+def test_any_prefix_of_rdf_will_do() -> None:
+    result = xmp.marked(packet('<r:Description dc:title="kept"/>', rdf="r"), {"version": "1"})
+    assert mark_of(result) == ["1"] and b'<r:Description dc:title="kept"/>' in result
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-32-le", "utf-32-be"])
+def test_a_packet_in_another_encoding_keeps_its_content(encoding: str) -> None:
+    text = packet('<rdf:Description dc:title="Zo\xeb" tiff:Orientation="6"/>').decode()
+    result = xmp.marked(xmp.upright(text.encode(encoding)), {"version": "1"})
+    assert mark_of(result) == ["1"]
+    assert '<rdf:Description dc:title="Zo\xeb" tiff:Orientation="1"/>'.encode() in result
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"<x>not RDF</x>",
+        b"<rdf:RDF>cut off",
+        b"\xff\xfe\x00",
+        packet("<rdf:Description/>").replace(b"<x:xmpmeta", b"<!DOCTYPE x><x:xmpmeta"),
+        b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>' + packet("&b;"),
+        b"<a>" * 100_000,
+        b'<r:RDF xmlns:r="' + RDF.encode() + b'"/>',
+    ],
+)
+def test_what_is_no_packet_is_kept_as_it_is(text: bytes) -> None:
+    assert xmp.marked(text, {"version": "1"}) == text
+    assert xmp.upright(text) == text
+
+
+@pytest.mark.parametrize("text", [None, b"", b" \0\0"])
+def test_without_a_packet_there_is_a_new_one(text: bytes | None) -> None:
+    assert mark_of(xmp.marked(text, {"version": "1"})) == ["1"]
+
+
+def test_nul_bytes_after_the_packet_do_no_harm() -> None:
+    source = packet('<rdf:Description dc:title="kept"/>') + b"\0" * 50
+    result = xmp.marked(source, {"version": "1"})
+    assert mark_of(result) == ["1"] and result.endswith(b"\0" * 50)
+
+
+def test_many_marks_in_a_large_packet_take_no_time_to_speak_of() -> None:
+    one = f'<rdf:Description xmlns:p="{xmp.NAMESPACE}" p:version="0" tiff:Orientation="6"/>'
+    source = packet(one * 20_000)
+    start = time.process_time()
+    result = xmp.marked(xmp.upright(source), {"version": "1"})
+    assert time.process_time() - start < 20
+    assert mark_of(result) == ["1"] and b'"6"' not in result
