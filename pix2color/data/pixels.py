@@ -12,12 +12,14 @@ from PIL import Image, ImageCms
 
 from pix2color import color
 from pix2color.errors import PhotoError
+from pix2color.photo import read
 
 Pixels = npt.NDArray[np.uint8]
 """H,W,3 sRGB."""
 
 _GRAY_SIDE = 48  # pixels of the version on which chroma is measured; averages noise and grain away
 _ORIENTATION = 0x0112
+_PHOTOMETRIC, _YCBCR = 0x0106, 6
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -50,6 +52,9 @@ def decode(data: bytes, side: int | None = None) -> Pixels:
         raise PhotoError("the file is empty")
     try:
         with Image.open(io.BytesIO(data)) as image:
+            # Pillow 12 finds uncompressed YCbCr truncated.
+            if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _YCBCR:
+                return _to_srgb(Image.fromarray(read(data).pixels), side)
             return _to_srgb(image, side)
     except MemoryError:
         raise

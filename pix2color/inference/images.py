@@ -13,8 +13,11 @@ from pix2color.photo import Photo, profiles, reading
 
 
 def from_image(image: Image.Image) -> Photo:
-    """A Pillow image of any mode as a Photo; it is taken as it stands, not turned upright."""
-    pixels, alpha = reading.pixels_of(image, image.format or "")
+    """A Pillow image of any mode as a Photo; it is taken as it stands, not turned upright.
+
+    It has the depth that Pillow gives it: 8 bits per channel of a file with 16, if it has colors.
+    """
+    pixels, alpha = reading.pixels_of(image)
     icc = image.info.get("icc_profile")
     if image.mode in ("CMYK", "LAB", "YCbCr"):
         pixels, icc = profiles.to_srgb(pixels, image.mode, icc)
@@ -52,7 +55,9 @@ def from_array(array: NDArray[Any]) -> Photo:
     elif np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
             raise PhotoError("float pixels must lie within 0..1")
-        array = np.rint(array * 65535).astype(np.uint16)
+        # float16 ends at 65504
+        wide = array.astype(np.float32) if array.dtype == np.float16 else array
+        array = np.rint(wide * 65535).astype(np.uint16)
     elif array.dtype not in (np.uint8, np.uint16):
         raise PhotoError(f"pixels must be uint8, uint16 or float, not {array.dtype}")
     array = np.array(array)

@@ -13,13 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from pix2color import ab_bins
 from pix2color.color import rgb_to_lab
-from pix2color.errors import Pix2ColorError
+from pix2color.errors import PhotoError, Pix2ColorError
 from pix2color.inference.guess import Guess
+from pix2color.inference.images import from_image
+from pix2color.photo import profiles, read
 
 _SIDE = 192  # pixels: the palette of a photo needs no more
 _FLOOR = 1e-4  # share of every colour, so that none is impossible
@@ -36,9 +39,7 @@ def palette_of(picture: Image.Image | str | Path) -> Tensor:
     Raises:
         Pix2ColorError: it cannot be read, or has no colours.
     """
-    small = _opened(picture).convert("RGB")
-    small.thumbnail((_SIDE, _SIDE))
-    rgb = torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1)[None].float() / 255
+    rgb = torch.from_numpy(_small(picture)).permute(2, 0, 1)[None].float() / 255
     ab = rgb_to_lab(rgb)[:, 1:]
     if float(torch.hypot(ab[:, 0], ab[:, 1]).quantile(0.95)) < 3:
         raise Pix2ColorError("the reference photo has no colours to take")
@@ -49,15 +50,18 @@ def palette_of(picture: Image.Image | str | Path) -> Tensor:
     return ((1 - _FLOOR) * counts / counts.sum() + _FLOOR / ab_bins.COUNT).float()
 
 
-def _opened(picture: Image.Image | str | Path) -> Image.Image:
-    if isinstance(picture, Image.Image):
-        return picture
+def _small(picture: Image.Image | str | Path) -> NDArray[np.uint8]:
+    """The photo in sRGB, reduced: H,W,3."""
     try:
-        with Image.open(picture) as opened:
-            return opened.convert("RGB")
-    except OSError as error:
-        reason = error.strerror or "not a picture that can be read"
-        raise Pix2ColorError(f"reference {picture}: {reason}") from None
+        photo = from_image(picture) if isinstance(picture, Image.Image) else read(picture)
+    except PhotoError as error:
+        name = "image" if isinstance(picture, Image.Image) else picture
+        raise Pix2ColorError(f"reference {name}: {error}") from None
+    pixels = photo.pixels if photo.bits == 8 else (photo.pixels >> 8).astype(np.uint8)
+    small = Image.fromarray(pixels)
+    small.thumbnail((_SIDE, _SIDE))
+    codes = np.array(small)
+    return profiles.to_srgb(codes, small.mode, photo.icc)[0]
 
 
 def towards(guess: Guess, palette: Tensor, strength: float) -> Guess:

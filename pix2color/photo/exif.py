@@ -31,11 +31,11 @@ class _Directory:
     """Entries in the block, of which several may have one tag."""
 
 
-def orientation(block: bytes | None) -> int:
-    """The orientation, 1 to 8; 1 where there is none or it cannot be read."""
+def orientation(block: bytes | None, default: int = 1) -> int:
+    """The orientation, 1 to 8; `default` where there is none, 1 where it cannot be read."""
     directory = _parse(block) if block else None
     if directory is None or ORIENTATION not in directory.entries:
-        return 1
+        return default
     _, kind, count, value = struct.unpack(
         directory.order + "HHIH", directory.entries[ORIENTATION][:10]
     )

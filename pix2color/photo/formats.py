@@ -31,6 +31,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftypavis", "AVIF"),
 )
 _NETPBM = b"123456"
+_DIB_HEADERS = tuple(bytes((size, 0, 0, 0)) for size in (12, 40, 52, 56, 64, 108, 124))
 
 _CONTAINERS = {
     # A palette of 256 colours cannot hold a coloured photo; a gray map cannot hold any.
@@ -43,7 +44,7 @@ _CONTAINERS = {
 def sniff(head: bytes, suffix: str = "") -> str | None:
     """The format of a file by its first 16 bytes, None if it is none that can be read.
 
-    The suffix helps only with TGA, which has no signature.
+    The suffix helps only with TGA and DIB, which have no signature.
     """
     for offset, magic, name in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
@@ -52,7 +53,20 @@ def sniff(head: bytes, suffix: str = "") -> str | None:
         return "PPM"
     if suffix.lower() == ".tga" and len(head) >= 16:
         return "TGA"
+    if suffix.lower() == ".dib" and head[:4] in _DIB_HEADERS:
+        return "BMP"
     return None
+
+
+def webp_is_lossless(data: bytes) -> bool:
+    """Whether the picture of a WebP file is compressed without loss."""
+    place = 12
+    while place + 8 <= len(data):
+        name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
+        if name in (b"VP8L", b"VP8 "):
+            return name == b"VP8L"
+        place += 8 + size + size % 2
+    return False
 
 
 def output_suffix(suffix: str) -> str:

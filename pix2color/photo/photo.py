@@ -28,7 +28,10 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One photograph, upright, and what else its file held. Arrays are read-only."""
+    """One photograph, upright, and what else its file held.
+
+    Its arrays are read-only views of those that were given, which must not change afterwards.
+    """
 
     pixels: Pixels
     """H,W (gray) or H,W,3 (RGB) in `icc`'s space, uint8 or uint16 over their full range."""
@@ -52,9 +55,12 @@ class Photo:
 
     def __post_init__(self) -> None:
         _check(self.pixels, self.alpha)
-        for array in (self.pixels, self.alpha):
-            if array is not None:
+        for name in ("pixels", "alpha"):
+            array: Pixels | None = getattr(self, name)
+            if array is not None:  # a view: the caller's own array stays writable
+                array = array.view()
                 array.flags.writeable = False
+                object.__setattr__(self, name, array)
         object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
 
     @property

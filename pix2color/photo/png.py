@@ -10,19 +10,72 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pix2color.photo.photo import Photo
 
+RAW_EXIF = ("Raw profile type exif", "Raw profile type APP1")
 _BAND = 2**21  # bytes of lines deflated at a time
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 _UP = 2  # the filter: each byte minus the one above
 _LEVEL = 1  # higher ones take twice as long for 4 % of the size
 _ADLER = 65_521
+
+
+def is_deep(image: Any) -> bool:
+    """Whether Pillow would read an opened file's 16 bits per channel as 8."""
+    tile = image.tile
+    return bool(tile) and str(tile[0].args).endswith(";16B") and image.mode in ("RGB", "RGBA", "LA")
+
+
+def halves(image: Any, opened: Callable[[], Any]) -> Iterator[Any]:
+    """Images to be loaded whose samples hold the high and the low bytes of a deep image.
+
+    Args:
+        image: an opened file for which `is_deep`; it is changed.
+        opened: opens the same file again.
+    """
+    tile = image.tile[0]
+    if tile.args == "LA;16B":  # four bytes per pixel: read as they are
+        image.tile = [tile._replace(args="RGBA")]
+        image._mode = "RGBA"
+        yield image
+        return
+    yield image
+    again = opened()
+    again.tile = [tile._replace(args=str(tile.args).replace(";16B", ";16L"))]
+    yield again
+
+
+def joined_halves(halves: list[NDArray[Any]]) -> NDArray[Any]:
+    """What the images of `halves` hold -> H,W,2..4 uint16."""
+    if len(halves) == 1:
+        return halves[0][..., 0::2] << 8 | halves[0][..., 1::2]
+    return halves[0] << 8 | halves[1]
+
+
+def scale_key(image: Any, data: bytes) -> None:
+    """Bring the transparent gray of a PNG of 2 or 4 bits to the 8 bits that Pillow reads."""
+    depth, key = data[24], image.info.get("transparency")
+    if image.mode == "L" and depth in (2, 4) and isinstance(key, int):
+        image.info["transparency"] = key * 255 // (2**depth - 1)
+
+
+def raw_exif(info: Mapping[Any, Any]) -> bytes | None:
+    """The EXIF block as hexadecimal text, as it was written before there was the eXIf chunk."""
+    for key in RAW_EXIF:
+        text = str(info.get(key, "")).strip().split("\n", 2)  # name, length, digits
+        if len(text) == 3:
+            try:
+                return bytes.fromhex(text[2])
+            except ValueError:
+                return None
+    return None
 
 
 def encode(photo: Photo, file: BinaryIO) -> None:

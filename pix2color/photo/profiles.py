@@ -25,7 +25,8 @@ def usable(pixels: Pixels, icc: bytes) -> tuple[Pixels, bytes | None, tuple[str,
         return pixels, icc, ()
     if kind == b"RGB " and pixels.ndim == 2 and own is not None:
         return pixels, icc, ()  # a gray photo in an RGB space: R = G = B
-    if kind in (b"RGB ", b"GRAY") and (kind == b"GRAY") == (pixels.ndim == 2):
+    fits = (kind == b"GRAY") == (pixels.ndim == 2)
+    if kind in (b"RGB ", b"GRAY") and fits and not space.is_degenerate(icc):
         eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
         try:
             converted, profile = to_srgb(eight, "L" if pixels.ndim == 2 else "RGB", icc)
@@ -40,22 +41,21 @@ def usable(pixels: Pixels, icc: bytes) -> tuple[Pixels, bytes | None, tuple[str,
 
 
 def to_srgb(pixels: Pixels, mode: str, icc: bytes | None) -> tuple[Pixels, bytes | None]:
-    """8-bit pixels of any mode -> RGB in sRGB, through the profile where there is one.
+    """8-bit pixels of any mode (LAB: 8 or 16) -> RGB in sRGB, through the profile if there is one.
 
     Returns the profile to write beside them: sRGB's where one was applied, else none.
     """
-    image = Image.fromarray(pixels, mode) if mode == "LAB" else _image(pixels, mode)
-    if icc is None and mode != "LAB":
+    if mode == "LAB":
+        return _lab_to_srgb(pixels), srgb_profile()
+    image = _image(pixels, mode)
+    if mode == "YCbCr":  # profiles are of the RGB that it codes
+        image, mode = image.convert("RGB"), "RGB"
+    if icc is None:
         return np.array(image.convert("RGB")), None
     try:
-        source = (
-            ImageCms.createProfile("LAB")
-            if icc is None
-            else ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        )
         converted = ImageCms.profileToProfile(
             image,
-            source,
+            ImageCms.ImageCmsProfile(io.BytesIO(icc)),
             ImageCms.createProfile("sRGB"),
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
             outputMode="RGB",
@@ -67,6 +67,20 @@ def to_srgb(pixels: Pixels, mode: str, icc: bytes | None) -> tuple[Pixels, bytes
         raise PhotoError(f"its ICC profile cannot be used: {error}") from None
     assert converted is not None
     return np.array(converted), srgb_profile()
+
+
+def _lab_to_srgb(pixels: Pixels) -> Pixels:
+    """H,W,3 of L over the whole range, a and b counted from the middle, under D50."""
+    top = np.iinfo(pixels.dtype).max
+    per_unit = (top + 1) / 256
+    out = np.empty_like(pixels)
+    for row, codes in enumerate(pixels):  # a photo in float64 would take eight times its memory
+        lab = np.stack(
+            (codes[:, 0] * (100 / top), codes[:, 1] / per_unit - 128, codes[:, 2] / per_unit - 128),
+            axis=-1,
+        )
+        out[row] = np.rint(space.from_lab(lab) * top)
+    return out
 
 
 @functools.cache

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import io
-import threading
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import ImageFile
 
 from pix2color.errors import PhotoError
-from pix2color.photo import exif, formats, jpeg, profiles, xmp
+from pix2color.photo import exif, formats, jp2, jpeg, png, profiles, xmp
 from pix2color.photo.photo import Limits, Photo, Pixels
 
-_truncation = threading.Lock()  # Pillow's switch for truncated files is global
+# What these warn of becomes an error or a note here. `warnings.catch_warnings` would not do: it
+# changes the filters of the whole process, and photos are read in several threads.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def read(source: str | Path | bytes, *, limits: Limits | None = None) -> Photo:
@@ -41,19 +41,7 @@ def read(source: str | Path | bytes, *, limits: Limits | None = None) -> Photo:
     if name is None:
         raise PhotoError("not a photo of a format that can be read")
     with errors_in_plain_words():
-        try:
-            return _decode(data, name, limits)
-        except OSError as error:
-            if limits.truncated != "keep" or name == "TIFF":
-                raise
-            with _truncation:
-                ImageFile.LOAD_TRUNCATED_IMAGES = True
-                try:
-                    photo = _decode(data, name, limits)
-                finally:
-                    ImageFile.LOAD_TRUNCATED_IMAGES = False
-            note = f"truncated: coloured as far as it could be read ({error})"
-            return replace(photo, notes=(*photo.notes, note))
+        return _decode(data, name, limits)
 
 
 def _bytes(source: str | Path | bytes) -> tuple[bytes, str]:
@@ -77,12 +65,8 @@ def _bytes(source: str | Path | bytes) -> tuple[bytes, str]:
 def errors_in_plain_words() -> Iterator[None]:
     """Whatever a decoder throws at a broken file becomes a PhotoError in plain words."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except PhotoError:
-        raise
-    except MemoryError:
+        yield
+    except (PhotoError, MemoryError):
         raise
     except RecursionError:
         raise PhotoError("broken: its structure is nested without end") from None
@@ -103,8 +87,33 @@ def _decode(data: bytes, name: str, limits: Limits) -> Photo:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and name in ("GIF", "WEBP", "PNG", "AVIF"):
         raise PhotoError(f"an animation of {frames} frames; only still photos are coloured")
-    pixels, alpha = pixels_of(image, name)
-    return finished(image, pixels, alpha, name, _settings(image, name, data))
+    if png.is_deep(image):
+        pixels, alpha, notes = _deep_png(image, data, limits)
+    else:
+        doubtful = name == "BMP" and _with_fourth_channel(image)
+        notes = _load(image, limits)
+        if name == "PNG":
+            png.scale_key(image, data)
+        pixels, alpha = pixels_of(image)
+        if doubtful and alpha is not None and not alpha.any():
+            alpha = None  # a fourth byte that was left empty
+    info, settings = _metadata(image, name, data), _settings(image, name, data)
+    return finished(pixels, alpha, name, settings, info, mode=image.mode, notes=notes)
+
+
+def _load(image: ImageFile.ImageFile, limits: Limits) -> tuple[str, ...]:
+    """Decode in place; a truncated file as far as it goes, with a note, where the limits allow it.
+
+    Pillow's own switch for this is global. But it has filled in the pixels when it raises.
+    """
+    try:
+        image.load()
+    except OSError as error:
+        if limits.truncated != "keep" or not image.tile or image._im is None:
+            raise
+        image.tile = []
+        return (f"truncated: coloured as far as it could be read ({error})",)
+    return ()
 
 
 def opened(data: bytes, name: str) -> ImageFile.ImageFile:
@@ -130,7 +139,7 @@ def opened(data: bytes, name: str) -> ImageFile.ImageFile:
         "PNG": PngImagePlugin.PngImageFile,
         "TIFF": TiffImagePlugin.TiffImageFile,
         "WEBP": WebPImagePlugin.WebPImageFile,
-        "BMP": BmpImagePlugin.BmpImageFile,
+        "BMP": BmpImagePlugin.BmpImageFile if data[:2] == b"BM" else BmpImagePlugin.DibImageFile,
         "GIF": GifImagePlugin.GifImageFile,
         "PPM": PpmImagePlugin.PpmImageFile,
         "TGA": TgaImagePlugin.TgaImageFile,
@@ -156,27 +165,43 @@ def check_size(size: tuple[int, int], pages: int, limits: Limits) -> None:
 
 
 def finished(
-    image: Image.Image, pixels: Pixels, alpha: Pixels | None, name: str, settings: dict[str, Any]
+    pixels: Pixels,
+    alpha: Pixels | None,
+    name: str,
+    settings: Mapping[str, Any],
+    info: Mapping[str, Any],
+    *,
+    mode: str = "",
+    notes: tuple[str, ...] = (),
 ) -> Photo:
-    """A Photo of decoded pixels: metadata added, colour in a usable space, upright."""
-    info = image.info
+    """A Photo of decoded pixels: upright, in a usable color space, with its metadata.
+
+    Args:
+        pixels: H,W | H,W,3 | H,W,4 (CMYK) as stored.
+        alpha: H,W or None.
+        name: the format.
+        settings: for the writer.
+        info: exif, xmp (bytes), icc_profile and dpi, where there are any.
+        mode: Pillow's name of the color space; read for "LAB" and "YCbCr".
+        notes: what is to be said about the reading.
+    """
     block = info.get("exif")
     block = block.removeprefix(b"Exif\0\0") if block else None
-    packet = info.get("xmp") or info.get("XML:com.adobe.xmp")
-    if isinstance(packet, str):
-        packet = packet.encode()
-    turn = exif.orientation(block)
+    packet = info.get("xmp")
+    # AVIF turns by a property of its own, which Pillow puts into EXIF; XMP's is to be ignored.
+    default = xmp.orientation(packet) if packet and name != "AVIF" else 1
+    turn = exif.orientation(block, default)
     if turn != 1:
         pixels = upright(pixels, turn)
         alpha = None if alpha is None else upright(alpha, turn)
-        block = exif.edited(block, upright=True)
+        block = exif.edited(block, upright=True) if block else None
         packet = xmp.upright(packet) if packet else None
     icc = info.get("icc_profile") or None
-    notes: tuple[str, ...] = ()
-    if (pixels.ndim == 3 and pixels.shape[2] == 4) or image.mode in ("LAB", "YCbCr"):
-        pixels, icc = profiles.to_srgb(pixels, image.mode, icc)
+    if (pixels.ndim == 3 and pixels.shape[2] == 4) or mode in ("LAB", "YCbCr"):
+        pixels, icc = profiles.to_srgb(pixels, mode, icc)
     elif icc is not None:
-        pixels, icc, notes = profiles.usable(pixels, icc)
+        pixels, icc, said = profiles.usable(pixels, icc)
+        notes = (*notes, *said)
     return Photo(
         pixels=pixels,
         alpha=alpha,
@@ -201,22 +226,18 @@ def upright(array: Pixels, turn: int) -> Pixels:
     return np.ascontiguousarray(array)
 
 
-def pixels_of(image: Any, name: str) -> tuple[Pixels, Pixels | None]:
-    """Decode: H,W | H,W,3 | H,W,4 (CMYK), and alpha."""
-    if (
-        name == "PNG"
-        and image.tile
-        and str(image.tile[0].args).endswith(";16B")
-        and image.mode != "I;16"
-    ):
-        return _png16(image)
+def pixels_of(image: Any) -> tuple[Pixels, Pixels | None]:
+    """A Pillow image as H,W | H,W,3 | H,W,4 (CMYK), and alpha."""
     mode = image.mode
+    key = image.info.get("transparency")
     if mode == "1":
-        return np.asarray(image.convert("L")), None
-    if mode in ("P", "PA") or (mode in ("L", "RGB") and "transparency" in image.info):
+        gray = np.asarray(image.convert("L"))
+        return gray, _keyed(gray, key)
+    if mode in ("P", "PA"):
         return _split(np.asarray(image.convert("RGBA")))
     if mode in ("I;16", "I;16L", "I;16B", "I;16N"):
-        return np.array(image).astype(np.uint16), None
+        gray = np.array(image).astype(np.uint16)
+        return gray, _keyed(gray, key)
     if mode == "I":
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
@@ -224,44 +245,80 @@ def pixels_of(image: Any, name: str) -> tuple[Pixels, Pixels | None]:
         return values.astype(np.uint16), None
     if mode == "F":
         raise PhotoError("floating-point pixels; save it with 16 bits a channel first")
-    if mode in ("L", "RGB", "CMYK", "LAB", "YCbCr"):
+    if mode in ("L", "RGB"):
+        color = np.array(image)
+        alpha = _keyed(color, key)
+        return (_gray_if_alike(color) if alpha is not None else color), alpha
+    if mode == "LAB":  # Pillow gives a and b with a sign
+        return np.array(image) ^ np.array((0, 128, 128), np.uint8), None
+    if mode in ("CMYK", "YCbCr"):
         return np.array(image), None
     if mode in ("LA", "RGBA"):
         return _split(np.asarray(image))
     return _split(np.asarray(image.convert("RGBA")))
 
 
+def _keyed(color: Pixels, key: Any) -> Pixels | None:
+    """Alpha of pixels of which one value or color is transparent; None where no pixel has it."""
+    if key is None or isinstance(key, bytes):
+        return None
+    hit = color == np.asarray(key)
+    hit = hit.all(axis=2) if color.ndim == 3 else hit
+    return np.where(hit, 0, np.iinfo(color.dtype).max).astype(color.dtype) if hit.any() else None
+
+
+def _with_fourth_channel(image: Any) -> bool:
+    """Have the fourth byte of BMP pixels without masks read: many writers put alpha there."""
+    unnamed = image.info.get("compression") == 0 and image.tile and image.tile[0].args[0] == "BGRX"
+    if unnamed:
+        image.tile = [image.tile[0]._replace(args=("BGRA", *image.tile[0].args[1:]))]
+        image._mode = "RGBA"
+    return bool(unnamed)
+
+
 def _split(array: Pixels) -> tuple[Pixels, Pixels | None]:
-    """H,W,2|4 -> colour and alpha, gray where all three channels are alike."""
-    colour = array[..., :-1]
-    if colour.shape[2] == 1 or _alike(colour):
-        colour = colour[..., 0]
+    """H,W,2|4 -> color and alpha, gray where all three channels are alike.
+
+    Alpha that is full everywhere is none.
+    """
+    color = array[..., 0] if array.shape[2] == 2 else _gray_if_alike(array[..., :-1])
     alpha = np.ascontiguousarray(array[..., -1])
-    opaque = bool((alpha == np.iinfo(alpha.dtype).max).all())
-    return np.ascontiguousarray(colour), None if opaque else alpha
+    plain = bool((alpha == np.iinfo(alpha.dtype).max).all())
+    return np.ascontiguousarray(color), None if plain else alpha
 
 
-def _alike(colour: Pixels) -> bool:
-    first = colour[..., 0]
-    return bool((first == colour[..., 1]).all() and (first == colour[..., 2]).all())
+def _gray_if_alike(color: Pixels) -> Pixels:
+    first = color[..., 0]
+    alike = color.ndim == 3 and (first == color[..., 1]).all() and (first == color[..., 2]).all()
+    return np.ascontiguousarray(first if alike else color)
 
 
-def _png16(image: Any) -> tuple[Pixels, Pixels | None]:
-    """16 bits a channel of a PNG that Pillow reads as 8: once each for the high and low bytes."""
-    tile = image.tile[0]
-    fp = image.fp
-    if tile.args == "LA;16B":  # four bytes a pixel: take them as they are
-        image.tile = [tile._replace(args="RGBA")]
-        four = np.array(image).astype(np.uint16)
-        return _split(four[..., 0::2] << 8 | four[..., 1::2])
-    data = getattr(fp, "getvalue", fp.read)()
-    high = np.array(image).astype(np.uint16)
-    again = opened(data, "PNG")
-    again.tile = [again.tile[0]._replace(args=str(tile.args).replace(";16B", ";16L"))]
-    both = high << 8 | np.array(again)
-    if both.shape[2] == 4:
-        return _split(both)
-    return both, None
+def _deep_png(
+    image: Any, data: bytes, limits: Limits
+) -> tuple[Pixels, Pixels | None, tuple[str, ...]]:
+    """16 bits per channel of a PNG that Pillow reads as 8."""
+    samples: list[Pixels] = []
+    notes: tuple[str, ...] = ()
+    for half in png.halves(image, lambda: opened(data, "PNG")):
+        notes = _load(half, limits)
+        samples.append(np.array(half).astype(np.uint16))
+    both = png.joined_halves(samples)
+    if both.shape[2] in (2, 4):
+        return *_split(both), notes
+    alpha = _keyed(both, image.info.get("transparency"))
+    return (_gray_if_alike(both) if alpha is not None else both), alpha, notes
+
+
+def _metadata(image: ImageFile.ImageFile, name: str, data: bytes) -> dict[str, Any]:
+    """exif, xmp, icc_profile, dpi as `finished` takes them."""
+    info: dict[str, Any] = {str(key): value for key, value in image.info.items()}
+    packet = info.get("xmp") or info.get("XML:com.adobe.xmp")
+    info["xmp"] = packet.encode() if isinstance(packet, str) else packet
+    if name == "PNG" and not info.get("exif"):
+        info["exif"] = png.raw_exif(info)
+    if name == "JPEG2000":
+        info |= jp2.metadata(data)
+    return info
 
 
 def _settings(image: ImageFile.ImageFile, name: str, data: bytes) -> dict[str, Any]:
@@ -277,17 +334,19 @@ def _settings(image: ImageFile.ImageFile, name: str, data: bytes) -> dict[str, A
             settings["comment"] = info["comment"]
         return settings
     if name == "PNG":
-        skipped = ("XML:com.adobe.xmp",)
-        text = {k: str(v) for k, v in getattr(image, "text", {}).items() if k not in skipped}
+        skipped = ("XML:com.adobe.xmp", *png.RAW_EXIF)
+        unfinished = getattr(image, "png", None)  # of a truncated file
+        found = unfinished.im_text if unfinished else getattr(image, "text", {})
+        text = {k: str(v) for k, v in found.items() if k not in skipped}
         return {"text": text} if text else {}
     if name == "JPEG2000":
         return {"codestream": data.startswith(b"\xff\x4f")}
     if name == "WEBP":
-        return {"lossless": b"VP8L" in data[:4096]}
+        return {"lossless": formats.webp_is_lossless(data)}
     return {}
 
 
-def _dpi(info: dict[Any, Any], turn: int) -> tuple[float, float] | None:
+def _dpi(info: Mapping[str, Any], turn: int) -> tuple[float, float] | None:
     dpi = info.get("dpi")
     try:
         across, down = (float(dpi[0]), float(dpi[1])) if dpi else (0.0, 0.0)

@@ -76,8 +76,23 @@ def parse(icc: bytes) -> Space | None:
     """The space of a profile made of a matrix and curves; None where it is another kind."""
     try:
         return _parse(icc)
-    except (struct.error, ValueError, IndexError, OverflowError):
+    except (struct.error, ValueError, IndexError, ArithmeticError):
         return None
+
+
+def is_degenerate(icc: bytes) -> bool:
+    """Whether a profile of a matrix and curves makes one color of different ones."""
+    try:
+        _parse(icc)
+    except (_DegenerateError, ZeroDivisionError):
+        return True
+    except (struct.error, ValueError, IndexError, ArithmeticError):
+        pass
+    return False
+
+
+class _DegenerateError(ValueError):
+    """A flat curve, or primaries that give no space of three dimensions."""
 
 
 def srgb_linear(codes: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -91,6 +106,25 @@ def srgb_codes(linear: NDArray[np.floating]) -> NDArray[np.float64]:
     v = np.asarray(linear, dtype=np.float64)
     power = 1.055 * np.maximum(v, 0.0031308) ** (1 / 2.4) - 0.055
     return np.where(v > 0.0031308, power, 12.92 * v)
+
+
+def from_lab(lab: NDArray[np.floating]) -> NDArray[np.float64]:
+    """L 0..100, a, b under D50 (..., 3) -> sRGB code values 0..1.
+
+    A color that sRGB does not have is mixed with the gray of its luminance: its L stays.
+    """
+    lightness, a, b = np.moveaxis(np.asarray(lab, dtype=np.float64), -1, 0)
+    f = np.stack(((lightness + 16) / 116 + a / 500, (lightness + 16) / 116,
+                  (lightness + 16) / 116 - b / 200), axis=-1)  # fmt: skip
+    xyz = np.where(f > 6 / 29, f**3, (f - 4 / 29) * 3 * (6 / 29) ** 2) * _SRGB_TO_D50.sum(axis=1)
+    linear = xyz @ np.linalg.inv(_SRGB_TO_D50).T
+    gray = xyz[..., 1:2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        over, under = (1 - gray) / (linear - gray), gray / (gray - linear)
+    weight = np.minimum(np.where(linear > 1, over, 1.0), np.where(linear < 0, under, 1.0)).min(
+        axis=-1, keepdims=True
+    )
+    return srgb_codes(np.clip(gray + (linear - gray) * weight, 0.0, 1.0))
 
 
 def _parse(icc: bytes) -> Space | None:
@@ -112,6 +146,9 @@ def _parse(icc: bytes) -> Space | None:
 
 def _simplified(curves: tuple[Table, ...], matrix: Table, *, gray: bool) -> Space:
     """sRGB itself where the profile only repeats it, so that it takes the exact path."""
+    flat = any(np.ptp(c) == 0 for c in curves)
+    if flat or abs(np.linalg.det(matrix)) < 1e-6 or (np.abs(matrix.sum(axis=1)) < 1e-6).any():
+        raise _DegenerateError
     if not all(bool((np.diff(c) >= 0).all()) and c[-1] > c[0] for c in curves):
         raise ValueError("a tone curve that is not monotonic")
     own = srgb_linear(np.linspace(0.0, 1.0, _NODES))

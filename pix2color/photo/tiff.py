@@ -1,13 +1,17 @@
 """TIFF: pages, 16 bits, and the tags that must survive.
 
-tifffile reads and writes what it can by itself; compressions it lacks (LZW, JPEG, CCITT, PackBits)
-are decoded by Pillow and come back as deflate.
+Pages are read by tiff_pixels and tiff_color. tifffile writes them, compressed ones with deflate.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
+import lzma
 import struct
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -16,155 +20,195 @@ import tifffile
 from PIL import Image, TiffImagePlugin
 
 from pix2color.errors import PhotoError
-from pix2color.photo import exif, reading
-from pix2color.photo.photo import Limits, Photo, Pixels
+from pix2color.photo import exif, reading, tiff_color, tiff_pixels
+from pix2color.photo.photo import Limits, Photo
+from pix2color.photo.tiff_pixels import Layout
 
 _ICC, _XMP, _EXIF_IFD, _GPS_IFD = 34675, 700, 34665, 34853
-_KEPT_TAGS = (269, 270, 271, 272, 285, 306, 315, 316, 33432)
+_TEXT_TAGS = (269, 270, 271, 272, 285, 306, 315, 316, 33432)
 """Text of the first directory: document, description, make, model, page, date, artist, host,
 copyright."""
-_OPAQUE_TAGS = (33723, 34377)  # IPTC and Photoshop's blocks, copied as they are
+_COPIED_TAGS = (33723, 34377)  # IPTC and Photoshop's blocks
+_GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)
+"""GeoTIFF (OGC 19-008r4) and GDAL's metadata."""
 _PLACEHOLDER = {_EXIF_IFD: 65_101, _GPS_IFD: 65_102}
 _LARGEST_CLASSIC = 3.8e9  # bytes of pixels
-_OWN = (1, 8, 32946)  # compressions tifffile decodes without help
-_TRANSPARENT = (0, 1, 2)
+_LARGEST_PIXEL = 8  # bytes of RGBA with 16 bits
+_LARGE_TILE = 2**26  # bytes that the tile of a small page may have
+_MOST_PAGES = 1000
+_INTEROPERABILITY_IFD = 40965
+_BROKEN_TAG = (OSError, SyntaxError, struct.error, ValueError, TypeError, KeyError)
+_EXTRA = 0b101  # NewSubfileType: thumbnails and masks
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it writes to stderr
 
 
 def decode(data: bytes, limits: Limits) -> Photo:
-    """All full-size pages of a TIFF as one Photo with `pages`."""
+    """All full-size pages of a TIFF as one Photo with `pages`.
+
+    With `limits.truncated` "keep" the pages before a damaged one are kept, with a note.
+
+    Raises:
+        PhotoError: above the limits, or a page (with "keep": the first) cannot be read.
+    """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        every: list[Any] = list(file.pages)
-        pages = [(i, p) for i, p in enumerate(every) if not _is_extra(p)]
+        pages: list[Any] = []
+        photos: list[Photo] = []
+        notes: tuple[str, ...] = ()
+        try:
+            for page in _directories(file):
+                if not int(page.subfiletype) & _EXTRA:
+                    pages.append(page)
+        except PhotoError as error:
+            notes = _pages_lost(error, pages, limits)
         if not pages:
             raise PhotoError("broken: no page in it")
-        total = sum(p.imagewidth * p.imagelength for _, p in pages)
-        largest = max((p for _, p in pages), key=lambda p: p.imagewidth * p.imagelength)
-        size = (largest.imagewidth, largest.imagelength)
-        reading.check_size(size, -(-total // max(1, size[0] * size[1])), limits)
-        photos = [_page(page, index, data) for index, page in pages]
-    return replace(photos[0], pages=tuple(photos[1:]))
+        _check_pages(pages, limits)
+        for number, page in enumerate(pages, 1):
+            try:
+                photos.append(_page(page, data, limits))
+            except (PhotoError, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
+                if len(pages) == 1:
+                    raise
+                broken = PhotoError(f"page {number}: {error}")
+                notes = _pages_lost(broken, photos, limits)
+                break
+    first = photos[0]
+    return replace(first, pages=tuple(photos[1:]), notes=(*first.notes, *notes))
 
 
-def _is_extra(page: Any) -> bool:
-    """Thumbnails and masks, marked by NewSubfileType."""
-    kind = page.tags.get(254)
-    return kind is not None and bool(int(kind.value) & 0b101)
+def _pages_lost(error: PhotoError, before: Sequence[Any], limits: Limits) -> tuple[str, ...]:
+    """The note on pages that are left out; raises the error unless this is allowed."""
+    if limits.truncated != "keep" or not before:
+        raise error
+    return (f"truncated: only {len(before)} of its pages could be read ({error})",)
 
 
-def _page(page: Any, index: int, data: bytes) -> Photo:
+def _directories(file: Any) -> Iterator[Any]:
+    """The pages in the order of the file's chain of directories.
+
+    Raises:
+        PhotoError: the chain is broken, or has too many pages.
+    """
+    form, handle = file.tiff, file.filehandle
+    offset, seen = file.pages[0].offset, set[int]()
+    while offset:
+        if offset in seen:  # a circle: all its pages have been seen
+            return
+        if len(seen) == _MOST_PAGES:
+            raise PhotoError(f"more than {_MOST_PAGES} pages; split the file")
+        seen.add(offset)
+        try:
+            handle.seek(offset)
+            page = tifffile.TiffPage(file, len(seen) - 1)
+            handle.seek(offset)
+            (count,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+            handle.seek(offset + form.tagnosize + count * form.tagsize)
+            (offset,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+        except (struct.error, OSError, ValueError) as error:  # tifffile's own is a ValueError
+            raise PhotoError(f"broken or truncated: page {len(seen)}: {error}") from None
+        yield page
+
+
+def _check_pages(pages: list[Any], limits: Limits) -> None:
+    """Refuse from the headers what would take too much memory."""
+    total = sum(p.imagewidth * p.imagelength for p in pages)
+    largest = max(pages, key=lambda p: p.imagewidth * p.imagelength)
+    size = (largest.imagewidth, largest.imagelength)
+    reading.check_size(size, -(-total // max(1, size[0] * size[1])), limits)
+
+
+def _check_bytes(layout: Layout, limits: Limits) -> None:
+    """Refuse samples, or one tile, of more bytes than RGBA of 16 bits has at the size limit."""
+    most = limits.megapixels * 1e6 * _LARGEST_PIXEL
+    samples = layout.width * layout.height * layout.samples * (1 if layout.bits <= 8 else 2)
+    if max(samples, layout.segment_bytes - _LARGE_TILE) > most:
+        raise PhotoError(
+            f"{layout.samples} samples per pixel ({samples / 1e6:.0f} MB) are above the limit of "
+            f"{most / 1e6:.0f} MB; save it as gray or RGB first"
+        )
+
+
+def _page(page: Any, data: bytes, limits: Limits) -> Photo:
+    layout = Layout(page, data)
+    _check_bytes(layout, limits)
+    samples = tiff_pixels.decode(layout, data)
+    pixels, alpha, mode, notes = tiff_color.interpret(layout, samples)
     tags = page.tags
+    resolution = [_ratio(tags.valueof(code)) for code in (282, 283)]
+    scale = {2: 1.0, 3: 2.54}.get(int(tags.valueof(296, 2)), 0.0)  # dots per inch or centimeter
+    info: dict[str, Any] = {
+        "exif": _exif_block(data, page),
+        "icc_profile": _raw(data, tags.get(_ICC)),
+        "xmp": _raw(data, tags.get(_XMP)),
+        "dpi": tuple(r * scale for r in resolution),
+    }
+    settings: dict[str, Any] = {"compression": "zlib" if layout.compression != 1 else None}
+    # GeoTIFF's coordinates count rows and columns as stored.
+    codes = _COPIED_TAGS + (_GEO_TAGS if exif.orientation(info["exif"]) == 1 else ())
+    kept = {code: _copied(data, tag) for code in codes if (tag := tags.get(code)) is not None}
+    if kept:
+        settings["tags"] = kept
+    return reading.finished(pixels, alpha, "TIFF", settings, info, mode=mode, notes=notes)
+
+
+def _ratio(value: Any) -> float:
     try:
-        image = _pillow(data, index)
-        block = _exif_block(image)
-    except (OSError, SyntaxError):  # a layout that Pillow does not know; tifffile may
-        image, block = Image.new("L", (1, 1)), None
-    image.info.pop("transparency", None)
-    pixels, alpha = _pixels(page, image, data, index)
-    info = image.info
-    info["exif"] = block
-    info["icc_profile"] = _bytes_of(tags, _ICC)
-    info["xmp"] = _bytes_of(tags, _XMP)
-    compression = "zlib" if int(page.compression) != 1 else None
-    settings: dict[str, Any] = {"compression": compression}
-    opaque = {code: blob for code in _OPAQUE_TAGS if (blob := _bytes_of(tags, code))}
-    if opaque:
-        settings["tags"] = opaque
-    return reading.finished(image, pixels, alpha, "TIFF", settings)
+        return float(value[0]) / float(value[1])
+    except (TypeError, IndexError, ZeroDivisionError):
+        return 0.0
 
 
-def _pillow(data: bytes, index: int) -> Any:
-    image = reading.opened(data, "TIFF")
-    image.seek(index)
-    return image
-
-
-def _bytes_of(tags: Any, code: int) -> bytes | None:
-    tag = tags.get(code)
+def _raw(data: bytes, tag: Any) -> bytes | None:
+    """A tag's value as its bytes in the file; None where it is missing or empty."""
     if tag is None:
         return None
-    value = tag.value
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, tuple | np.ndarray):
-        return np.asarray(value).astype(np.uint8).tobytes()
-    return bytes(value) or None
+    return data[tag.valueoffset : tag.valueoffset + tag.valuebytecount] or None
 
 
-def _pixels(page: Any, image: Any, data: bytes, index: int) -> tuple[Pixels, Pixels | None]:
-    if page.sampleformat not in (1, None) and page.dtype not in (np.uint8, np.uint16):
-        raise PhotoError(f"{page.dtype} pixels; save it with 8 or 16 bits a channel first")
-    plain = page.dtype in (np.uint8, np.uint16) and page.bitspersample in (8, 16)
-    if plain and int(page.compression) in _OWN and int(page.photometric) in _TRANSPARENT:
-        return _arranged(page, page.asarray())
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        raise PhotoError(f"a TIFF layout that cannot be read ({page.photometric.name})")
-    arguments: Any = image.tile[0].args if image.tile else ("",)
-    rawmode = str(arguments[0])
-    if page.dtype == np.uint16 and ";16" in rawmode and not rawmode.startswith("I"):
-        if image.mode == "CMYK":  # Pillow's colour management has 8 bits for CMYK
-            return np.array(image), None
-        return _arranged(page, _both_bytes(data, index, image, rawmode))
-    return reading.pixels_of(image, "TIFF")
+def _copied(data: bytes, tag: Any) -> tuple[int, int, Any]:
+    """A tag as (type, count, value) for writing; texts and blocks as bytes."""
+    kind = int(tag.dtype)
+    if kind in (1, 2, 6, 7):
+        return kind, int(tag.count), _raw(data, tag) or b""
+    return kind, int(tag.count), tag.value
 
 
-def _both_bytes(data: bytes, index: int, image: Any, rawmode: str) -> Pixels:
-    """16 bits a channel that Pillow reads as 8: once each for the high and the low bytes."""
-    other = {"L": "B", "B": "L", "N": "B"}[rawmode[-1]]
-    high = np.array(image).astype(np.uint16)
-    again = _pillow(data, index)
-    again.tile = [t._replace(args=(rawmode[:-1] + other, *t.args[1:])) for t in again.tile]
-    return high << 8 | np.array(again)
-
-
-def _arranged(page: Any, array: Pixels) -> tuple[Pixels, Pixels | None]:
-    """tifffile's axes -> H,W | H,W,3 and alpha, black at 0."""
-    if array.ndim == 3 and page.planarconfig == 2 and array.shape[0] == page.samplesperpixel:
-        array = np.moveaxis(array, 0, -1)
-    if array.ndim not in (2, 3):
-        raise PhotoError(f"{array.ndim} dimensions; only pages of plain pictures are coloured")
-    array = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("=")))
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if int(page.photometric) == 0:
-        array = np.iinfo(array.dtype).max - array
-    if array.ndim == 2:
-        return array, None
-    colours = 3 if int(page.photometric) == 2 or array.shape[2] in (3, 4) else 1
-    colour = array[..., 0] if colours == 1 else array[..., :3]
-    alpha = array[..., colours] if array.shape[2] > colours and _has_alpha(page) else None
-    if alpha is not None and int(page.extrasamples[0]) == 1:
-        colour = _unassociated(colour, alpha)
-    colour = np.ascontiguousarray(colour)
-    return colour, None if alpha is None else np.ascontiguousarray(alpha)
-
-
-def _has_alpha(page: Any) -> bool:
-    extra: Any = getattr(page, "extrasamples", ())
-    return bool(extra) and int(extra[0]) in (1, 2)
-
-
-def _unassociated(colour: Pixels, alpha: Pixels) -> Pixels:
-    """Colour that was multiplied by alpha, as it was before."""
-    top = float(np.iinfo(colour.dtype).max)
-    factor = top / np.maximum(alpha, 1).astype(np.float64)
-    if colour.ndim == 3:
-        factor = factor[..., None]
-    return np.minimum(np.rint(colour * factor), top).astype(colour.dtype)
-
-
-def _exif_block(image: Any) -> bytes | None:
-    """The descriptive tags of a page as an EXIF block."""
-    source = image.getexif()
+def _exif_block(data: bytes, page: Any) -> bytes | None:
+    """The descriptive tags of a page as an EXIF block, without what cannot be read."""
     block = Image.Exif()
-    for code in (*_KEPT_TAGS, 274, 305):
-        if code in source:
-            block[code] = exif.as_bytes(source[code])
-    for code in (_EXIF_IFD, _GPS_IFD):
-        directory = {tag: exif.as_bytes(value) for tag, value in source.get_ifd(code).items()}
-        if directory:
+    for code in (*_TEXT_TAGS, 305):  # of two of one kind, which tifffile writes, the first
+        text = (_raw(data, page.tags.get(code)) or b"").split(b"\0")[0]
+        if text:
+            block[code] = exif.as_bytes(text.decode("latin-1"))
+    main = _directory(data, page.offset, None, (274, _EXIF_IFD, _GPS_IFD))
+    for code, value in main.items():
+        if code not in (_EXIF_IFD, _GPS_IFD):
+            block[code] = value
+        elif isinstance(value, int) and (directory := _directory(data, value, code)):
             block.get_ifd(code).update(directory)
             block[code] = directory
     return block.tobytes().removeprefix(b"Exif\0\0") if len(block) else None
+
+
+def _directory(
+    data: bytes, offset: int, group: int | None, codes: tuple[int, ...] = ()
+) -> dict[int, Any]:
+    """The tags of a directory (those of `codes`, if given) that can be read and written again."""
+    file = io.BytesIO(data)
+    found: dict[int, Any] = {}
+    with contextlib.suppress(*_BROKEN_TAG):
+        head = data[: 16 if 43 in data[2:4] else 8]  # BigTIFF
+        ifd = TiffImagePlugin.ImageFileDirectory_v2(head, group=group)
+        file.seek(offset)
+        ifd.load(file)
+        for code in codes or set(ifd) - {_INTEROPERABILITY_IFD}:  # a pointer that would lead astray
+            with contextlib.suppress(*_BROKEN_TAG):
+                single = TiffImagePlugin.ImageFileDirectory_v2(group=group)
+                single[code] = value = exif.as_bytes(ifd[code])
+                single.tobytes()
+                found[code] = value
+    return found
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -212,13 +256,14 @@ def _write_page(writer: Any, page: Photo, tags: list[tuple[Any, ...]]) -> None:
 
 def _tags_of(page: Photo, *, directories: bool) -> tuple[list[tuple[Any, ...]], dict[int, Any]]:
     """tifffile's extra tags of a page, and the EXIF and GPS directories still to be appended."""
-    tags: list[tuple[Any, ...]] = []
+    copied = page.settings.get("tags", {})
+    tags = [(code, kind, count, value, False) for code, (kind, count, value) in copied.items()]
     appended: dict[int, Any] = {}
     if page.exif:
         block = Image.Exif()
         block.load(b"Exif\0\0" + page.exif)
         for code, value in sorted(block.items()):
-            if code in (*_KEPT_TAGS, 305) and isinstance(value, str):
+            if code in (*_TEXT_TAGS, 305) and isinstance(value, str):
                 text = value.encode("latin-1") + b"\0"  # its bytes, as Pillow reads them
                 tags.append((code, 2, len(text), text, False))
         for code in (_EXIF_IFD, _GPS_IFD):
@@ -229,8 +274,6 @@ def _tags_of(page: Photo, *, directories: bool) -> tuple[list[tuple[Any, ...]], 
     for code, blob in ((_ICC, page.icc), (_XMP, page.xmp)):
         if blob:
             tags.append((code, 7 if code == _ICC else 1, len(blob), blob, False))
-    for code, blob in page.settings.get("tags", {}).items():
-        tags.append((code, 7, len(blob), blob, False))
     return tags, appended
 
 

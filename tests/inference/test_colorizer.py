@@ -11,7 +11,7 @@ from standin import Tint, released
 
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
-from pix2color.photo import Photo, profiles, read
+from pix2color.photo import Photo, profiles, read, write
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_every_kind_of_picture_comes_back_as_it_came(
     assert [type(m) for m in many] == [np.ndarray, Photo, Image.Image]
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("channels", [0, 1, 2, 3, 4])
 def test_arrays_keep_type_and_alpha(colorizer: Colorizer, dtype: type, channels: int) -> None:
     top = 1.0 if np.issubdtype(dtype, np.floating) else np.iinfo(dtype).max
@@ -50,7 +50,26 @@ def test_arrays_keep_type_and_alpha(colorizer: Colorizer, dtype: type, channels:
     assert out.dtype == dtype
     assert out.shape == (40, 50, 4 if channels in (2, 4) else 3)
     if channels in (2, 4):
-        assert np.allclose(out[..., 3], array[..., -1], atol=1e-4 * top)
+        # float16 has steps of 1/2048 below 1
+        tolerance = 1e-3 if dtype == np.float16 else 1e-4 * top
+        assert np.allclose(out[..., 3], array[..., -1], atol=tolerance)
+
+
+def test_white_of_float16_stays_white(colorizer: Colorizer) -> None:
+    white = np.ones((40, 50), np.float16)
+    assert colorizer(white).min() > 0.99
+
+
+def test_an_opened_png_of_16_bits_has_the_depth_that_pillow_gives_it(
+    colorizer: Colorizer, gray: np.ndarray, tmp_path: Path
+) -> None:
+    deep = np.repeat(gray[..., None].astype(np.uint16) * 257, 3, axis=2)
+    write(Photo(deep), tmp_path / "16.png")
+    assert read(tmp_path / "16.png").bits == 16
+    out = colorizer(Image.open(tmp_path / "16.png"))
+    assert out.mode == "RGB" and out.size == (90, 60)
+    eight = Image.fromarray(np.repeat(gray[..., None], 3, axis=2))
+    assert (np.asarray(out) == np.asarray(colorizer(eight))).all()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "YCbCr"])
@@ -114,7 +133,5 @@ def test_an_absent_device_is_an_error() -> None:
 def test_reading_back_what_was_coloured(
     colorizer: Colorizer, gray: np.ndarray, tmp_path: Path
 ) -> None:
-    from pix2color.photo import write
-
     write(colorizer(Photo(gray.copy(), format="PNG")), tmp_path / "out.png")
     assert (read(tmp_path / "out.png").pixels == colorizer(gray)).all()

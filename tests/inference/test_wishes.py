@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from pix2color.inference.hints import Hint, draw, parse_hints, read_hints
 from pix2color.inference.palette import palette_of, towards
 from pix2color.inference.spread import spread
 from pix2color.inference.variants import distance, vary
-from pix2color.photo import read
+from pix2color.photo import profiles, read
 
 PHOTOS = Path(__file__).parents[2] / "photos"
 BLUE = "#2040ff"
@@ -216,8 +218,36 @@ def test_a_reference_without_colours_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Pix2ColorError, match=r"reference .*none\.jpg"):
         palette_of(tmp_path / "none.jpg")
     (tmp_path / "text.jpg").write_text("no picture")
-    with pytest.raises(Pix2ColorError, match="not a picture that can be read"):
+    with pytest.raises(Pix2ColorError, match="not a photo of a format"):
         palette_of(tmp_path / "text.jpg")
+
+
+def test_a_reference_is_read_as_any_other_photo(tmp_path: Path) -> None:
+    """Its profile is applied, its orientation too, and a huge one is an error in plain words."""
+    red = np.full((40, 60, 3), (140, 90, 60), np.uint8)
+    swapped = np.ascontiguousarray(red[..., ::-1])
+    Image.fromarray(red).save(tmp_path / "red.png")
+    Image.fromarray(swapped).save(tmp_path / "swapped.png", icc_profile=_swapping_profile())
+    palette = palette_of(tmp_path / "red.png")
+    assert torch.allclose(palette_of(tmp_path / "swapped.png"), palette, atol=0.05)
+    assert torch.allclose(palette_of(Image.open(tmp_path / "swapped.png")), palette, atol=0.05)
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    end = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + end)
+    with pytest.raises(Pix2ColorError, match=r"reference .*bomb\.png.*above the limit"):
+        palette_of(tmp_path / "bomb.png")
+
+
+def _swapping_profile() -> bytes:
+    """sRGB whose first channel is blue and whose last is red."""
+    icc = bytearray(profiles.srgb_profile())
+    (count,) = struct.unpack_from(">I", icc, 128)
+    for i in range(count):
+        place = 132 + 12 * i
+        name = bytes(icc[place : place + 4])
+        icc[place : place + 4] = {b"rXYZ": b"bXYZ", b"bXYZ": b"rXYZ"}.get(name, name)
+    return bytes(icc)
 
 
 # --- variants and confidence -----------------------------------------------------------------

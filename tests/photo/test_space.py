@@ -103,3 +103,31 @@ def test_parametric_curves(kind: int) -> None:
     assert own is not None
     if kind >= 3:
         assert own.standard
+
+
+def para(kind: int, *values: float) -> bytes:
+    body = struct.pack(f">{len(values)}i", *(round(v * 65536) for v in values))
+    return b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + body
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3, 4])
+def test_a_curve_without_a_slope_is_set_aside_with_a_note(kind: int) -> None:
+    """Such a profile must not cost the photo, which would be called broken."""
+    count = (1, 3, 4, 5, 7)[kind]
+    icc = profile(b"GRAY", {b"kTRC": para(kind, *(2.2, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0)[:count])})
+    assert space.parse(icc) is None
+    gray = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    pixels, left, notes = profiles.usable(gray, icc)
+    assert (pixels == gray).all() and left is None and "cannot be used" in notes[0]
+
+
+@pytest.mark.parametrize("column", [b"rXYZ", b"gXYZ", b"bXYZ", None])
+def test_primaries_of_zero_are_set_aside(column: bytes | None) -> None:
+    """They would make pixels that are not a number."""
+    tags = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), map(fixed, ADOBE), strict=True))
+    zero = {name: fixed((0.0, 0.0, 0.0)) for name in ([column] if column else tags)}
+    curves = {name: gamma_tag(2.2) for name in (b"rTRC", b"gTRC", b"bTRC")}
+    icc = profile(b"RGB ", tags | zero | curves)
+    rgb = np.arange(240, dtype=np.uint8).reshape(8, 10, 3)
+    pixels, left, notes = profiles.usable(rgb, icc)
+    assert (pixels == rgb).all() and left is None and "cannot be used" in notes[0]
