@@ -10,6 +10,7 @@ Pillow's modes, alpha, orientation and depths play no part. TIFF 6.0; TIFF Techn
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import lzma
 import os
@@ -36,7 +37,7 @@ _BY_LIBTIFF = (*CCITT, LZW, PACKBITS, ZSTD)
 _JPEGS = (OLD_JPEG, JPEG)
 IMAGES = (*_JPEGS, WEBP)
 _KNOWN = (NONE, DEFLATE, OLD_DEFLATE, LZMA, *_BY_LIBTIFF, *IMAGES)
-_MESSAGE = re.compile(rb"(Fax|LZW|PackBits|ZSTD|_?TIFF)\w*: ")
+_MESSAGE = re.compile(rb"((Fax|LZW|PackBits|ZSTD|_?TIFF)\w*|tempfile\.tif): ")
 _stderr = threading.Lock()
 
 Samples = NDArray[Any]
@@ -305,18 +306,24 @@ def _group4(data: bytes, columns: int, rows: int) -> bytes:
     rows as they lay in memory. Here a strip of white and a strip of black go before it through the
     same memory: rows that differ between the two were never written.
     """
-    found = []
-    for value in (0, 1):
-        before = io.BytesIO()
-        plain = Image.new("1", (columns, rows), value)
-        plain.save(before, "TIFF", compression="group4", strip_size=2**31 - 1)
-        page = TiffImagePlugin.TiffImageFile(io.BytesIO(before.getvalue())).tag_v2
-        (start,), (size,) = page[273], page[279]
-        first = before.getvalue()[start : start + size]
-        found.append(_by_libtiff([first, data], columns, rows, GROUP4))
+    found = [
+        _by_libtiff([_plain_group4(columns, rows, value), data], columns, rows, GROUP4)
+        for value in (0, 1)
+    ]
     if found[0] != found[1]:
         raise PhotoError("broken or truncated: its CCITT data end before its pixels do")
     return found[0]
+
+
+@functools.lru_cache(maxsize=8)
+def _plain_group4(columns: int, rows: int, value: int) -> bytes:
+    """A Group 4 strip of one value."""
+    file = io.BytesIO()
+    image = Image.new("1", (columns, rows), value)
+    image.save(file, "TIFF", compression="group4", strip_size=2**31 - 1)
+    tags = TiffImagePlugin.TiffImageFile(io.BytesIO(file.getvalue())).tag_v2
+    (start,), (size,) = tags[273], tags[279]
+    return file.getvalue()[start : start + size]
 
 
 @contextlib.contextmanager
