@@ -130,6 +130,12 @@ class Trainer:
         Raises:
             TrainingError: too many steps in a row had non-finite gradients.
         """
+        try:
+            return self._fit()
+        finally:
+            self.batches.close()
+
+    def _fit(self) -> Summary:
         train, progress, main = self.config.train, self.progress, self.accelerator.is_main_process
         self.folder.mkdir(parents=True, exist_ok=True)
         if main:

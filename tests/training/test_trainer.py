@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -269,6 +270,9 @@ class _Poisoned:
             batch.seen.fill_(float("nan"))
         return batch
 
+    def close(self) -> None:
+        self.inner.close()
+
 
 def test_a_step_with_a_non_finite_gradient_is_left_out_and_counted(make_config: MakeConfig) -> None:
     trainer = make_trainer(make_config("nan", "model.frozen_statistics=true"))
@@ -276,6 +280,17 @@ def test_a_step_with_a_non_finite_gradient_is_left_out_and_counted(make_config: 
     summary = trainer.fit()
     assert summary.skipped == 1
     assert all(p.isfinite().all() for p in trainer.bare.parameters())
+
+
+def test_a_training_that_ends_or_fails_leaves_no_thread_behind(make_config: MakeConfig) -> None:
+    done = make_trainer(make_config("done", steps=1))
+    done.fit()
+    failed = make_trainer(make_config("failed", "train.max_skipped=1"))
+    failed.batches = _Poisoned(failed, lambda first: True)
+    with pytest.raises(TrainingError):
+        failed.fit()
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("batches")]
+    assert done.progress.steps and failed.progress.steps  # both are still there
 
 
 def test_too_many_of_them_stop_the_run_with_advice(make_config: MakeConfig) -> None:
