@@ -346,7 +346,7 @@ def test_a_run_is_resumed_at_the_rates_that_are_asked_for(make_config: MakeConfi
 
 def test_a_run_is_not_resumed_with_another_kind_of_optimiser(make_config: MakeConfig) -> None:
     make_trainer(make_config("optimiser", steps=1)).fit()
-    with pytest.raises(TrainingError, match=r"resume with its optim\.name"):
+    with pytest.raises(TrainingError, match=r"another optimiser.*optim\.name"):
         make_trainer(make_config("optimiser", "optim.name=rmsprop", steps=2), resume=True)
 
 
