@@ -12,7 +12,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from pix2color import weights
+from pix2color import recipe, weights
 from pix2color.config import Config, load
 from pix2color.data.loader import Batch
 from pix2color.errors import ConfigError, TrainingError, WeightsError
@@ -52,6 +52,7 @@ def make_config(photo_folder: Path, tmp_path: Path) -> MakeConfig:
     return make
 
 
+FUSED = {"fused": True}
 GAN = ("gan.enabled=true", "gan.width=8", "gan.layers=1", "gan.critic_samples=0")
 
 
@@ -342,6 +343,25 @@ def test_a_run_is_resumed_at_the_rates_that_are_asked_for(make_config: MakeConfi
     assert [group["lr"] for group in groups] == [1e-5, 1e-5, 2e-5, 2e-5, 3e-5, 3e-5]
     assert {group["weight_decay"] for group in groups} == {0.0, 0.5}
     assert {group["betas"] for group in groups} == {(0.3, 0.9)}
+
+
+def test_a_run_goes_on_with_fused_steps_where_it_began_without(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a CPU to a GPU; here both on the CPU, whose fused steps are close to the others."""
+    options = (*GAN, "optim.schedule=constant")
+    whole = make_trainer(make_config("whole", *options, steps=4))
+    whole.fit()
+    make_trainer(make_config("moved", *options, steps=2)).fit()
+    build = recipe.build
+    monkeypatch.setattr(recipe, "build", lambda config, **rest: build(config, **rest | FUSED))
+    moved = make_trainer(make_config("moved", *options, steps=4), resume=True)
+    moved.fit()
+    groups = [*moved.optimiser.param_groups, *moved.critic_optimiser.param_groups]
+    assert all(group["fused"] for group in groups)
+    for name, value in moved.bare.named_parameters():
+        expected = dict(whole.bare.named_parameters())[name]
+        torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_run_is_not_resumed_with_another_kind_of_optimiser(make_config: MakeConfig) -> None:
