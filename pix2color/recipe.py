@@ -54,13 +54,16 @@ class Parts:
     discriminator_optimiser: torch.optim.Optimizer | None
 
 
-def build(config: Config, *, prior: Prior | None = None, start: bool = True) -> Parts:
+def build(
+    config: Config, *, prior: Prior | None = None, start: bool = True, fused: bool = False
+) -> Parts:
     """All parts of a training.
 
     Args:
         config: the recipe.
         prior: of the training photos, for a class head; None: the packaged one.
         start: load the weights that training starts from; False where a saved state follows.
+        fused: adam and adamw step in one kernel, for devices that have it.
 
     Raises:
         ConfigError, WeightsError: what the recipe names cannot be had; the message says what to do.
@@ -94,8 +97,8 @@ def build(config: Config, *, prior: Prior | None = None, start: bool = True) -> 
         ab_losses={name: f for name, f in _AB_LOSSES.items() if weights[name] > 0},
         perceptual=perceptual,
         weights=weights,
-        optimiser=_generator_optimiser(generator, config),
-        discriminator_optimiser=_discriminator_optimiser(discriminator, config.optim),
+        optimiser=_generator_optimiser(generator, config, fused),
+        discriminator_optimiser=_discriminator_optimiser(discriminator, config.optim, fused),
     )
 
 
@@ -298,7 +301,9 @@ def _perceptual_encoder(config: Config) -> Encoder:
     return build_pretrained_encoder(vgg)
 
 
-def _generator_optimiser(generator: Generator, config: Config) -> torch.optim.Optimizer:
+def _generator_optimiser(
+    generator: Generator, config: Config, fused: bool
+) -> torch.optim.Optimizer:
     optim = config.optim
     rest = [
         (name, parameter)
@@ -310,29 +315,32 @@ def _generator_optimiser(generator: Generator, config: Config) -> torch.optim.Op
         *_groups(rest, optim.decoder_rate, optim),
     ]
     betas = optim.gan_betas if config.gan.enabled else optim.betas
-    return _OPTIMISERS[optim.name](groups, betas)
+    return _OPTIMISERS[optim.name](groups, betas, fused)
 
 
 def _discriminator_optimiser(
-    discriminator: nn.Module | None, optim: Optim
+    discriminator: nn.Module | None, optim: Optim, fused: bool
 ) -> torch.optim.Optimizer | None:
     if discriminator is None:
         return None
     named = list(discriminator.named_parameters())
     groups = _groups(named, optim.discriminator_rate, optim)
-    return _OPTIMISERS[optim.name](groups, optim.gan_betas)
+    return _OPTIMISERS[optim.name](groups, optim.gan_betas, fused)
 
 
 _Groups = list[dict[str, Any]]
 
 
-def _rmsprop(groups: _Groups, betas: tuple[float, float]) -> torch.optim.Optimizer:
+def _rmsprop(groups: _Groups, betas: tuple[float, float], fused: bool) -> torch.optim.Optimizer:
     return torch.optim.RMSprop(groups, alpha=betas[1], eps=1e-7)  # Keras's epsilon
 
 
-_OPTIMISERS: dict[str, Callable[[_Groups, tuple[float, float]], torch.optim.Optimizer]] = {
-    "adamw": lambda groups, betas: torch.optim.AdamW(groups, betas=betas),
-    "adam": lambda groups, betas: torch.optim.Adam(groups, betas=betas),
+# Not fused is None, not False: that leaves PyTorch's choice between its other two ways.
+_OPTIMISERS: dict[str, Callable[[_Groups, tuple[float, float], bool], torch.optim.Optimizer]] = {
+    "adamw": lambda groups, betas, fused: torch.optim.AdamW(
+        groups, betas=betas, fused=fused or None
+    ),
+    "adam": lambda groups, betas, fused: torch.optim.Adam(groups, betas=betas, fused=fused or None),
     "rmsprop": _rmsprop,
 }
 

@@ -35,7 +35,7 @@ def age(lightness: Tensor, augment: Augment, seeds: Sequence[int]) -> Tensor:
     aged = 100.0 * (lightness / 100.0).clamp(1e-4, 1.0) ** gamma
     aged = 50.0 + (aged - 50.0) * contrast + brightness
     aged = _blur(aged, blur)
-    grain = _grain(lightness.shape, seeds, rows[:, 0] > 0).to(lightness.device)
+    grain = _grain(lightness.shape, seeds, (rows[:, 0] > 0).tolist()).to(lightness.device)
     aged = (aged + noise * grain).clamp(0.0, 100.0)
     return torch.where(chosen > 0, aged, lightness)
 

@@ -46,6 +46,10 @@ class Batches(Protocol):
         """The samples first, first + 1, ..., first + size - 1."""
         ...
 
+    def close(self) -> None:
+        """Let go of what was read ahead; `take` works as before."""
+        ...
+
 
 class Source(Protocol):
     """Where photos come from: by sample number, on the host."""
@@ -164,7 +168,7 @@ class DeviceBatches:
         self.device = device
         self.world = world
         self.waited = 0.0
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._pool = _new_pool()
         self._next: tuple[tuple[int, int], Future[tuple[Tensor, CropPlan]]] | None = None
 
     def take(self, first: int, size: int) -> Batch:
@@ -181,8 +185,9 @@ class DeviceBatches:
         return make_batch(rgb, plan.seeds, self.data)
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread and let go of what it read ahead; another `take` starts one again."""
         self._pool.shutdown(cancel_futures=True)
+        self._pool, self._next = _new_pool(), None
 
     def _ask(self, first: int, size: int) -> None:
         if self._next is not None:
@@ -192,6 +197,11 @@ class DeviceBatches:
     def _gather(self, first: int, size: int) -> tuple[Tensor, CropPlan]:
         stacked, plan = self.source.gather(first, size)
         return (stacked.pin_memory() if self.device.type == "cuda" else stacked), plan
+
+
+def _new_pool() -> ThreadPoolExecutor:
+    """One thread, which starts with the first work for it."""
+    return ThreadPoolExecutor(1, thread_name_prefix="batches")
 
 
 def make_batch(rgb: Tensor, seeds: Sequence[int], data: Data) -> Batch:

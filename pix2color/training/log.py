@@ -102,3 +102,14 @@ def draw_curves(folder: Path) -> None:
         axes.tick_params(labelsize=6)
         axes.grid(alpha=0.3)
     figure.savefig(folder / "curves.png", dpi=100)
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys with plain values, as trackers want them."""
+    plain: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            plain |= flat(value, f"{prefix}{key}.")
+        else:
+            plain[f"{prefix}{key}"] = value if isinstance(value, int | float | str) else str(value)
+    return plain

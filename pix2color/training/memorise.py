@@ -131,10 +131,7 @@ def memorise(
         observer=seen.watch,
     )
     seen.generator = trainer.bare
-    try:
-        summary = trainer.fit()
-    finally:
-        batches.close()
+    summary = trainer.fit()
     shutil.rmtree(folder / "state", ignore_errors=True)  # nobody resumes this
     facts = {"photos": len(photos), "samples": summary.samples}
     weights.save(folder / "release.safetensors", trainer.bare, config=plain, data=facts)

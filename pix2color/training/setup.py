@@ -197,7 +197,9 @@ def make_trainer(
     set_seed(seed)
     trainer = Trainer(
         config,
-        recipe.build(config, prior=prior, start=not resume),
+        recipe.build(
+            config, prior=prior, start=not resume, fused=accelerator.device.type == "cuda"
+        ),
         batches,
         validation,
         data_facts=facts,

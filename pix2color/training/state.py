@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from json import JSONDecodeError
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -142,8 +144,16 @@ def averaged_weights(saved_state: Path) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def restore(accelerator: Accelerator, folder: Path, ema: AveragedModel, progress: Progress) -> None:
+def restore(
+    accelerator: Accelerator,
+    folder: Path,
+    ema: AveragedModel,
+    progress: Progress,
+    optimisers: Sequence[torch.optim.Optimizer],
+) -> None:
     """Load the newest state of a folder into everything that was prepared, `ema` and `progress`.
+
+    Rates and the other options of the optimisers stay as they are: they are the config's.
 
     Raises:
         TrainingError: there is none, it cannot be read, or it is of another recipe.
@@ -158,6 +168,7 @@ def restore(accelerator: Accelerator, folder: Path, ema: AveragedModel, progress
         raise TrainingError(
             f"{newest} has no {_EMA}: an earlier version of pix2color wrote it; resume with that"
         )
+    groups = [_options(optimiser) for optimiser in optimisers]
     try:
         accelerator.load_state(str(newest), load_kwargs={"weights_only": True})
         ema.load_state_dict(load_file(newest / _EMA))
@@ -170,3 +181,17 @@ def restore(accelerator: Accelerator, folder: Path, ema: AveragedModel, progress
             f"{newest} is of another recipe: resume with the config it was started with "
             f"({str(error).splitlines()[0]:.100})"
         ) from None
+    for optimiser, options in zip(optimisers, groups, strict=True):
+        if [group.keys() for group in _options(optimiser)] != [group.keys() for group in options]:
+            raise TrainingError(
+                f"{newest} is of another optimiser: resume with the optim.name it was started with"
+            )
+        for group, own in zip(optimiser.param_groups, options, strict=True):
+            group.update(own)
+        # Again, so that what depends on the options, such as where counts of steps lie, follows.
+        optimiser.load_state_dict(optimiser.state_dict())
+
+
+def _options(optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What each group says beside its parameters."""
+    return [{k: v for k, v in g.items() if k != "params"} for g in optimiser.param_groups]

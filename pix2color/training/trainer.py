@@ -30,7 +30,7 @@ from pix2color.evaluation.samples import lower_is_better
 from pix2color.models.generator import Generator
 from pix2color.recipe import Parts
 from pix2color.training import state, steps
-from pix2color.training.log import Means, RunLog, draw_curves
+from pix2color.training.log import Means, RunLog, draw_curves, flat
 from pix2color.training.pictures import sample_grid, save_picture
 from pix2color.training.simulated_hints import simulate
 from pix2color.training.status import Figures, Status, Summary
@@ -114,16 +114,9 @@ class Trainer:
         Raises:
             TrainingError: there is none, or it is of another recipe.
         """
-        groups = [group for optimiser in self._optimisers() for group in optimiser.param_groups]
-        options = [{k: v for k, v in group.items() if k != "params"} for group in groups]
-        state.restore(self.accelerator, self.folder / "state", self.ema, self.progress)
-        groups = [group for optimiser in self._optimisers() for group in optimiser.param_groups]
-        for group, wanted in zip(groups, options, strict=True):
-            if group.keys() - {"params"} != wanted.keys():
-                raise TrainingError(
-                    f"{self.folder} was trained with another optimiser: resume with its optim.name"
-                )
-            group.update(wanted)
+        state.restore(
+            self.accelerator, self.folder / "state", self.ema, self.progress, self._optimisers()
+        )
         release = self.folder / "release.safetensors"
         self._release = release if release.is_file() else None
 
@@ -137,6 +130,12 @@ class Trainer:
         Raises:
             TrainingError: too many steps in a row had non-finite gradients.
         """
+        try:
+            return self._fit()
+        finally:
+            self.batches.close()
+
+    def _fit(self) -> Summary:
         train, progress, main = self.config.train, self.progress, self.accelerator.is_main_process
         self.folder.mkdir(parents=True, exist_ok=True)
         if main:
@@ -399,7 +398,7 @@ class Trainer:
 
     def _trackers_start(self) -> None:
         if self.config.train.trackers:
-            self.accelerator.init_trackers("pix2color", config=_flat(self.config.model_dump()))
+            self.accelerator.init_trackers("pix2color", config=flat(self.config.model_dump()))
 
     def _tell(self, kind: Literal["step", "log", "validation"], figures: Figures) -> None:
         if self.accelerator.is_main_process:
@@ -408,14 +407,3 @@ class Trainer:
             if self.config.budget.minutes:
                 total = None
             self.observer(Status(samples, total, self._fraction(), rate, figures, kind))
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys with plain values, as trackers want them."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, int | float | str) else str(value)
-    return flat

@@ -41,6 +41,9 @@ class Poisoned:
             batch.seen[0, 0, 0, 0] = float("nan")
         return batch
 
+    def close(self) -> None:
+        self.inner.close()
+
 
 def finite(network: torch.nn.Module) -> bool:
     values = [v for v in network.state_dict().values() if v.is_floating_point()]

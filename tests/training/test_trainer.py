@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from pix2color import weights
+from pix2color import recipe, weights
 from pix2color.config import Config, load
 from pix2color.data.loader import Batch
 from pix2color.errors import ConfigError, TrainingError, WeightsError
@@ -51,6 +52,7 @@ def make_config(photo_folder: Path, tmp_path: Path) -> MakeConfig:
     return make
 
 
+FUSED = {"fused": True}
 GAN = ("gan.enabled=true", "gan.width=8", "gan.layers=1", "gan.critic_samples=0")
 
 
@@ -269,6 +271,9 @@ class _Poisoned:
             batch.seen.fill_(float("nan"))
         return batch
 
+    def close(self) -> None:
+        self.inner.close()
+
 
 def test_a_step_with_a_non_finite_gradient_is_left_out_and_counted(make_config: MakeConfig) -> None:
     trainer = make_trainer(make_config("nan", "model.frozen_statistics=true"))
@@ -276,6 +281,17 @@ def test_a_step_with_a_non_finite_gradient_is_left_out_and_counted(make_config: 
     summary = trainer.fit()
     assert summary.skipped == 1
     assert all(p.isfinite().all() for p in trainer.bare.parameters())
+
+
+def test_a_training_that_ends_or_fails_leaves_no_thread_behind(make_config: MakeConfig) -> None:
+    done = make_trainer(make_config("done", steps=1))
+    done.fit()
+    failed = make_trainer(make_config("failed", "train.max_skipped=1"))
+    failed.batches = _Poisoned(failed, lambda first: True)
+    with pytest.raises(TrainingError):
+        failed.fit()
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("batches")]
+    assert done.progress.steps and failed.progress.steps  # both are still there
 
 
 def test_too_many_of_them_stop_the_run_with_advice(make_config: MakeConfig) -> None:
@@ -329,9 +345,28 @@ def test_a_run_is_resumed_at_the_rates_that_are_asked_for(make_config: MakeConfi
     assert {group["betas"] for group in groups} == {(0.3, 0.9)}
 
 
+def test_a_run_goes_on_with_fused_steps_where_it_began_without(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a CPU to a GPU; here both on the CPU, whose fused steps are close to the others."""
+    options = (*GAN, "optim.schedule=constant")
+    whole = make_trainer(make_config("whole", *options, steps=4))
+    whole.fit()
+    make_trainer(make_config("moved", *options, steps=2)).fit()
+    build = recipe.build
+    monkeypatch.setattr(recipe, "build", lambda config, **rest: build(config, **rest | FUSED))
+    moved = make_trainer(make_config("moved", *options, steps=4), resume=True)
+    moved.fit()
+    groups = [*moved.optimiser.param_groups, *moved.critic_optimiser.param_groups]
+    assert all(group["fused"] for group in groups)
+    for name, value in moved.bare.named_parameters():
+        expected = dict(whole.bare.named_parameters())[name]
+        torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_a_run_is_not_resumed_with_another_kind_of_optimiser(make_config: MakeConfig) -> None:
     make_trainer(make_config("optimiser", steps=1)).fit()
-    with pytest.raises(TrainingError, match=r"resume with its optim\.name"):
+    with pytest.raises(TrainingError, match=r"another optimiser.*optim\.name"):
         make_trainer(make_config("optimiser", "optim.name=rmsprop", steps=2), resume=True)
 
 
