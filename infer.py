@@ -1,4 +1,4 @@
-"""Colour photos: `python infer.py photos/`. The work is in pix2color.cli.infer."""
+"""Color photos: `python infer.py photos/`. The work is in pix2color.cli.infer."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""pix2color colourises black-and-white photographs.
+"""pix2color colorizes black-and-white photographs.
 
 >>> from pix2color import Colorizer  # doctest: +SKIP
 >>> Colorizer.from_pretrained()("old.jpg")  # doctest: +SKIP

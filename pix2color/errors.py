@@ -30,7 +30,7 @@ class DataError(Pix2ColorError):
 
 
 class PhotoError(Pix2ColorError):
-    """One photo that cannot be read, coloured or written; the others go on."""
+    """One photo that cannot be read, colored or written; the others go on."""
 
     exit_code = EXIT_FAILED
 

@@ -64,7 +64,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def remove_stale(folder: Path) -> None:
+def remove_stale_parts(folder: Path) -> None:
     """Delete what killed processes on this machine left half-written in a folder."""
     for part in folder.glob(f".*{PART_SUFFIX}"):
         found = re.search(r"-(\d{1,10})$", part.name.removesuffix(PART_SUFFIX), re.ASCII)

@@ -19,7 +19,7 @@ SMALL_SIDE = 72
 
 @pytest.fixture(scope="session")
 def photos() -> dict[str, np.ndarray]:
-    """Four colour photos by name, uint8 H,W,3."""
+    """Four color photos by name, uint8 H,W,3."""
     names = ("astronaut", "coffee", "chelsea", "rocket")
     return {name: np.ascontiguousarray(getattr(skimage.data, name)()) for name in names}
 
@@ -59,5 +59,5 @@ def square(photos: dict[str, np.ndarray]) -> torch.Tensor:
 
 @pytest.fixture(scope="session")
 def astronaut(photos: dict[str, np.ndarray]) -> torch.Tensor:
-    """The astronaut, of many colours, 1,3,64,64 in 0..1. Shared: do not write into it."""
+    """The astronaut, of many colors, 1,3,64,64 in 0..1. Shared: do not write into it."""
     return shrunk(photos["astronaut"])

@@ -1,4 +1,4 @@
-"""Films made from photos that come with scikit-image: their motion and true colours are known."""
+"""Films made from photos that come with scikit-image: their motion and true colors are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network small enough for every test: smooth colours that depend on lightness and place."""
+"""A network small enough for every test: smooth colors that depend on lightness and place."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2color.config import Decode
-from pix2color.weights import Released
+from pix2color.checkpoints.checkpoint import Checkpoint
+from pix2color.config import DecodeConfig
 
 
 class Tint(nn.Module):
@@ -43,11 +43,11 @@ def _seeded() -> torch.Generator:
     return torch.Generator().manual_seed(3)
 
 
-def released(**decode: Any) -> Released:
+def released(**decode: Any) -> Checkpoint:
     """What weights.load would give."""
-    return Released(
+    return Checkpoint(
         generator=Tint(),  # type: ignore[arg-type]
-        decode=Decode(**({"size": 48} | decode)),
+        decode=DecodeConfig(**({"size": 48} | decode)),
         meta={},
         digest="0123456789ab",
         name="stand-in",
@@ -56,16 +56,16 @@ def released(**decode: Any) -> Released:
 
 def write_release(path: Path, **model: Any) -> Path:
     """A release file of a small network with 313 classes, or what `model` says, untrained."""
-    from pix2color import weights
+    from pix2color.build import build_generator
+    from pix2color.checkpoints import checkpoint
     from pix2color.config import from_dict
-    from pix2color.recipe import build_generator
 
     small = {"pretrained": "none", "encoder": "groups", "plain": {"width": 8}, "widths": [16]}
     decode = {"size": 48, "temperature": 0.5}
-    loss = {"l1": 1.0} if model.get("head", {}).get("kind") == "regression" else {}
+    loss = {"l1": 1.0} if model.get("head", {}).get("type") == "regression" else {}
     config = from_dict({"model": small | model, "decode": decode, "loss": loss})
     torch.manual_seed(0)
     generator = build_generator(config.model)
     torch.nn.init.normal_(generator.head.project.weight, std=0.5)
-    weights.save(path, generator.eval(), config=config)
+    checkpoint.save(path, generator.eval(), config=config)
     return path

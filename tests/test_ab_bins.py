@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pix2color import ab_bins
-from pix2color.ab_bins import Prior, PriorCounter, centres, soft_encode
-from pix2color.color import rgb_to_lab
+from pix2color.color import ab_bins
+from pix2color.color.ab_bins import Prior, PriorEstimator, bin_centers, soft_encode
+from pix2color.color.lab import rgb_to_lab
 
 TABLE_SHA256 = "e74b520cf1929e90ad9f051db10931e8ac5d1534c6cedabd7bfeba7a78a96c89"
 
 
-def pixels(*colours: tuple[float, float]) -> Tensor:
-    """Colours in a row: 1,2,1,N."""
-    return torch.tensor(colours).T.reshape(1, 2, 1, -1)
+def pixels(*colors: tuple[float, float]) -> Tensor:
+    """Colors in a row: 1,2,1,N."""
+    return torch.tensor(colors).T.reshape(1, 2, 1, -1)
 
 
 def true_ab(photo: np.ndarray) -> Tensor:
@@ -30,23 +30,23 @@ def true_ab(photo: np.ndarray) -> Tensor:
     return rgb_to_lab(torch.from_numpy(photo).movedim(-1, 0).unsqueeze(0))[:, 1:]
 
 
-def brute_force(ab: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
+def brute_force(ab: Tensor, neighbors: int) -> tuple[Tensor, Tensor]:
     """Index and weight by all 313 distances, ties in the published order: B,K,H,W each."""
-    points = centres().double()
-    colours = ab.double().permute(0, 2, 3, 1).reshape(-1, 1, 2)
-    squared = (colours - points).square().sum(-1)
-    index = squared.argsort(dim=1, stable=True)[:, :neighbours]
+    points = bin_centers().double()
+    colors = ab.double().permute(0, 2, 3, 1).reshape(-1, 1, 2)
+    squared = (colors - points).square().sum(-1)
+    index = squared.argsort(dim=1, stable=True)[:, :neighbors]
     weight = torch.exp(-squared.gather(1, index) / 50)
     weight = weight / weight.sum(1, keepdim=True)
     b, _, h, w = ab.shape
-    return tuple(t.view(b, h, w, neighbours).permute(0, 3, 1, 2) for t in (index, weight))  # type: ignore[return-value]
+    return tuple(t.view(b, h, w, neighbors).permute(0, 3, 1, 2) for t in (index, weight))  # type: ignore[return-value]
 
 
 # The table
 
 
 def test_the_table_is_the_published_one() -> None:
-    table = centres().numpy()
+    table = bin_centers().numpy()
     assert table.shape == (313, 2)
     assert table[0].tolist() == [-90, 50] and table[-1].tolist() == [100, 0]
     assert table[120].tolist() == [0, 0]
@@ -57,26 +57,26 @@ def test_the_table_is_the_published_one() -> None:
 # Soft codes
 
 
-@pytest.mark.parametrize("neighbours", [1, 5, 10])
-def test_soft_code_equals_brute_force(neighbours: int, small_photos: list[np.ndarray]) -> None:
-    generator = torch.Generator().manual_seed(neighbours)
+@pytest.mark.parametrize("neighbors", [1, 5, 10])
+def test_soft_code_equals_brute_force(neighbors: int, small_photos: list[np.ndarray]) -> None:
+    generator = torch.Generator().manual_seed(neighbors)
     anywhere = torch.rand(1, 2, 60, 60, generator=generator) * 250 - 125
     for ab in (anywhere, true_ab(small_photos[0]), true_ab(small_photos[1])):
-        code = soft_encode(ab, neighbours=neighbours)
-        index, weight = brute_force(ab, neighbours)
+        code = soft_encode(ab, neighbors=neighbors)
+        index, weight = brute_force(ab, neighbors)
         # In float32 two bins at all but equal distance may change places; their weights agree.
         same = (code.index == index).float().mean()
         assert float(same) > 0.9999
         torch.testing.assert_close(code.weight.double(), weight, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("neighbours", [1, 5, 10])
-def test_ties_go_to_the_published_order(neighbours: int) -> None:
+@pytest.mark.parametrize("neighbors", [1, 5, 10])
+def test_ties_go_to_the_published_order(neighbors: int) -> None:
     """Multiples of 5 lie on a bin, between two or between four: their distances are exact."""
     side = torch.arange(-125.0, 126.0, 5.0)
     ab = torch.stack(torch.meshgrid(side, side, indexing="ij")).unsqueeze(0)
-    code = soft_encode(ab, neighbours=neighbours)
-    index, weight = brute_force(ab, neighbours)
+    code = soft_encode(ab, neighbors=neighbors)
+    index, weight = brute_force(ab, neighbors)
     assert torch.equal(code.index, index)
     torch.testing.assert_close(code.weight.double(), weight, rtol=0, atol=1e-5)
 
@@ -85,39 +85,37 @@ def test_ties_go_to_the_published_order(neighbours: int) -> None:
 @given(
     a=st.floats(-400, 400, width=32),
     b=st.floats(-400, 400, width=32),
-    neighbours=st.sampled_from([1, 5, 10]),
+    neighbors=st.sampled_from([1, 5, 10]),
 )
-def test_a_soft_code_is_a_distribution_over_the_nearest(
-    a: float, b: float, neighbours: int
-) -> None:
-    code = soft_encode(pixels((a, b)), neighbours=neighbours)
+def test_a_soft_code_is_a_distribution_over_the_nearest(a: float, b: float, neighbors: int) -> None:
+    code = soft_encode(pixels((a, b)), neighbors=neighbors)
     weight = code.weight.flatten()
     assert float(weight.sum()) == pytest.approx(1, abs=1e-5)
     assert bool((weight.diff() <= 0).all())  # nearest first
-    assert len(set(code.index.flatten().tolist())) == neighbours
-    dense = code.dense()
+    assert len(set(code.index.flatten().tolist())) == neighbors
+    dense = code.to_dense()
     assert dense.shape == (1, 313, 1, 1)
     assert float(dense.sum()) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_code_of_a_bin_itself() -> None:
-    centre, sides = 0.6488, 0.0878
-    weights = soft_encode(pixels((0, 0)), neighbours=5).weight.flatten()
-    np.testing.assert_allclose(weights, [centre, *[sides] * 4], atol=1e-4)
+    center, sides = 0.6488, 0.0878
+    weights = soft_encode(pixels((0, 0)), neighbors=5).weight.flatten()
+    np.testing.assert_allclose(weights, [center, *[sides] * 4], atol=1e-4)
 
 
-def test_decoding_a_code_gives_the_colour_back(small_photos: list[np.ndarray]) -> None:
+def test_decoding_a_code_gives_the_color_back(small_photos: list[np.ndarray]) -> None:
     ab = true_ab(small_photos[2])
-    for neighbours, most in ((1, 7.08), (5, 0.75), (10, 0.4)):
-        dense = soft_encode(ab, neighbours=neighbours).dense()
-        decoded = torch.einsum("bqhw,qc->bchw", dense, centres())
+    for neighbors, most in ((1, 7.08), (5, 0.75), (10, 0.4)):
+        dense = soft_encode(ab, neighbors=neighbors).to_dense()
+        decoded = torch.einsum("bqhw,qc->bchw", dense, bin_centers())
         moderate = ab.norm(dim=1) < 40
         assert float((decoded - ab).norm(dim=1)[moderate].max()) < most
 
 
 def test_nearest_is_the_hard_code(small_photos: list[np.ndarray]) -> None:
     ab = true_ab(small_photos[3])
-    assert torch.equal(ab_bins.nearest(ab), brute_force(ab, 1)[0][:, 0])
+    assert torch.equal(ab_bins.nearest_bin(ab), brute_force(ab, 1)[0][:, 0])
 
 
 # Weights
@@ -154,13 +152,13 @@ def test_no_rebalancing_at_lambda_one() -> None:
 def test_a_counted_prior_is_the_mean_soft_code(
     small_photos: list[np.ndarray], tmp_path: Path
 ) -> None:
-    counter = PriorCounter()
+    counter = PriorEstimator()
     codes = []
     for photo in small_photos:
         ab = true_ab(photo)
-        counter.add(ab)
-        codes.append(soft_encode(ab, neighbours=10).dense().double().sum((0, 2, 3)))
-    prior = counter.prior("four photos")
+        counter.update(ab)
+        codes.append(soft_encode(ab, neighbors=10).to_dense().double().sum((0, 2, 3)))
+    prior = counter.compute("four photos")
     count = sum(photo.shape[0] * photo.shape[1] for photo in small_photos)
     assert prior.pixels == count
     assert float(prior.probability.sum()) == pytest.approx(1, abs=1e-9)
@@ -176,7 +174,7 @@ def test_a_counted_prior_is_the_mean_soft_code(
 
 def test_a_prior_of_nothing_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="no pixels"):
-        PriorCounter().prior("nothing")
+        PriorEstimator().compute("nothing")
 
 
 def test_the_packaged_prior_is_a_distribution_with_gray_first() -> None:
@@ -184,17 +182,17 @@ def test_the_packaged_prior_is_a_distribution_with_gray_first() -> None:
     assert prior.probability.shape == (313,)
     assert float(prior.probability.sum()) == pytest.approx(1, abs=1e-9)
     assert float(prior.probability.min()) > 0
-    assert centres()[prior.probability.argmax()].norm() <= 10
+    assert bin_centers()[prior.probability.argmax()].norm() <= 10
 
 
 def test_shrinking_moves_a_prior_of_few_pixels_most() -> None:
     packaged = Prior.load()
     flat = torch.full((313,), 1 / 313, dtype=torch.float64)
-    few = Prior(flat, 1000, "few").shrunk(packaged, pixels=1e6)
-    many = Prior(flat, 10**9, "many").shrunk(packaged, pixels=1e6)
+    few = Prior(flat, 1000, "few").shrink_towards(packaged, pixels=1e6)
+    many = Prior(flat, 10**9, "many").shrink_towards(packaged, pixels=1e6)
     torch.testing.assert_close(few.probability, packaged.probability, rtol=0, atol=1e-3)
     torch.testing.assert_close(many.probability, flat, rtol=0, atol=1e-3)
-    half = Prior(flat, 10**6, "half").shrunk(packaged, pixels=1e6).probability
+    half = Prior(flat, 10**6, "half").shrink_towards(packaged, pixels=1e6).probability
     torch.testing.assert_close(half, (flat + packaged.probability) / 2)
     assert float(half.sum()) == pytest.approx(1, abs=1e-9)
 
@@ -205,7 +203,7 @@ def test_shrinking_moves_a_prior_of_few_pixels_most() -> None:
 def two_modes() -> Tensor:
     """Logits of .6 at (0, 0) and .4 at (60, 40): 1,313,1,1."""
     logits = torch.full((1, 313, 1, 1), -1e4)
-    points = centres().tolist()
+    points = bin_centers().tolist()
     logits[0, points.index([0, 0])] = math.log(0.6)
     logits[0, points.index([60, 40])] = math.log(0.4)
     return logits

@@ -1,4 +1,4 @@
-"""Colour: scikit-image is the reference; gradients, precision and the gamut mapping are ours."""
+"""Color: scikit-image is the reference; gradients, precision and the gamut mapping are ours."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pix2color.color import (
-    fit_gamut,
+from pix2color.color.lab import (
     gray_to_lightness,
     lab_to_rgb,
     lightness_to_gray,
+    reduce_chroma_to_gamut,
     rgb_to_lab,
     rgb_to_lightness,
 )
@@ -25,7 +25,7 @@ BLACK_GRAY_WHITE = (0.0, 1e-6, 0.04045, 0.0031308, 0.5, 1.0)
 
 
 def grid(step: int) -> np.ndarray:
-    """Every step-th 8-bit colour, 0 and 255 included: 1,N,3 uint8."""
+    """Every step-th 8-bit color, 0 and 255 included: 1,N,3 uint8."""
     side = np.unique(np.append(np.arange(0, 256, step), 255)).astype(np.uint8)
     return np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(1, -1, 3)
 
@@ -36,14 +36,14 @@ def planes(pixels: np.ndarray) -> Tensor:
 
 
 def one(*values: float) -> Tensor:
-    """A single colour: 3,1,1."""
+    """A single color: 3,1,1."""
     return torch.tensor(values).view(3, 1, 1)
 
 
 def test_rgb_to_lab_agrees_with_scikit_image_on_a_dense_grid() -> None:
-    colours = grid(5)
-    expected = skimage.color.rgb2lab(colours)
-    found = rgb_to_lab(planes(colours)).movedim(0, -1).numpy()
+    colors = grid(5)
+    expected = skimage.color.rgb2lab(colors)
+    found = rgb_to_lab(planes(colors)).movedim(0, -1).numpy()
     assert np.abs(found - expected).max() < 0.02
 
 
@@ -53,9 +53,9 @@ def test_lab_to_rgb_agrees_with_scikit_image_on_a_dense_grid() -> None:
     assert np.abs(found - skimage.color.lab2rgb(lab)).max() < 1e-3
 
 
-def test_eight_bit_colours_come_back_exactly(photos: dict[str, np.ndarray]) -> None:
-    for colours in (grid(3), *photos.values()):
-        there = planes(colours)
+def test_eight_bit_colors_come_back_exactly(photos: dict[str, np.ndarray]) -> None:
+    for colors in (grid(3), *photos.values()):
+        there = planes(colors)
         back = (lab_to_rgb(rgb_to_lab(there)) * 255).round().to(torch.uint8)
         assert torch.equal(back, there)
 
@@ -70,7 +70,7 @@ def test_eight_bit_colours_come_back_exactly(photos: dict[str, np.ndarray]) -> N
         ((0, 0, 0), (0.0, 0.0, 0.0)),
     ],
 )
-def test_known_colours(rgb: tuple[float, ...], lab: tuple[float, ...]) -> None:
+def test_known_colors(rgb: tuple[float, ...], lab: tuple[float, ...]) -> None:
     found = rgb_to_lab(one(*map(float, rgb))).flatten()
     np.testing.assert_allclose(found, lab, atol=0.01)
 
@@ -116,7 +116,7 @@ CONVERSIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "gray_to_lightness": (gray_to_lightness, 1.0),
     "lab_to_rgb": (lab_to_rgb, 100.0),
     "lightness_to_gray": (lightness_to_gray, 100.0),
-    "fit_gamut": (fit_gamut, 100.0),
+    "fit_gamut": (reduce_chroma_to_gamut, 100.0),
 }
 
 
@@ -142,7 +142,7 @@ def test_float32_even_inside_autocast(name: str, photos: dict[str, np.ndarray]) 
     assert torch.equal(inside, convert(values))
 
 
-def test_without_clipping_foreign_colours_keep_a_gradient() -> None:
+def test_without_clipping_foreign_colors_keep_a_gradient() -> None:
     for clip in (True, False):
         lab = one(20.0, -80.0, 90.0).requires_grad_()
         rgb = lab_to_rgb(lab, clip=clip)
@@ -162,7 +162,7 @@ def test_without_clipping_foreign_colours_keep_a_gradient() -> None:
 )
 def test_gamut_mapping_keeps_lightness_and_hue(lightness: float, a: float, b: float) -> None:
     lab = one(lightness, a, b)
-    fitted = fit_gamut(lab)
+    fitted = reduce_chroma_to_gamut(lab)
     chroma, kept = lab[1:].norm(), fitted[1:].norm()
     assert float(fitted[0]) == float(lab[0])
     assert float(kept) <= float(chroma)
@@ -175,17 +175,17 @@ def test_gamut_mapping_keeps_lightness_and_hue(lightness: float, a: float, b: fl
     assert float(rgb_to_lightness(shown.clamp(0, 1))) == pytest.approx(lightness, abs=0.15)
 
 
-def test_gamut_mapping_leaves_true_colours_alone(photos: dict[str, np.ndarray]) -> None:
-    for colours in (grid(15), *photos.values()):
-        lab = rgb_to_lab(planes(colours))
-        assert torch.equal(fit_gamut(lab), lab)
+def test_gamut_mapping_leaves_true_colors_alone(photos: dict[str, np.ndarray]) -> None:
+    for colors in (grid(15), *photos.values()):
+        lab = rgb_to_lab(planes(colors))
+        assert torch.equal(reduce_chroma_to_gamut(lab), lab)
 
 
 def test_gamut_mapping_lowers_chroma_no_further_than_needed() -> None:
     generator = torch.Generator().manual_seed(0)
     lab = torch.rand(3, 40, 40, generator=generator) * torch.tensor((90, 240, 240)).view(3, 1, 1)
     lab = lab + torch.tensor((5, -120, -120)).view(3, 1, 1)
-    fitted = fit_gamut(lab)
+    fitted = reduce_chroma_to_gamut(lab)
     lowered = (fitted[1:] - lab[1:]).norm(dim=0) > 0
     assert 0.3 < float(lowered.float().mean()) < 1
     more = torch.cat((fitted[:1], fitted[1:] * 1.02))
@@ -194,8 +194,8 @@ def test_gamut_mapping_lowers_chroma_no_further_than_needed() -> None:
     assert bool(outside[lowered].all())
 
 
-def test_there_is_no_colour_beyond_black_and_white() -> None:
+def test_there_is_no_color_beyond_black_and_white() -> None:
     for lightness in (-5.0, 0.0, 100.0, 105.0):
-        fitted = fit_gamut(one(lightness, 60.0, -40.0))
+        fitted = reduce_chroma_to_gamut(one(lightness, 60.0, -40.0))
         assert float(fitted[0]) == min(100.0, max(0.0, lightness))
         assert float(fitted[1:].abs().max()) < 0.5

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pix2color.config import Config, files, find, from_dict, load
+from pix2color.config import Config, find_recipe, from_dict, load, loading
 from pix2color.errors import ConfigError
 
 FOLDER = Path(__file__).parent.parent / "configs"
@@ -46,15 +46,15 @@ def test_a_budget_in_minutes_alone_has_no_limit_in_samples(
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "0.0001", "+1e-4", ".0001"])
 def test_numbers_in_any_spelling_arrive_as_numbers(tmp_path: Path, text: str) -> None:
     from_file = load(recipe(tmp_path, f"optim: {{decoder_rate: {text}}}"))
-    from_line = load(None, [f"optim.decoder_rate={text}"])
+    from_line = load(None, [f"optim.decoder_lr={text}"])
     for config in (from_file, from_line):
-        assert config.optim.decoder_rate == pytest.approx(1e-4)
-        assert isinstance(config.optim.decoder_rate, float)
+        assert config.optim.decoder_lr == pytest.approx(1e-4)
+        assert isinstance(config.optim.decoder_lr, float)
 
 
 def test_words_that_yaml_takes_for_truth_stay_words() -> None:
-    config = load(None, ["train.precision=no", "model.pretrained=none", "data.cache=none"])
-    assert (config.train.precision, config.model.pretrained) == ("no", "none")
+    config = load(None, ["train.mixed_precision=no", "model.pretrained=none", "data.cache=none"])
+    assert (config.train.mixed_precision, config.model.pretrained) == ("no", "none")
     assert config.data.cache == "none"
 
 
@@ -64,7 +64,7 @@ def test_a_whole_number_in_scientific_spelling() -> None:
 
 @pytest.mark.parametrize("value", ["photos", "[photos, more.tar]"])
 def test_one_root_or_several(value: str) -> None:
-    root = load(None, [f"data.root={value}"]).data.root
+    root = load(None, [f"data.roots={value}"]).data.roots
     assert root == (("photos",) if value == "photos" else ("photos", "more.tar"))
 
 
@@ -75,8 +75,8 @@ def test_overrides_beat_the_recipe_and_the_recipe_beats_its_parent(tmp_path: Pat
     recipe(tmp_path, "train: {batch: 8, seed: 1}\noptim: {clip: 2}\noutput: x", "base.yaml")
     mine = recipe(tmp_path, "extends: base.yaml\ntrain: {batch: 16}")
     config = load(mine, ["train.seed=3", "model.head.kind=regression", "loss.l2=1"])
-    assert (config.train.batch, config.train.seed, config.optim.clip) == (16, 3, 2)
-    assert config.model.head.kind == "regression"
+    assert (config.train.batch_size, config.train.seed, config.optim.max_grad_norm) == (16, 3, 2)
+    assert config.model.head.type == "regression"
     assert config.output == "runs/mine"  # a parent's run folder is not inherited
 
 
@@ -100,19 +100,19 @@ def test_defaults_need_no_file() -> None:
         ("modle.encoder=resnet18", "unknown key modle; did you mean model?"),
         ("model.enkoder=resnet18", "unknown key model.enkoder; did you mean model.encoder?"),
         ("data.augment.blurr=1", "unknown key data.augment.blurr; did you mean data.augment.blur?"),
-        ("train.batch=many", "train.batch = 'many'"),
-        ("train.batch=0", "train.batch = 0"),
-        ("train.batch=1.5", "train.batch = 1.5"),
-        ("train.precision=half", "train.precision = 'half'"),
+        ("train.batch_size=many", "train.batch_size = 'many'"),
+        ("train.batch_size=0", "train.batch_size = 0"),
+        ("train.batch_size=1.5", "train.batch_size = 1.5"),
+        ("train.mixed_precision=half", "train.mixed_precision = 'half'"),
         ("data.split={train: 0.5, val: 0.1, test: 0.1}", "data.split"),
-        ("data.scale=[0.9, 0.5]", "least <= most"),
+        ("data.crop_scale=[0.9, 0.5]", "least <= most"),
         ("model.head.kind=regression", "needs one of loss.l1"),
         ("loss.cross_entropy=0", "needs loss.cross_entropy"),
         ("budget.samples=null", "set budget.samples or budget.minutes"),
-        ("train.batch", "write it as section.key=value"),
+        ("train.batch_size", "write it as section.key=value"),
         ("=3", "write it as section.key=value"),
         ("output.name=3", "output"),
-        ("data.root=[a", "not YAML"),
+        ("data.roots=[a", "not YAML"),
     ],
 )
 def test_a_mistake_is_named_in_one_line(override: str, said: str) -> None:
@@ -148,7 +148,7 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
-        load().train.batch = 3  # type: ignore[misc]
+        load().train.batch_size = 3  # type: ignore[misc]
 
 
 # Recipes by name
@@ -157,9 +157,9 @@ def test_a_config_cannot_be_changed() -> None:
 def test_a_recipe_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("pretrain_class.yaml", "pretrain_class", "configs/pretrain_class.yaml"):
-        assert find(name).name == "pretrain_class.yaml"
+        assert find_recipe(name).name == "pretrain_class.yaml"
     with pytest.raises(ConfigError, match=r"did you mean pretrain_class\.yaml"):
-        find("pretrain_clas.yaml")
+        find_recipe("pretrain_clas.yaml")
 
 
 def test_ones_own_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_ones_own_configs_come_before_the_packaged_ones(
     (tmp_path / "configs").mkdir()
     recipe(tmp_path / "configs", "train: {seed: 7}", "gan.yaml")
     assert load("gan.yaml").train.seed == 7
-    assert find("gan") == Path("configs/gan.yaml")
+    assert find_recipe("gan") == Path("configs/gan.yaml")
 
 
 def test_configs_of_other_installed_packages_are_not_searched(
@@ -183,16 +183,16 @@ def test_configs_of_other_installed_packages_are_not_searched(
 ) -> None:
     """As pip leaves them: site-packages/configs beside site-packages/pix2color."""
     site = tmp_path / "site-packages"
-    shutil.copytree(Path(files.__file__).parent, site / "pix2color" / "config")
+    shutil.copytree(Path(loading.__file__).parent, site / "pix2color" / "config")
     for folder, seed in (("pix2color/_configs", 1), ("configs", 2)):
         (site / folder).mkdir()
         recipe(site / folder, f"train: {{seed: {seed}}}", "gan.yaml")
     recipe(site / "configs", "train: {seed: 2}", "other.yaml")
-    monkeypatch.setattr(files, "__file__", str(site / "pix2color" / "config" / "files.py"))
+    monkeypatch.setattr(loading, "__file__", str(site / "pix2color" / "config" / "files.py"))
     monkeypatch.chdir(tmp_path)
     assert load("gan.yaml").train.seed == 1
     with pytest.raises(ConfigError, match="no config"):
-        find("other.yaml")
+        find_recipe("other.yaml")
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
@@ -206,7 +206,15 @@ def test_every_recipe_that_comes_along_loads(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "overrides",
-    [[], ["data.root=[a b, c]", "optim.clip=null", "optim.encoder_rate=3e-7", "budget.minutes=5"]],
+    [
+        [],
+        [
+            "data.roots=[a b, c]",
+            "optim.max_grad_norm=null",
+            "optim.encoder_lr=3e-7",
+            "budget.minutes=5",
+        ],
+    ],
 )
 def test_what_is_dumped_loads_equal(tmp_path: Path, overrides: list[str]) -> None:
     config = load(None, overrides)
@@ -218,9 +226,19 @@ def test_what_is_dumped_loads_equal(tmp_path: Path, overrides: list[str]) -> Non
 def test_the_digest_follows_results_and_nothing_else() -> None:
     digest = load().digest()
     assert len(digest) == 12
-    for same in ("output=elsewhere", "train.log_samples=7", "data.workers=5", "data.root=moved"):
+    for same in (
+        "output=elsewhere",
+        "train.log_every_samples=7",
+        "data.decode_threads=5",
+        "data.roots=moved",
+    ):
         assert load(None, [same]).digest() == digest
-    for other in ("train.seed=1", "optim.decoder_rate=1e-4", "data.side=99", "decode.size=128"):
+    for other in (
+        "train.seed=1",
+        "optim.decoder_lr=1e-4",
+        "data.cache_size=99",
+        "decode.input_size=128",
+    ):
         assert load(None, [other]).digest() != digest
 
 

@@ -118,7 +118,7 @@ def test_stale_parts_are_those_of_ended_processes_and_of_no_one_else(tmp_path: P
     for name in (*stale, *kept):
         (tmp_path / name).write_bytes(b"")
     with io.atomic_open(tmp_path / "being written"):
-        io.remove_stale(tmp_path)
+        io.remove_stale_parts(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {*kept, "being written"}
 
 
@@ -131,5 +131,5 @@ def test_on_windows_no_process_gets_a_signal(
     (tmp_path / part_of(os.getppid())).write_bytes(b"")
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(os, "kill", ctrl_c)
-    io.remove_stale(tmp_path)
+    io.remove_stale_parts(tmp_path)
     assert not list(tmp_path.iterdir())

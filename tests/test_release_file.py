@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pix2color import release_file
+from pix2color.checkpoints import release_file
 from pix2color.errors import WeightsError
 
 TENSORS = {
@@ -20,7 +20,11 @@ TENSORS = {
     "norm.num_batches_tracked": torch.tensor(7),
     "head.log_prior": torch.tensor((-27.631021, -0.1)),
 }
-META = {"model": {"encoder": "resnet18", "widths": [1, 2]}, "notice": "plain words", "n": 3}
+META = {
+    "model": {"encoder": "resnet18", "decoder_channels": [1, 2]},
+    "notice": "plain words",
+    "n": 3,
+}
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def test_what_is_written_reads_back(written: Path) -> None:
     assert file.meta == {"format": release_file.FORMAT, **META}
     assert file.tensors.keys() == TENSORS.keys()
     for key, tensor in TENSORS.items():
-        half = tensor.is_floating_point() and not release_file.is_statistic(key)
+        half = tensor.is_floating_point() and not release_file.keep_float32(key)
         assert file.tensors[key].dtype == (torch.float16 if half else tensor.dtype)
         assert torch.equal(file.tensors[key], tensor.half() if half else tensor)
     assert file.digest == hashlib.sha256(written.read_bytes()).hexdigest()[:12]
@@ -107,7 +111,7 @@ def test_safetensors_of_others_and_of_other_versions(tmp_path: Path) -> None:
 def test_weights_of_another_network_are_named() -> None:
     network = torch.nn.Linear(4, 3)
     whole = {"weight": torch.ones(3, 4).half(), "bias": torch.ones(3)}
-    release_file.load_strictly(network, whole, what="x")
+    release_file.load_state_strict(network, whole, what="x")
     assert network.weight.dtype == torch.float32
     cases = {
         "1 missing (bias, ...)": {"weight": whole["weight"]},
@@ -116,5 +120,5 @@ def test_weights_of_another_network_are_named() -> None:
     }
     for said, tensors in cases.items():
         with pytest.raises(WeightsError) as caught:
-            release_file.load_strictly(network, tensors, what="net.safetensors")
+            release_file.load_state_strict(network, tensors, what="net.safetensors")
         assert said in str(caught.value) and "net.safetensors" in str(caught.value)

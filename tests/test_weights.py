@@ -8,20 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from pix2color import release_file, weights
-from pix2color.color import rgb_to_lightness
-from pix2color.config import Config, Decode, from_dict
+from pix2color.build import build_generator, build_training
+from pix2color.checkpoints import checkpoint, release_file
+from pix2color.color.lab import rgb_to_lightness
+from pix2color.config import Config, DecodeConfig, from_dict
 from pix2color.errors import WeightsError
 from pix2color.models.generator import Generator
-from pix2color.recipe import build, build_generator
 
 SETTINGS = {
     "classes": {"encoder": "mobilenet_v2", "attention": True},
-    "regression": {"encoder": "resnet18", "head": {"kind": "regression", "ab_scale": 128}},
+    "regression": {"encoder": "resnet18", "head": {"type": "regression", "ab_scale": 128}},
     "fine": {
         "encoder": "mobilenet_v3_large",
         "stride": 2,
-        "head": {"rebalance": 0.5, "neighbours": 10},
+        "head": {"rebalance_lambda": 0.5, "soft_encoding_k": 10},
     },
 }
 DECODE = {"temperature": 0.5, "vividness": 0.25, "saturation": 1.1, "size": 64}
@@ -47,20 +47,20 @@ def living(config: Config) -> Generator:
 def halve(generator: Generator) -> None:
     """Round the weights as the file does."""
     for name, value in generator.state_dict().items():
-        if value.is_floating_point() and not release_file.is_statistic(name):
+        if value.is_floating_point() and not release_file.keep_float32(name):
             value.copy_(value.half().float())
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_saved_and_loaded_it_colours_bit_for_bit_the_same(
+def test_saved_and_loaded_it_colors_bit_for_bit_the_same(
     name: str, tmp_path: Path, square: Tensor
 ) -> None:
     config = config_of(name)
     generator = living(config)
     halve(generator)
     path = tmp_path / "net.safetensors"
-    weights.save(path, generator, config=config)
-    released = weights.load(path)
+    checkpoint.save(path, generator, config=config)
+    released = checkpoint.load(path)
     assert released.decode == config.decode
     assert released.meta["model"] == config.model.model_dump(mode="json")
     assert not released.generator.training
@@ -70,18 +70,18 @@ def test_saved_and_loaded_it_colours_bit_for_bit_the_same(
     assert float(expected.std()) > 0.1
     assert torch.equal(released.generator.predict(lightness, released.decode), expected)
     # And once more: nothing is lost on the way.
-    weights.save(tmp_path / "again.safetensors", released.generator, config=config)
-    again = weights.load(tmp_path / "again.safetensors")
+    checkpoint.save(tmp_path / "again.safetensors", released.generator, config=config)
+    again = checkpoint.load(tmp_path / "again.safetensors")
     assert torch.equal(again.generator.predict(lightness, again.decode), expected)
 
 
 def test_rounding_to_half_is_all_that_saving_changes(tmp_path: Path, square: Tensor) -> None:
     config = config_of("classes")
     generator = living(config)
-    weights.save(tmp_path / "net.safetensors", generator, config=config)
-    loaded = weights.load(tmp_path / "net.safetensors").generator
+    checkpoint.save(tmp_path / "net.safetensors", generator, config=config)
+    loaded = checkpoint.load(tmp_path / "net.safetensors").generator
     lightness = rgb_to_lightness(square)
-    found, exact = (net.predict(lightness, Decode()) for net in (loaded, generator))
+    found, exact = (net.predict(lightness, DecodeConfig()) for net in (loaded, generator))
     torch.testing.assert_close(found, exact, rtol=0, atol=0.5)
 
 
@@ -89,8 +89,8 @@ def test_data_figures_and_notice_travel_along(tmp_path: Path) -> None:
     config = config_of("classes")
     data, figures = {"photos": 12, "roots": ["mine"]}, {"auc": 91.5, "protocol": "center"}
     path = tmp_path / "net.safetensors"
-    weights.save(path, living(config), config=config, data=data, figures=figures)
-    released = weights.load(path)
+    checkpoint.save(path, living(config), config=config, data=data, figures=figures)
+    released = checkpoint.load(path)
     assert released.name == "net.safetensors"
     assert (released.meta["data"], released.meta["figures"]) == (data, figures)
     assert "guesses" in released.meta["notice"]
@@ -101,9 +101,9 @@ def test_another_architecture_is_named(tmp_path: Path) -> None:
     """A file whose weights do not fit the network it describes."""
     generator = living(config_of("classes"))
     path = tmp_path / "net.safetensors"
-    weights.save(path, generator, config=config_of("regression"))
+    checkpoint.save(path, generator, config=config_of("regression"))
     with pytest.raises(WeightsError, match=r"another network: .*missing .*foreign"):
-        weights.load(path)
+        checkpoint.load(path)
 
 
 @pytest.mark.parametrize("meta", [{}, {"model": {"encoder": "resnet18", "tricks": 3}}])
@@ -111,7 +111,7 @@ def test_a_file_of_another_version_says_which(tmp_path: Path, meta: dict[str, ob
     path = tmp_path / "net.safetensors"
     release_file.write(path, {"a": torch.zeros(1)}, {"version": "9.9", "decode": {}, **meta})
     with pytest.raises(WeightsError, match=r"another version of pix2color \(9\.9"):
-        weights.load(path)
+        checkpoint.load(path)
 
 
 def test_training_starts_from_a_release(tmp_path: Path) -> None:
@@ -119,15 +119,15 @@ def test_training_starts_from_a_release(tmp_path: Path) -> None:
     generator = living(config)
     halve(generator)
     path = tmp_path / "net.safetensors"
-    weights.save(path, generator, config=config)
+    checkpoint.save(path, generator, config=config)
     start = config.model_copy(update={"init_from": str(path)})
-    started = build(start).generator
+    started = build_training(start).generator
     for key, value in generator.state_dict().items():
         assert torch.equal(started.state_dict()[key], value), key
     assert any(p.requires_grad for p in started.parameters())
     other = config_of("regression").model_copy(update={"init_from": str(path)})
     with pytest.raises(WeightsError, match="classes head, the recipe a regression head"):
-        build(other)
+        build_training(other)
 
 
 def test_residual_blocks_are_added_to_a_trained_network(tmp_path: Path, square: Tensor) -> None:
@@ -136,24 +136,26 @@ def test_residual_blocks_are_added_to_a_trained_network(tmp_path: Path, square: 
     generator = living(config)
     halve(generator)
     path = tmp_path / "net.safetensors"
-    weights.save(path, generator, config=config)
+    checkpoint.save(path, generator, config=config)
     model = config.model.model_copy(update={"residual": (1, 2)})
-    grown = build(config.model_copy(update={"init_from": str(path), "model": model})).generator
+    grown = build_training(
+        config.model_copy(update={"init_from": str(path), "model": model})
+    ).generator
     lightness = rgb_to_lightness(square)
     before = generator.predict(lightness, config.decode)
     assert torch.equal(grown.eval().predict(lightness, config.decode), before)
     blocks = grown.decoder.residuals
     assert [len(level) for level in blocks] == [1, 2, 0, 0, 0][: len(blocks)]
-    optimiser = torch.optim.SGD(blocks.parameters(), lr=1.0)
+    optimizer = torch.optim.SGD(blocks.parameters(), lr=1.0)
     for _ in range(2):  # the last norm moves first, what lies before it then
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         grown.train()(lightness).logsumexp(1).mean().backward()
-        optimiser.step()
+        optimizer.step()
     assert all(bool((p.grad != 0).any()) for p in blocks.parameters())
     saved = config.model_copy(update={"model": model})
-    weights.save(tmp_path / "grown.safetensors", grown.eval(), config=saved)
+    checkpoint.save(tmp_path / "grown.safetensors", grown.eval(), config=saved)
     halve(grown)
-    again = weights.load(tmp_path / "grown.safetensors").generator
+    again = checkpoint.load(tmp_path / "grown.safetensors").generator
     found = again.predict(lightness, config.decode)
     torch.testing.assert_close(found, grown.predict(lightness, config.decode), rtol=0, atol=1e-3)
     assert float((found - before).abs().max()) > 0.01
@@ -164,7 +166,7 @@ def test_an_encoder_is_taken_out_of_a_release(tmp_path: Path) -> None:
     generator = living(config)
     halve(generator)
     path = tmp_path / "net.safetensors"
-    weights.save(path, generator, config=config)
+    checkpoint.save(path, generator, config=config)
     model = config.model.model_copy(update={"pretrained": str(path)})
     encoder = build_generator(model).encoder
     for key, value in generator.encoder.state_dict().items():
@@ -202,10 +204,10 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.skipif(
     not release_file.DEFAULT_FILE.is_file(), reason="no packaged weights in this checkout"
 )
-def test_the_packaged_weights_colour(square: Tensor) -> None:
-    released = weights.load()
+def test_the_packaged_weights_color(square: Tensor) -> None:
+    released = checkpoint.load()
     assert released.name == "default"
-    assert released.digest == weights.load("default").digest
+    assert released.digest == checkpoint.load("default").digest
     assert release_file.DEFAULT_FILE.stat().st_size < 16e6
     ab = released.generator.predict(rgb_to_lightness(square), released.decode)
     assert bool(ab.isfinite().all())

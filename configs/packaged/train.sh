@@ -4,7 +4,7 @@
 #     sh configs/packaged/train.sh --data photos/*.tar
 #
 # Options are passed on to every run: --set model.pretrained=FILE for ImageNet's mobilenet_v2 where
-# there is no network, --set train.precision=bf16 for a GPU. Written: runs/packaged-10/packaged-10.safetensors.
+# there is no network, --set train.mixed_precision=bf16 for a GPU. Written: runs/packaged-10/packaged-10.safetensors.
 set -eu
 run() {
     number=$1

@@ -1,4 +1,4 @@
-"""The functions that programs call by name through gradio_client, see docs/page.md.
+"""The functions that programs call by name through gradio_client, see docs/web-app.md.
 
 Gradio reads their annotations at run time, so annotations are not postponed in this module.
 """

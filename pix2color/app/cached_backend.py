@@ -11,9 +11,9 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from pix2color.inference.backends import Backend
 from pix2color.inference.colorizer import Colorizer
 from pix2color.models.heads import Head
+from pix2color.runtime.backends import Runtime
 
 _MAX_OUTPUTS = 8  # per photo: with and without features, with the latest hints
 
@@ -26,7 +26,7 @@ class CachedBackend:
     An output depends on the arguments of `run` alone, so results are the same, bit for bit.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Runtime) -> None:
         self._backend = backend
         self.kind = backend.kind
         self._outputs: OrderedDict[tuple[object, ...], Output] = OrderedDict()
@@ -43,9 +43,9 @@ class CachedBackend:
         return self._backend.head
 
     @property
-    def takes_hints(self) -> bool:
+    def accepts_hints(self) -> bool:
         """As in Backend."""
-        return self._backend.takes_hints
+        return self._backend.accepts_hints
 
     def run(
         self,

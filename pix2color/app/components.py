@@ -10,7 +10,7 @@ import gradio as gr
 
 from pix2color.app import validation
 from pix2color.app.session import VARIANTS, Session
-from pix2color.config import Decode
+from pix2color.config import DecodeConfig
 
 _HINT_HELP = (
     "Pick a color, then click on the photo: it spreads to what belongs together. More hints make"
@@ -24,7 +24,7 @@ NO_PHOTO, READING = "No photo yet.", "Reading the photos …"
 class Components:
     """The page's components from top to bottom; screen readers read the labels, too."""
 
-    def __init__(self, decode: Decode) -> None:
+    def __init__(self, decode: DecodeConfig) -> None:
         self.files = gr.File(
             label="Photos or zip files of photos",
             file_count="multiple",
@@ -49,7 +49,7 @@ class Components:
                 "Download the zip", visible=False, variant="primary", elem_id="zip-file"
             )
 
-    def _settings(self, decode: Decode) -> None:
+    def _settings(self, decode: DecodeConfig) -> None:
         self.preset = gr.Radio(
             [(name.capitalize(), name) for name in validation.presets(decode)],
             value=validation.NATURAL, label="Preset", elem_id="preset",

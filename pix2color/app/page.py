@@ -20,7 +20,7 @@ from pix2color.app.components import (
 )
 from pix2color.app.session import Entry, Session
 from pix2color.app.sessions import SessionStore
-from pix2color.config import Decode
+from pix2color.config import DecodeConfig
 from pix2color.errors import Pix2ColorError
 
 _ABOUT = """# Color old photos
@@ -30,7 +30,7 @@ are; it cannot know what color they were. A photo's lightness, size and metadata
 _OUTPUTS = 18  # components that a new photo changes
 
 
-def build(sessions: SessionStore, decode: Decode) -> gr.Blocks:
+def build(sessions: SessionStore, decode: DecodeConfig) -> gr.Blocks:
     """Build the page.
 
     Args:
@@ -50,7 +50,9 @@ def build(sessions: SessionStore, decode: Decode) -> gr.Blocks:
 class _Handlers:
     """The event handlers of the page."""
 
-    def __init__(self, sessions: SessionStore, components: Components, decode: Decode) -> None:
+    def __init__(
+        self, sessions: SessionStore, components: Components, decode: DecodeConfig
+    ) -> None:
         self.sessions, self.components, self.decode = sessions, components, decode
 
     def connect(self) -> None:

@@ -23,12 +23,13 @@ from pix2color.app import uploads, views
 from pix2color.app.cached_backend import CachePool
 from pix2color.app.limits import ServerLimits
 from pix2color.errors import Pix2ColorError
-from pix2color.inference import bands, pipeline
+from pix2color.guidance.guidance import Guidance
+from pix2color.guidance.hints import parse_hints
+from pix2color.inference import bands
 from pix2color.inference.colorizer import Colorizer
-from pix2color.inference.hints import parse_hints
-from pix2color.inference.plan import Job, plan
-from pix2color.inference.wishes import Wishes
 from pix2color.io import atomic_write
+from pix2color.jobs import pipeline
+from pix2color.jobs.planner import Job, plan_jobs
 from pix2color.photo import Limits, read
 
 VARIANTS = 4
@@ -203,13 +204,17 @@ class Session:
         with self._exclusive():
             if entry.overlay is None:
                 out = self._new_folder("sure")
-                job = plan([entry.source], out, confidence=True).jobs[0]
+                job = plan_jobs([entry.source], out, confidence=True).jobs[0]
                 options = replace(self._options(Settings(), ""), confidence=True)
-                [outcome] = pipeline.run([job], lambda: self._cached_colorizer(entry), options)
+                [outcome] = pipeline.colorize_jobs(
+                    [job], lambda: self._cached_colorizer(entry), options
+                )
                 if outcome.status != "done":
                     raise Pix2ColorError(for_client(outcome.reason))
                 photo = read(entry.source, limits=self._read_limits())
-                entry.overlay = views.confidence_overlay(photo, job.also[-1], out / "sure.jpg")
+                entry.overlay = views.confidence_overlay(
+                    photo, job.extra_outputs[-1], out / "sure.jpg"
+                )
             return entry.overlay
 
     def show(self, entry: Entry) -> tuple[Path, Path]:
@@ -314,24 +319,24 @@ class Session:
         for jobs in groups.values():
             first = next(iter(jobs.values()))
             options = self._options(first.settings, first.source.name)
-            for outcome in pipeline.run([*jobs], lambda: colorizer, options):
+            for outcome in pipeline.colorize_jobs([*jobs], lambda: colorizer, options):
                 _record_outcome(jobs[outcome.job], outcome)
 
     def _job(self, entry: Entry) -> Job:
         out = self._new_folder("out")  # a new address per result: browsers cache images
-        return plan([entry.source], out, variants=entry.settings.variants).jobs[0]
+        return plan_jobs([entry.source], out, variants=entry.settings.variants).jobs[0]
 
-    def _options(self, settings: Settings, name: str) -> pipeline.Options:
-        decode = self.colorizer.decoding(
+    def _options(self, settings: Settings, name: str) -> pipeline.JobOptions:
+        decode = self.colorizer.resolve_decode(
             temperature=settings.temperature,
             vividness=settings.vividness,
             saturation=settings.saturation,
         )
-        return pipeline.Options(
+        return pipeline.JobOptions(
             decode=decode,
             limits=self._read_limits(),
-            mark=pipeline.mark_of(self.colorizer, decode),
-            wishes=Wishes(variants=settings.variants),
+            provenance=pipeline.provenance_of(self.colorizer, decode),
+            guidance=Guidance(variants=settings.variants),
             hints={name: tuple(parse_hints(settings.hints))},
         )
 
@@ -363,7 +368,7 @@ def _record_outcome(entry: Entry, outcome: pipeline.Outcome) -> None:
     if entry.results:
         entry.previous = (*entry.previous, entry.results[0].parent)
     entry.failure = ""
-    entry.results = (outcome.job.target, *outcome.job.also)
+    entry.results = (outcome.job.target, *outcome.job.extra_outputs)
     entry.selected = min(entry.selected, len(entry.results) - 1)
     for folder in entry.previous[:-_KEPT_PREVIOUS]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import IO
 
 from pix2color.errors import PhotoError
-from pix2color.inference.video import library as video
 from pix2color.io import atomic_open
 from pix2color.photo.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES
+from pix2color.video import pyav as video
 
 _MAX_DIRECTORY_BYTES = 2_000_000  # bytes of a zip's list of members: some twenty thousand names
 _END_RECORD_BYTES = 22 + 65_535  # bytes at a zip's end that hold its end record

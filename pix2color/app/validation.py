@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pix2color.app.session import Settings
-from pix2color.config import Decode
+from pix2color.config import DecodeConfig
 from pix2color.errors import Pix2ColorError
 
 _NUMBER = r"\s*([0-9]{1,9}(?:\.[0-9]*)?|\.[0-9]+)\s*"
@@ -20,7 +20,7 @@ _HEX = re.compile(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 NATURAL, FAITHFUL = "natural", "faithful"
 
 
-def presets(decode: Decode) -> dict[str, tuple[float, float, float]]:
+def presets(decode: DecodeConfig) -> dict[str, tuple[float, float, float]]:
     """Temperature, vividness and saturation by the preset's name.
 
     Args:
@@ -59,7 +59,7 @@ def settings(
     saturation: float | None = None,
     *,
     hints: Sequence[Any] = (),
-    decode: Decode | None = None,
+    decode: DecodeConfig | None = None,
 ) -> Settings:
     """Settings of plain values, which come from a client and are not trusted.
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pix2color.photo import Limits, Photo, read
-from pix2color.photo.files import whole
+from pix2color.photo.files import atomic_open_photo
 from pix2color.photo.photo import Pixels
 
 _BROWSER_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -34,7 +34,7 @@ def render(photo: Photo, stem: Path) -> Path:
     """A photo as a JPEG, or as a PNG where it has alpha, of its full size."""
     pixels = _to_8bit(photo.pixels)
     path = stem.with_name(stem.name + (".jpg" if photo.alpha is None else ".png"))
-    with whole(path) as file:
+    with atomic_open_photo(path) as file:
         if photo.alpha is None:
             image = Image.fromarray(np.ascontiguousarray(pixels))
             image.save(file, "JPEG", quality=92, icc_profile=photo.icc)
@@ -61,7 +61,7 @@ def confidence_overlay(photo: Photo, confidence: Path, path: Path) -> Path:
         certainty = np.asarray(image.resize(size), np.float32)[..., None] / 255
     gray = np.asarray(base, np.float32)[..., None]
     tinted = gray + 0.65 * np.clip(1 - certainty / _CONFIDENT, 0, 1) * (_OVERLAY_COLOR - gray)
-    with whole(path) as file:
+    with atomic_open_photo(path) as file:
         Image.fromarray(np.rint(tinted).astype(np.uint8)).save(file, "JPEG", quality=88)
     return path
 

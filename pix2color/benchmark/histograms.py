@@ -1,4 +1,4 @@
-"""Errors and colours of every row, as histograms over all pixels of a set."""
+"""Errors and colors of every row, as histograms over all pixels of a set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pix2color.evaluation import metrics
-from pix2color.evaluation.rows import Batch, Row
+from pix2color.evaluation.methods import Batch, Method
 
 Array = npt.NDArray[np.float64]
 LIMIT = int(metrics.AUC_LIMIT)
@@ -28,17 +28,17 @@ class Histograms:
 
     errors: dict[str, Array] = field(default_factory=dict)
     """row -> LIMIT + 1 counts of pixels; class t holds distances of t to t + 1."""
-    colours: dict[str, Array] = field(default_factory=dict)
+    colors: dict[str, Array] = field(default_factory=dict)
     """row -> cells, cells: counts of pixels by b (rows, from -REACH) and a."""
 
-    def add(self, row: Row, batch: Batch, rgb: Tensor, ab: Tensor) -> None:
+    def add(self, row: Method, batch: Batch, rgb: Tensor, ab: Tensor) -> None:
         """Count a row's pixels of a batch."""
-        error = metrics.distance(ab, batch.ab).flatten().long().clamp_(0, LIMIT)
+        error = metrics.ab_error(ab, batch.ab).flatten().long().clamp_(0, LIMIT)
         cells = ((ab + REACH) / CELL).long().clamp_(0, _CELLS - 1)
         index = (cells[:, 1] * _CELLS + cells[:, 0]).flatten()
         self._count(self.errors, row.name, torch.bincount(error, minlength=LIMIT + 1))
         counts = torch.bincount(index, minlength=_CELLS * _CELLS)
-        self._count(self.colours, row.name, counts.view(_CELLS, _CELLS))
+        self._count(self.colors, row.name, counts.view(_CELLS, _CELLS))
 
     def _count(self, where: dict[str, Array], name: str, counts: Tensor) -> None:
         found = counts.cpu().double().numpy()

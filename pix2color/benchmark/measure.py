@@ -12,25 +12,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from pix2color import ab_bins, color, weights
 from pix2color._version import __version__
 from pix2color.benchmark.histograms import Histograms
-from pix2color.benchmark.plan import Evaluation as Settings
+from pix2color.benchmark.plan import EvaluationPlan as Settings
 from pix2color.benchmark.train import Outcome
-from pix2color.data.photos import PhotoSet, Pixels
+from pix2color.checkpoints import checkpoint
+from pix2color.color import ab_bins
+from pix2color.color.lab import rgb_to_lab
+from pix2color.data.dataset import PhotoSet, Pixels
 from pix2color.errors import DataError, WeightsError
-from pix2color.evaluation import report, rows, runner
+from pix2color.evaluation import evaluator, methods, report
 from pix2color.evaluation.classifier import UNKNOWN, labels_of
+from pix2color.evaluation.evaluator import Evaluation
 from pix2color.evaluation.fid import Fid, inception
-from pix2color.evaluation.instruments import Instruments, find_instruments
-from pix2color.evaluation.protocol import prepare, stack
-from pix2color.evaluation.rows import Network, Row
-from pix2color.evaluation.runner import Evaluation
+from pix2color.evaluation.methods import CachedPredictor, Method
+from pix2color.evaluation.metric_models import MetricModels, find_metric_models
+from pix2color.evaluation.protocol import crop_photo, stack
 from pix2color.io import atomic_open, atomic_write
 
 Say = Callable[[str], object]
 _BATCH = 16
-_MEAN_PHOTOS = 500  # the mean colour of so many training photos is that of all within 0.3 ab
+_MEAN_PHOTOS = 500  # the mean color of so many training photos is that of all within 0.3 ab
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class TestSet:
     """ImageNet classes, where the photos have them and a classifier reads them."""
 
 
-class Meter:
+class BenchmarkEvaluator:
     """What measures all sets.
 
     Args:
@@ -61,14 +63,14 @@ class Meter:
 
     def __init__(self, settings: Settings, *, device: torch.device, say: Say) -> None:
         self.settings, self.device = settings, device
-        self.instruments: Instruments = find_instruments(
+        self.instruments: MetricModels = find_metric_models(
             net=settings.lpips_net,
             backbone=settings.lpips_backbone,
             fd_backbone=settings.fd_backbone,
             classifier=settings.classifier,
             device=device,
         )
-        self.described = dict(self.instruments.described)
+        self.described = dict(self.instruments.descriptions)
         """Each instrument, or why there is none."""
         self.fid: Fid | None = None
         if settings.fid != "none":
@@ -80,7 +82,7 @@ class Meter:
                     raise
                 say(f"no FID: {error}")
                 self.described["FID"] = f"not measured: {error}"
-        for name, (_, why) in self.instruments.missing.items():
+        for name, (_, why) in self.instruments.unavailable.items():
             say(f"no {name}: {why}")
 
     def test_set(self, name: str, photos: PhotoSet) -> TestSet:
@@ -90,13 +92,13 @@ class Meter:
             DataError: some photos have classes and others have none.
         """
         labels = self._labels(photos.names, name) if self.instruments.classifier else None
-        squares = [prepare(p, "center", crop=self.settings.crop) for p in photos.photos]
+        squares = [crop_photo(p, "center", crop=self.settings.crop) for p in photos.photos]
         return TestSet(name, photos, squares, labels)
 
     def measure(
         self,
         test: TestSet,
-        compared: Sequence[Row],
+        compared: Sequence[Method],
         *,
         failures: bool,
         timed: bool,
@@ -117,12 +119,12 @@ class Meter:
         histograms = Histograms()
         fid = self.fid
 
-        def inspect(row: Row, batch: rows.Batch, rgb: torch.Tensor, ab: torch.Tensor) -> None:
+        def inspect(row: Method, batch: methods.Batch, rgb: torch.Tensor, ab: torch.Tensor) -> None:
             histograms.add(row, batch, rgb, ab)
             if fid is not None:
-                fid.add(row.name, rgb)
+                fid.update(row.name, rgb)
 
-        evaluation = runner.evaluate_rows(
+        evaluation = evaluator.evaluate_methods(
             test.squares,
             compared,
             device=self.device,
@@ -133,7 +135,7 @@ class Meter:
             labels=test.labels,
             measure_failures=failures,
             timed=timed,
-            pictures=self.settings.shown,
+            pictures=self.settings.num_shown,
             prior=ab_bins.Prior.load().probability.numpy(),
             resamples=self.settings.resamples,
             progress=progress,
@@ -141,7 +143,7 @@ class Meter:
         )
         distances = fid.distances("truth") if fid is not None else {}
         if fid is not None:
-            fid.clear()
+            fid.reset()
         return evaluation, histograms, distances
 
     def context(self, test: TestSet) -> report.Context:
@@ -155,7 +157,7 @@ class Meter:
             protocol={
                 "name": "center",
                 "crop": crop,
-                "text": f"centre squares, reduced to {crop} px where they are larger",
+                "text": f"center squares, reduced to {crop} px where they are larger",
                 "enlargement": "bilinear",
             },
             data={
@@ -165,12 +167,12 @@ class Meter:
                 "found": counts.found,
                 "nearly_gray_left_out": counts.gray,
                 "duplicates": counts.duplicates,
-                "broken": [list(one) for one in counts.broken],
-                "toy": test.photos.toy,
+                "broken": [list(one) for one in counts.corrupt],
+                "toy": test.photos.bundled,
             },
             names=test.photos.names,
             measured_with=described,
-            unmeasured=self.instruments.missing,
+            skipped_metrics=self.instruments.unavailable,
         )
 
     def _labels(self, names: Sequence[str], what: str) -> list[int] | None:
@@ -187,11 +189,11 @@ class Meter:
         return [int(label) for label in labels]
 
 
-def baselines(training: PhotoSet, *, seed: int) -> list[Row]:
-    """Rows without training: colours of a random training photo, and the training photos' mean."""
+def baselines(training: PhotoSet, *, seed: int) -> list[Method]:
+    """Rows without training: colors of a random training photo, and the training photos' mean."""
     return [
-        rows.random(training.photos, seed=seed, own=False),
-        rows.constant("mean", mean_ab(training.photos)),
+        methods.random(training.photos, seed=seed, own=False),
+        methods.constant("mean", mean_ab(training.photos)),
     ]
 
 
@@ -201,47 +203,51 @@ def mean_ab(photos: Sequence[Pixels]) -> tuple[float, float]:
     chosen = range(0, len(photos), step)
     total, pixels = torch.zeros(2, dtype=torch.float64), 0
     for index in chosen:
-        ab = color.rgb_to_lab(stack(photos, [index]))[0, 1:].flatten(1)
+        ab = rgb_to_lab(stack(photos, [index]))[0, 1:].flatten(1)
         total += ab.double().sum(1)
         pixels += ab.shape[1]
     a, b = (total / pixels).tolist()
     return a, b
 
 
-def network_rows(outcomes: Sequence[Outcome], out: Path, *, device: torch.device) -> list[Row]:
+def network_methods(
+    outcomes: Sequence[Outcome], out: Path, *, device: torch.device
+) -> list[Method]:
     """A row a trained recipe, and one for the state that each GAN recipe started from."""
-    found: list[Row] = []
+    found: list[Method] = []
     for outcome in outcomes:
         if outcome.status != "done":
             continue
-        before = outcome.before(out)
+        before = outcome.pretraining_checkpoint(out)
         if before is not None:
             found.append(_row(f"{outcome.title} (start)", before, device))
         found.append(_row(outcome.title, outcome.release(out), device))
     return found
 
 
-def _row(name: str, path: Path, device: torch.device) -> Row:
-    released = weights.load(path, device=device)
+def _row(name: str, path: Path, device: torch.device) -> Method:
+    released = checkpoint.load(path, device=device)
     about = {"digest": released.digest, "kind": released.generator.head.__class__.__name__}
-    return Network(released.generator).row(name, released.decode, about=about)
+    return CachedPredictor(released.generator).method(name, released.decode, about=about)
 
 
-def key(test: TestSet, outcomes: Sequence[Outcome], out: Path, meter: Meter) -> str:
+def cache_key(
+    test: TestSet, outcomes: Sequence[Outcome], out: Path, meter: BenchmarkEvaluator
+) -> str:
     """What a set's kept evaluation depends on, as hex digits: photos, weights, instruments."""
     settings = json.dumps(meter.settings.model_dump(), sort_keys=True)
     instruments = json.dumps(meter.described, sort_keys=True)
     parts = [test.name, test.photos.digest, json.dumps(test.labels), settings, instruments]
     parts.append(__version__)
     for outcome in outcomes:
-        for path in (outcome.before(out), outcome.release(out)):
+        for path in (outcome.pretraining_checkpoint(out), outcome.release(out)):
             if path is not None and outcome.status == "done":
                 parts.append(hashlib.sha256(path.read_bytes()).hexdigest())
         parts.append(f"{outcome.title} {outcome.status}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def keep(
+def save_cached(
     folder: Path,
     evaluation: Evaluation,
     histograms: Histograms,
@@ -251,13 +257,13 @@ def keep(
     key: str,
 ) -> dict[str, Any]:
     """Write a set's evaluation; returns its tree."""
-    tree = report.as_tree(evaluation, context)
+    tree = report.to_dict(evaluation, context)
     for row in tree["rows"]:
         if row["name"] in distances:
             row["fid"] = distances[row["name"]]
     tree["key"] = key
     arrays = {f"errors/{name}": v for name, v in histograms.errors.items()}
-    arrays |= {f"colours/{name}": v for name, v in histograms.colours.items()}
+    arrays |= {f"colors/{name}": v for name, v in histograms.colors.items()}
     for result in evaluation.results:
         for name, values in result.samples.values.items():
             arrays[f"photos/{name}/{result.row.name}"] = values
@@ -270,7 +276,7 @@ def keep(
     return tree
 
 
-def kept(folder: Path, key: str) -> dict[str, Any] | None:
+def load_cached(folder: Path, key: str) -> dict[str, Any] | None:
     """A set's evaluation from before, where nothing that it depends on has changed."""
     file = folder / "set.json"
     if not file.is_file() or not (folder / "arrays.npz").is_file():

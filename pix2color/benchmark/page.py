@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2color.benchmark import tables
-from pix2color.benchmark.pictures import FAILURES
+from pix2color.benchmark.images import FAILURES
 from pix2color.benchmark.tables import Table
 from pix2color.io import atomic_write
 
@@ -31,7 +31,7 @@ _READINGS = (
 
 
 @dataclass(frozen=True)
-class Shown:
+class ReportImage:
     """A picture of the report."""
 
     file: Path
@@ -61,14 +61,14 @@ def publish(folder: Path, tree: Mapping[str, Any], pictures: Path) -> None:
     """
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     for part in _parts(pictures.parent, tree):
-        if isinstance(part, Shown) and not part.private:
+        if isinstance(part, ReportImage) and not part.private:
             atomic_write(folder / "pictures" / part.file.name, part.file.read_bytes())
-    parts = [p for p in _parts(folder, tree) if not (isinstance(p, Shown) and p.private)]
+    parts = [p for p in _parts(folder, tree) if not (isinstance(p, ReportImage) and p.private)]
     atomic_write(folder / "metrics.json", json.dumps(tree, allow_nan=False))
     atomic_write(folder / "report.md", _markdown(parts, folder))
 
 
-Part = str | Table | Shown | Sequence[str]
+Part = str | Table | ReportImage | Sequence[str]
 """A heading (begins with #), a paragraph, a table, a picture, or a list of lines."""
 
 
@@ -80,24 +80,30 @@ def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
         parts += [tables.figures(one), "Gains over gray, paired:", tables.gains(one)]
     parts += ["## Plots"]
     parts += [
-        Shown(pictures / "errors.png", "Cumulative error histograms", "Up and left is better."),
-        Shown(pictures / "colourfulness.png", "Colourfulness against AuC"),
-        Shown(pictures / "colours.png", "Distribution of ab", "Truth first; log scale."),
-        Shown(
+        ReportImage(
+            pictures / "errors.png", "Cumulative error histograms", "Up and left is better."
+        ),
+        ReportImage(pictures / "colorfulness.png", "Colorfulness against AuC"),
+        ReportImage(pictures / "colors.png", "Distribution of ab", "Truth first; log scale."),
+        ReportImage(
             pictures / "shares.png",
             "Shares of colors by lightness",
             "What cast compares, a panel per recipe: above predicted, below true; at the right what"
             " each band contributes.",
         ),
-        Shown(pictures / "losses.png", "Loss curves", "Samples across; losses differ in kind."),
-        Shown(
+        ReportImage(
+            pictures / "losses.png", "Loss curves", "Samples across; losses differ in kind."
+        ),
+        ReportImage(
             pictures / "temperatures.jpg",
             "Temperature of the annealed mean",
             "From the mean of the classes (1) to the likeliest one (0).",
         ),
         "## The same photos by every recipe",
-        Shown(pictures / "grid.jpg", "Test photos", private=True),
-        Shown(pictures / "bundled.jpg", "scikit-image's photos, which are in the public domain"),
+        ReportImage(pictures / "grid.jpg", "Test photos", private=True),
+        ReportImage(
+            pictures / "bundled.jpg", "scikit-image's photos, which are in the public domain"
+        ),
         "## The failure page",
     ]
     first = next(iter(tree["sets"].values()))
@@ -108,12 +114,12 @@ def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
             parts.append(f"Measure: {failure.text}.")
             worst = "Worst photos by it, one a recipe; the truth below each."
             file = pictures / f"failure_{number}.jpg"
-            parts.append(Shown(file, worst, private=True))
+            parts.append(ReportImage(file, worst, private=True))
     else:
         parts.append("Not measured (evaluate.failures).")
     parts += ["## Readings of an undefined accuracy", _READINGS, tables.readings(first)]
     parts += ["## How", tables.explanations(tree)]
-    return [part for part in parts if not isinstance(part, Shown) or part.file.is_file()]
+    return [part for part in parts if not isinstance(part, ReportImage) or part.file.is_file()]
 
 
 def _markdown(parts: Sequence[Part], out: Path) -> str:
@@ -123,7 +129,7 @@ def _markdown(parts: Sequence[Part], out: Path) -> str:
             blocks.append(part)
         elif isinstance(part, Table):
             blocks.append(part.markdown())
-        elif isinstance(part, Shown):
+        elif isinstance(part, ReportImage):
             place = part.file.relative_to(out).as_posix()
             blocks.append(f"{part.title}. {part.text}".rstrip() + f"\n\n![{part.title}]({place})")
         else:
@@ -138,7 +144,7 @@ def _html(parts: Sequence[Part]) -> str:
             blocks.append(_text(part))
         elif isinstance(part, Table):
             blocks.append(f'<div class="wide">{part.html()}</div>')
-        elif isinstance(part, Shown):
+        elif isinstance(part, ReportImage):
             said = html.escape(f"{part.title}. {part.text}".strip())
             blocks.append(f'<p>{said}</p><img alt="{html.escape(part.title)}" src="{_data(part)}">')
         else:
@@ -158,6 +164,6 @@ def _text(text: str) -> str:
     return f"<h{level}>{said}</h{level}>" if level else f"<p>{said}</p>"
 
 
-def _data(shown: Shown) -> str:
+def _data(shown: ReportImage) -> str:
     kind = "png" if shown.file.suffix == ".png" else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(shown.file.read_bytes()).decode()}"

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from pix2color import config as configs
-from pix2color.config import Budget, Config, Section, Split
+from pix2color.checkpoints.pretrained import pretrained_classifier, pretrained_encoder
+from pix2color.config import BudgetConfig, Config, ConfigModel, SplitConfig
 from pix2color.errors import ConfigError, WeightsError
 from pix2color.models.encoders import NAMES
-from pix2color.pretrained import pretrained_classifier, pretrained_encoder
 
 Count = Annotated[int, Field(ge=1)]
 Say = Callable[[str], object]
@@ -30,13 +30,13 @@ FIRST_SET = "test"
 """The name of the training photos' own test part among the sets."""
 
 
-class Evaluation(Section):
+class EvaluationPlan(ConfigModel):
     """What is measured of every recipe, on every set of photos."""
 
     photos: Count = 300
     """Of each set: the first by content hash."""
     crop: Count = 176
-    """Side of the measured centre square, in pixels."""
+    """Side of the measured center square, in pixels."""
     resamples: Annotated[int, Field(ge=0)] = 1000
     """Of the bootstrap."""
     lpips_net: Literal["alex", "vgg", "squeeze"] = "squeeze"
@@ -51,38 +51,38 @@ class Evaluation(Section):
     """inception (torch-fidelity downloads it) | a file with its weights | none."""
     failures: bool = True
     """The five failures, on the test photos."""
-    shown: Count = 12
+    num_shown: Count = 12
     """Photos in the grid."""
 
 
-class Plan(Section):
+class BenchmarkPlan(ConfigModel):
     """The whole plan."""
 
     recipes: Literal["all"] | tuple[str, ...] = "all"
     """Names of recipes; all: every recipe in the folder of the plan."""
-    budget: Budget = Budget(minutes=5)
+    budget: BudgetConfig = BudgetConfig(minutes=5)
     """Of each recipe: equal samples or equal minutes of training steps."""
-    gan_share: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    gan_budget_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.4
     """The share of its budget that a GAN recipe trains against the discriminator. It starts from
     its pretraining recipe as that was after the rest of the budget, so that the whole is equal."""
-    split: Split = Split(train=0.6, val=0.2, test=0.2)
-    limit: Count | None = None
+    split: SplitConfig = SplitConfig(train=0.6, val=0.2, test=0.2)
+    max_photos: Count | None = None
     """Train on only this many photos."""
     seed: Annotated[int, Field(ge=0)] = 0
-    common: dict[str, dict[str, Any]] = Field(default={})
+    defaults: dict[str, dict[str, Any]] = Field(default={})
     """Sections of a recipe that are laid over every one."""
-    changes: dict[str, dict[str, Any]] = Field(default={})
+    overrides: dict[str, dict[str, Any]] = Field(default={})
     """The same for single recipes, by name; laid over `common`."""
     pretrained: dict[str, str] = Field(default={})
     """Weights files of encoders and classifiers by name; others are what the recipe names, or
     downloaded."""
-    evaluate: Evaluation = Evaluation()
-    tests: dict[str, str] = Field(default={})
+    evaluate: EvaluationPlan = EvaluationPlan()
+    test_sets: dict[str, str] = Field(default={})
     """Further photos that no recipe sees: name -> folder or .tar."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        for name in self.tests:
+        for name in self.test_sets:
             if name == FIRST_SET or not re.fullmatch(r"[\w.-]*\w", name):
                 raise ValueError(
                     f"tests: {name!r} is a folder of the report: give another name, of letters,"
@@ -96,37 +96,37 @@ class Plan(Section):
 SMOKE: dict[str, Any] = {
     "budget": {"samples": 8, "minutes": None},
     "common": {
-        "data": {"side": 48, "crop": 32, "scale": [0.6, 1.0]},
-        "model": {"plain": {"width": 8}},
-        "gan": {"critic_samples": 0, "width": 8, "layers": 1},
+        "data": {"cache_size": 48, "crop": 32, "crop_scale": [0.6, 1.0]},
+        "model": {"conv_encoder": {"width": 8}},
+        "gan": {"discriminator_warmup_samples": 0, "base_channels": 8, "n_layers": 1},
         "optim": {"warmup_samples": 0},
-        "train": {"batch": 4, "log_samples": 4},
-        "decode": {"size": 32},
+        "train": {"batch_size": 4, "log_every_samples": 4},
+        "decode": {"input_size": 32},
     },
-    "evaluate": {"photos": 4, "crop": 48, "resamples": 20, "shown": 2},
+    "evaluate": {"photos": 4, "crop": 48, "resamples": 20, "num_shown": 2},
 }
 """Laid over a plan by `--budget smoke`: every recipe for seconds, to see that all parts hold."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class RecipeRun:
     """A recipe as the benchmark trains it."""
 
     name: str
     config: Config
     parent: str | None = None
     """The recipe that it starts from: it gets `gan_share` of the budget, its parent the rest."""
-    remark: str = ""
+    note: str = ""
     """What differs from the recipe as reported, such as another encoder."""
-    stand_in: str = ""
+    substitute_encoder: str = ""
     """The encoder in the recipe's own's place, which the row is named by; empty for its own."""
-    missing: str = ""
+    unavailable: str = ""
     """Why it cannot be trained here; empty where it can."""
 
 
 def load_plan(
     path: str | Path, *, overrides: Mapping[str, Any] | None = None, smoke: bool = False
-) -> Plan:
+) -> BenchmarkPlan:
     """Read a plan.
 
     Args:
@@ -137,16 +137,20 @@ def load_plan(
     Raises:
         ConfigError: it cannot be read, or a key or value is wrong.
     """
-    tree = configs.read_yaml(configs.find(path))
+    tree = configs.read_yaml(configs.find_recipe(path))
     for over in (SMOKE if smoke else {}, overrides or {}):
-        tree = configs.merge(tree, over)
+        tree = configs.deep_merge(tree, over)
     try:
-        return Plan.model_validate(tree)
+        return BenchmarkPlan.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {configs.explain(error, Plan)}") from None
+        raise ConfigError(
+            f"{path}: {configs.format_validation_error(error, BenchmarkPlan)}"
+        ) from None
 
 
-def entries(plan: Plan, folder: Path, *, out: Path, roots: Sequence[str], say: Say) -> list[Entry]:
+def resolve_runs(
+    plan: BenchmarkPlan, folder: Path, *, out: Path, roots: Sequence[str], say: Say
+) -> list[RecipeRun]:
     """The recipes in the order of training: a pretraining before what starts from it.
 
     Args:
@@ -161,12 +165,12 @@ def entries(plan: Plan, folder: Path, *, out: Path, roots: Sequence[str], say: S
         WeightsError: a weights file that the plan names does not hold.
     """
     listed = _recipe_files(folder) if plan.recipes == "all" else list(plan.recipes)
-    files = {configs.table_name(name): configs.find(name) for name in listed}
-    for name in plan.changes.keys() - files.keys():
-        configs.find(name)  # a recipe that is left out this time may have its changes
+    files = {configs.table_name(name): configs.find_recipe(name) for name in listed}
+    for name in plan.overrides.keys() - files.keys():
+        configs.find_recipe(name)  # a recipe that is left out this time may have its changes
     _check_networks(plan.pretrained)
-    known: dict[str, Entry] = {}
-    waiting = [_entry(name, files[name], plan, out, roots) for name in sorted(files)]
+    known: dict[str, RecipeRun] = {}
+    waiting = [_recipe_run(name, files[name], plan, out, roots) for name in sorted(files)]
     weights = _Weights(plan.pretrained)
     while waiting:
         ready = [e for e in waiting if e.parent is None or e.parent in known]
@@ -177,9 +181,9 @@ def entries(plan: Plan, folder: Path, *, out: Path, roots: Sequence[str], say: S
             )
         for entry in ready:
             chosen = weights.choose(entry)
-            if chosen.remark or chosen.missing:
-                say(f"{chosen.name}: {chosen.missing or chosen.remark}")
-            known[chosen.name] = _as_its_parent(chosen, known)
+            if chosen.note or chosen.unavailable:
+                say(f"{chosen.name}: {chosen.unavailable or chosen.note}")
+            known[chosen.name] = _with_parent_network(chosen, known)
         waiting = [e for e in waiting if e.name not in known]
     return list(known.values())
 
@@ -200,25 +204,31 @@ def _recipe_files(folder: Path) -> list[str]:
     return [str(path) for path in found]
 
 
-def _entry(name: str, file: Path, plan: Plan, out: Path, roots: Sequence[str]) -> Entry:
-    over = configs.merge(plan.common, plan.changes.get(name, {}))
+def _recipe_run(
+    name: str, file: Path, plan: BenchmarkPlan, out: Path, roots: Sequence[str]
+) -> RecipeRun:
+    over = configs.deep_merge(plan.defaults, plan.overrides.get(name, {}))
     config = configs.load(file, over=over)
     parent = _parent(name, config.init_from)
-    share = plan.gan_share if parent else 1.0
+    share = plan.gan_budget_fraction if parent else 1.0
     samples, minutes = plan.budget.samples, plan.budget.minutes
     changes: dict[str, Any] = {
-        "data": {"root": list(roots), "split": plan.split.model_dump(), "limit": plan.limit},
+        "data": {
+            "roots": list(roots),
+            "split": plan.split.model_dump(),
+            "max_photos": plan.max_photos,
+        },
         "budget": {
             "samples": max(1, round(samples * share)) if samples else None,
             "minutes": minutes * share if minutes else None,
         },
         # One validation at the end is all that a benchmark needs.
-        "train": {"seed": plan.seed, "validate_samples": _EVERY, "validate_photos": 32},
-        "init_from": str(out / "runs" / parent / BEFORE) if parent else None,
+        "train": {"seed": plan.seed, "validate_every_samples": _EVERY, "num_val_photos": 32},
+        "init_from": str(out / "runs" / parent / PRE_GAN) if parent else None,
         "output": str(out / "runs" / name),
     }
-    tree = configs.merge(config.model_dump(mode="json"), changes)
-    return Entry(name, configs.from_dict(tree, source=name), parent)
+    tree = configs.deep_merge(config.model_dump(mode="json"), changes)
+    return RecipeRun(name, configs.from_dict(tree, source=name), parent)
 
 
 def _parent(name: str, start: str | None) -> str | None:
@@ -234,7 +244,7 @@ def _parent(name: str, start: str | None) -> str | None:
     return configs.table_name(path.parent.name)
 
 
-def _as_its_parent(entry: Entry, known: Mapping[str, Entry]) -> Entry:
+def _with_parent_network(entry: RecipeRun, known: Mapping[str, RecipeRun]) -> RecipeRun:
     """Decoded as its pretraining is, so that the two rows differ by their training alone."""
     if entry.parent is None:
         return entry
@@ -242,7 +252,7 @@ def _as_its_parent(entry: Entry, known: Mapping[str, Entry]) -> Entry:
     return replace(entry, config=entry.config.model_copy(update={"decode": decode}))
 
 
-BEFORE = "before_gan.safetensors"
+PRE_GAN = "before_gan.safetensors"
 """In the run folder of a pretraining: its weights when its GAN recipe starts from them."""
 
 
@@ -253,7 +263,7 @@ class _Weights:
         self._files = files
         self._found: dict[tuple[str, str, bool], str | WeightsError] = {}
 
-    def choose(self, entry: Entry) -> Entry:
+    def choose(self, entry: RecipeRun) -> RecipeRun:
         """The entry with weights that can be had, or with what is missing."""
         model = entry.config.model
         if model.encoder == "fusion":
@@ -267,22 +277,22 @@ class _Weights:
         if model.encoder != _FALLBACK and isinstance(stand_in, str):
             remark = f"{_FALLBACK} in place of {model.encoder}, whose weights cannot be had here"
             changed = _with_model(entry, encoder=_FALLBACK, pretrained=stand_in)
-            return replace(changed, remark=remark, stand_in=_FALLBACK)
+            return replace(changed, note=remark, substitute_encoder=_FALLBACK)
         pretrained_encoder(_FALLBACK, "default")
         remark = (
             f"the packaged weights' {_FALLBACK} in place of ImageNet's {model.encoder}: it has"
-            " learned colours already, which flatters this row"
+            " learned colors already, which flatters this row"
         )
         changed = _with_model(entry, encoder=_FALLBACK, pretrained="default")
         stand_in = _FALLBACK if model.encoder != _FALLBACK else ""
-        return replace(changed, remark=remark, stand_in=stand_in)
+        return replace(changed, note=remark, substitute_encoder=stand_in)
 
-    def _fusion(self, entry: Entry) -> Entry:
+    def _fusion(self, entry: RecipeRun) -> RecipeRun:
         model = entry.config.model
         source = self._source(model.fusion.classifier, model.pretrained, whole=True)
         if isinstance(source, str):
             return _with_model(entry, pretrained=source)
-        return replace(entry, missing=f"needs the weights of a whole classifier: {source}")
+        return replace(entry, unavailable=f"needs the weights of a whole classifier: {source}")
 
     def _source(self, name: str, own: str, *, whole: bool = False) -> str | WeightsError:
         """The plan's file, or the recipe's own, or `imagenet` where that can be had."""
@@ -300,6 +310,6 @@ class _Weights:
         return self._found[key]
 
 
-def _with_model(entry: Entry, **changes: Any) -> Entry:
+def _with_model(entry: RecipeRun, **changes: Any) -> RecipeRun:
     model = entry.config.model.model_copy(update=changes)
     return replace(entry, config=entry.config.model_copy(update={"model": model}))

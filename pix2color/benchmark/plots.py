@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pix2color.benchmark.histograms import CELL, LIMIT, REACH
 from pix2color.io import atomic_write
-from pix2color.training.log import read_log
+from pix2color.training.metrics_log import read_log
 
 matplotlib.use("Agg", force=False)
 from matplotlib.figure import Figure
@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 _DPI = 90
 _FLOORS = ("gray", "mean", "random")  # drawn black
 _DASHES = ("-", "--", ":", "-.")
-_COLOURS = 10  # of matplotlib's cycle
+_COLORS = 10  # of matplotlib's cycle
 
 
 def errors(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> None:
@@ -44,13 +44,13 @@ def errors(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> Non
     _save(path, figure)
 
 
-def colours(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> None:
+def color_histogram(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> None:
     """The distribution of ab for the truth and each row, on a log scale."""
     columns = 6
     lines = -(-len(names) // columns)
     figure = Figure(figsize=(2 * columns, 2.2 * lines))
     for number, name in enumerate(names):
-        counts = arrays[f"colours/{name}"]
+        counts = arrays[f"colors/{name}"]
         share = np.log10(counts / counts.sum() + 1e-7)
         axes = figure.add_subplot(lines, columns, number + 1)
         extent = (-REACH, REACH, -REACH, REACH)
@@ -65,8 +65,8 @@ def colours(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> No
     _save(path, figure)
 
 
-def colourfulness(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> None:
-    """Colourfulness over the truth's against AuC, a panel a set."""
+def colorfulness(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> None:
+    """Colorfulness over the truth's against AuC, a panel a set."""
     figure = Figure(figsize=(4.6 * len(trees) + 2.6, 4.6))
     names = [row["name"] for row in next(iter(trees.values()))["rows"]]
     numbers = {name: n for n, name in enumerate(n for n in names if n not in ("truth", "random"))}
@@ -77,14 +77,14 @@ def colourfulness(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> None:
                 continue
             number = numbers[row["name"]]
             values = row["figures"]
-            x, y = values["colourfulness_ratio"]["value"], values["auc"]["value"]
+            x, y = values["colorfulness_ratio"]["value"], values["auc"]["value"]
             if x is None or y is None:
-                continue  # photos without colour
+                continue  # photos without color
             label = f"{number}  {row['name']}" if place == 1 else None
-            axes.plot(x, y, "o", markersize=4, color=f"C{number % _COLOURS}", label=label)
+            axes.plot(x, y, "o", markersize=4, color=f"C{number % _COLORS}", label=label)
             axes.annotate(f"{number}", (x, y), (3, 2), textcoords="offset points", fontsize=7)
         axes.axvline(1, linewidth=0.6, color="0.5")
-        axes.set(title=title, xlabel="colourfulness / truth", ylabel="AuC (%)")
+        axes.set(title=title, xlabel="colorfulness / truth", ylabel="AuC (%)")
         axes.grid(alpha=0.3)
     figure.legend(loc="center right", fontsize=7, handlelength=0.5)
     right = 1 - 2.6 / (4.6 * len(trees) + 2.6)
@@ -115,8 +115,8 @@ def losses(path: Path, runs: Mapping[str, Path]) -> None:
 def _style(number: int, name: str) -> dict[str, Any]:
     if name in _FLOORS:
         return {"color": "black", "linestyle": _DASHES[_FLOORS.index(name)], "linewidth": 1}
-    dash = _DASHES[number // _COLOURS % len(_DASHES)]
-    return {"color": f"C{number % _COLOURS}", "linestyle": dash, "linewidth": 1}
+    dash = _DASHES[number // _COLORS % len(_DASHES)]
+    return {"color": f"C{number % _COLORS}", "linestyle": dash, "linewidth": 1}
 
 
 def _save(path: Path, figure: Figure) -> None:

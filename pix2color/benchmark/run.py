@@ -15,18 +15,18 @@ import torchvision
 
 from pix2color import config as configs
 from pix2color._version import __version__
-from pix2color.benchmark import measure, page, pictures, plots, train
+from pix2color.benchmark import images, measure, page, plots, train
 from pix2color.benchmark import plan as plans
-from pix2color.benchmark.measure import Meter, TestSet
-from pix2color.benchmark.plan import Entry, Plan
+from pix2color.benchmark.measure import BenchmarkEvaluator, TestSet
+from pix2color.benchmark.plan import BenchmarkPlan, RecipeRun
 from pix2color.benchmark.train import Observer, Outcome
-from pix2color.data.photos import ALL_PARTS, Part, PhotoSet, load_photos
+from pix2color.data.dataset import ALL_SPLITS, PhotoSet, Split, load_photos
 from pix2color.errors import DataError, TrainingError
+from pix2color.evaluation.methods import Method
 from pix2color.evaluation.report import charted_rows
-from pix2color.evaluation.rows import Row
 from pix2color.evaluation.share_chart import share_chart
-from pix2color.inference.devices import find_device
 from pix2color.io import atomic_write
+from pix2color.runtime.device import find_device
 
 Say = Callable[[str], object]
 Told = Callable[[str, int, int], object]
@@ -51,7 +51,7 @@ class Benchmark:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: BenchmarkPlan,
         folder: Path,
         *,
         roots: Sequence[str],
@@ -62,20 +62,22 @@ class Benchmark:
     ) -> None:
         self.plan, self.out, self.say, self.roots = plan, out, say, tuple(roots)
         self.device = find_device(device)
-        self.entries: list[Entry] = plans.entries(plan, folder, out=out, roots=roots, say=say)
+        self.entries: list[RecipeRun] = plans.resolve_runs(
+            plan, folder, out=out, roots=roots, say=say
+        )
         train.check(self.entries, out)
-        self.meter = Meter(plan.evaluate, device=self.device, say=say)
-        self.training = self._load("train", plan.limit)
+        self.meter = BenchmarkEvaluator(plan.evaluate, device=self.device, say=say)
+        self.training = self._load("train", plan.max_photos)
         self.validation = self._load("val", plan.evaluate.photos)
         unseen = self._load("test", plan.evaluate.photos)
-        if roots and not smoke and any(p.shared for p in (self.training, self.validation, unseen)):
+        if roots and not smoke and any(p.unsplit for p in (self.training, self.validation, unseen)):
             raise DataError(
                 f"{self.training.counts.found} photos are too few for a split into train, val and"
                 " test: name more with --data"
             )
         train.check_photos(self.training, out)
         self.sets = [self.meter.test_set(plans.FIRST_SET, unseen)]
-        self.sets += [self._further(name, root) for name, root in plan.tests.items()]
+        self.sets += [self._further(name, root) for name, root in plan.test_sets.items()]
         if plan.evaluate.classifier and all(test.labels is None for test in self.sets):
             raise DataError(
                 f"--classifier: no photo of {' or '.join(test.name for test in self.sets)} has a"
@@ -93,7 +95,7 @@ class Benchmark:
             self.entries,
             (self.training, self.validation),
             self.out,
-            gan_share=self.plan.gan_share,
+            gan_share=self.plan.gan_budget_fraction,
             say=self.say,
             observer=observer,
             stopped=stopped,
@@ -111,9 +113,9 @@ class Benchmark:
         """
         compared = [
             *measure.baselines(self.training, seed=self.plan.seed),
-            *measure.network_rows(self.outcomes, self.out, device=self.device),
+            *measure.network_methods(self.outcomes, self.out, device=self.device),
         ]
-        if not any(row.featured for row in compared):
+        if not any(row.primary for row in compared):
             raise TrainingError(
                 "no recipe came to its end: "
                 + "; ".join(f"{one.name}: {one.reason}" for one in self.outcomes)
@@ -125,22 +127,22 @@ class Benchmark:
             page.publish(publish, tree, self.out / "pictures")
         return page.write(self.out, tree)
 
-    def _draw(self, compared: Sequence[Row], trees: dict[str, Any]) -> None:
+    def _draw(self, compared: Sequence[Method], trees: dict[str, Any]) -> None:
         folder, first = self.out / "pictures", self.sets[0]
-        shown, device = self.plan.evaluate.shown, self.device
+        shown, device = self.plan.evaluate.num_shown, self.device
         arrays = dict(np.load(self.out / "sets" / first.name / "arrays.npz"))
         names = [row["name"] for row in trees[first.name]["rows"]]
         plots.errors(folder / "errors.png", arrays, names[1:])
-        plots.colours(folder / "colours.png", arrays, names)
-        plots.colourfulness(folder / "colourfulness.png", trees)
+        plots.color_histogram(folder / "colors.png", arrays, names)
+        plots.colorfulness(folder / "colorfulness.png", trees)
         atomic_write(folder / "shares.png", share_chart(charted_rows(trees[first.name])))
         runs = {one.title: self.out / "runs" / one.name for one in self.outcomes}
         ended = {name: run for name, run in runs.items() if run.is_dir()}
         plots.losses(folder / "losses.png", ended)
-        pictures.draw_grids(folder, first, compared, shown=shown, device=device)
-        pictures.draw_temperatures(folder, self.outcomes, self.out, device=device)
+        images.draw_grids(folder, first, compared, shown=shown, device=device)
+        images.draw_temperatures(folder, self.outcomes, self.out, device=device)
         if self.plan.evaluate.failures:
-            pictures.draw_failures(folder, first, compared, arrays, device=device)
+            images.draw_failures(folder, first, compared, arrays, device=device)
 
     def _tree(self, trees: dict[str, Any]) -> dict[str, Any]:
         """What metrics.json holds."""
@@ -156,17 +158,17 @@ class Benchmark:
                 "found": counts.found,
                 "nearly_gray_left_out": counts.gray,
                 "duplicates": counts.duplicates,
-                "broken": [list(one) for one in counts.broken],
-                "toy": self.training.toy,
+                "broken": [list(one) for one in counts.corrupt],
+                "toy": self.training.bundled,
             },
             "recipes": [asdict(one) | {"title": one.title} for one in self.outcomes],
             "sets": trees,
         }
 
-    def _measure(self, test: TestSet, compared: Sequence[Row], told: Told) -> dict[str, Any]:
+    def _measure(self, test: TestSet, compared: Sequence[Method], told: Told) -> dict[str, Any]:
         folder = self.out / "sets" / test.name
-        key = measure.key(test, self.outcomes, self.out, self.meter)
-        tree = measure.kept(folder, key)
+        key = measure.cache_key(test, self.outcomes, self.out, self.meter)
+        tree = measure.load_cached(folder, key)
         if tree is not None:
             return tree
         first = test is self.sets[0]
@@ -177,16 +179,16 @@ class Benchmark:
             timed=first,
             progress=lambda done, total: told(test.name, done, total),
         )
-        return measure.keep(folder, *found, self.meter.context(test), key=key)
+        return measure.save_cached(folder, *found, self.meter.context(test), key=key)
 
-    def _load(self, part: Part, limit: int | None) -> PhotoSet:
+    def _load(self, part: Split, limit: int | None) -> PhotoSet:
         given = [entry.config.data for entry in self.entries]
         data = given[0].model_copy(
             update={
                 "root": self.roots,
                 "split": self.plan.split,
                 "limit": limit,
-                "side": max(one.side for one in given),  # crops are shares of it
+                "side": max(one.cache_size for one in given),  # crops are shares of it
             }
         )
         return load_photos(data, parts=[part], announce=self.say if part == "train" else None)
@@ -197,10 +199,10 @@ class Benchmark:
         data = self.entries[0].config.data.model_copy(
             update={"root": (root,), "limit": limit, "side": side}
         )
-        return self.meter.test_set(name, load_photos(data, parts=ALL_PARTS, keep_gray=True))
+        return self.meter.test_set(name, load_photos(data, parts=ALL_SPLITS, keep_gray=True))
 
 
-def _without_paths(plan: Plan) -> dict[str, Any]:
+def _without_paths(plan: BenchmarkPlan) -> dict[str, Any]:
     """The plan as plain values, files by their names: where they lie is nobody's business."""
     tree = plan.model_dump(mode="json")
     if plan.recipes != "all":

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pix2color.evaluation.bootstrap import FAILURES, METRICS, READINGS
 from pix2color.evaluation.report import CAST_TEXT, fd_text
-from pix2color.evaluation.samples import FAILURES, FIGURES, READINGS
 
 _SHOWN = (
     "auc",
@@ -18,8 +18,8 @@ _SHOWN = (
     "lpips",
     "cast",
     "fd",
-    "colourfulness",
-    "colourfulness_ratio",
+    "colorfulness",
+    "colorfulness_ratio",
     "top1",
     "top5",
     "top1_won_back",
@@ -182,9 +182,9 @@ def explanations(tree: Tree) -> list[str]:
         "Intervals: 95 %, bootstrap over photos"
         f" ({first['bootstrap']['resamples']} resamples). Bold: the best trained recipe, only"
         " where its interval overlaps with no other recipe's.",
-        f"Rebalanced AuC averages the {first['rebalanced_bins']} colour bins that occur.",
+        f"Rebalanced AuC averages the {first['rebalanced_bins']} color bins that occur.",
         CAST_TEXT,
-        "truth: the photo itself; gray: no colour; random: the ab of a random training photo; mean:"
+        "truth: the photo itself; gray: no color; random: the ab of a random training photo; mean:"
         " the training photos' mean ab everywhere.",
     ]
     for name, one in tree["sets"].items():
@@ -201,7 +201,7 @@ def explanations(tree: Tree) -> list[str]:
 
 def _best(one: Tree, name: str) -> str | None:
     """The trained recipe whose interval lies wholly on the good side of all others'."""
-    better = FIGURES[name].better
+    better = METRICS[name].better
     trained = [row for row in one["rows"] if row["featured"] and name in row["figures"]]
     found = [(row["name"], row["figures"][name]) for row in trained]
     found = [(n, f) for n, f in found if None not in (f["value"], f["low"], f["high"])]
@@ -216,7 +216,7 @@ def _best(one: Tree, name: str) -> str | None:
 
 
 def _title(name: str) -> str:
-    figure = FIGURES[name]
+    figure = METRICS[name]
     return f"{figure.title} ({figure.unit})" if figure.unit else figure.title
 
 
@@ -238,5 +238,5 @@ def _number(figure: Mapping[str, float | None] | None, name: str, *, signed: boo
     value = figure["value"] if figure else None
     if value is None:
         return _MISSING
-    text = f"{value:{'+' if signed else ''}.{FIGURES[name].digits}f}"
+    text = f"{value:{'+' if signed else ''}.{METRICS[name].digits}f}"
     return text if float(text) else text.lstrip("+-")

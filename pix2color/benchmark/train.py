@@ -16,16 +16,16 @@ from typing import Any
 from torch import nn
 
 from pix2color import config as configs
-from pix2color import release_file, weights
-from pix2color.benchmark.plan import BEFORE, Entry
+from pix2color.benchmark.plan import PRE_GAN, RecipeRun
+from pix2color.checkpoints import checkpoint, release_file
 from pix2color.config import Config
-from pix2color.data.photos import PhotoSet
+from pix2color.data.dataset import PhotoSet
 from pix2color.errors import ConfigError, TrainingError
 from pix2color.io import atomic_write
-from pix2color.training import state
-from pix2color.training.release import release_run
+from pix2color.training import checkpointing
+from pix2color.training.events import TrainEvent, TrainResult
+from pix2color.training.export import export_run
 from pix2color.training.setup import make_accelerator, make_trainer, resolve_launch
-from pix2color.training.status import Status, Summary
 
 OUTCOME = "outcome.json"
 PHOTOS = "photos.json"
@@ -41,8 +41,8 @@ class Outcome:
     """done | diverged | not run"""
     reason: str = ""
     """Of a status that is not done."""
-    remark: str = ""
-    stand_in: str = ""
+    note: str = ""
+    substitute_encoder: str = ""
     """The encoder in the recipe's own's place."""
     digest: str = ""
     """Of the config."""
@@ -63,23 +63,23 @@ class Outcome:
     @property
     def title(self) -> str:
         """The name of its row."""
-        return f"{self.name} on {self.stand_in}" if self.stand_in else self.name
+        return f"{self.name} on {self.substitute_encoder}" if self.substitute_encoder else self.name
 
     def release(self, out: Path) -> Path:
         """The trained weights."""
         return out / "runs" / self.name / f"{self.name}.safetensors"
 
-    def before(self, out: Path) -> Path | None:
+    def pretraining_checkpoint(self, out: Path) -> Path | None:
         """The weights that a GAN recipe started from; None for others."""
-        return out / "runs" / self.parent / BEFORE if self.parent else None
+        return out / "runs" / self.parent / PRE_GAN if self.parent else None
 
 
 Photos = tuple[PhotoSet, PhotoSet]
 """For training and for validation."""
-Observer = Callable[[Entry, Status], object]
+Observer = Callable[[RecipeRun, TrainEvent], object]
 
 
-def check(entries: Sequence[Entry], out: Path) -> None:
+def check(entries: Sequence[RecipeRun], out: Path) -> None:
     """Refuse to go on with runs of other settings, before anything is trained.
 
     Raises:
@@ -87,11 +87,13 @@ def check(entries: Sequence[Entry], out: Path) -> None:
             trained in different precisions.
     """
     # accelerate keeps its precision for the whole process; and it would be no fair comparison.
-    precisions = {resolve_launch(entry.config).train.precision: entry.name for entry in entries}
+    precisions = {
+        resolve_launch(entry.config).train.mixed_precision: entry.name for entry in entries
+    }
     if len(precisions) > 1:
         texts = [f"{precision} ({name})" for precision, name in precisions.items()]
         raise ConfigError(
-            f"the recipes differ in train.precision: {', '.join(texts)}; set one for all in the"
+            f"the recipes differ in train.mixed_precision: {', '.join(texts)}; set one for all in the"
             " plan's common.train"
         )
     for entry in entries:
@@ -123,7 +125,7 @@ def check_photos(training: PhotoSet, out: Path) -> None:
 
 
 def train_all(
-    entries: Sequence[Entry],
+    entries: Sequence[RecipeRun],
     photos: Photos,
     out: Path,
     *,
@@ -158,7 +160,7 @@ def train_all(
     for number, entry in enumerate(entries, start=1):
         if stopped():
             raise KeyboardInterrupt
-        job = _Job(entry, photos, out, say, observer, stopped)
+        job = _TrainingJob(entry, photos, out, say, observer, stopped)
         outcome = job.finished()
         if outcome is None:
             say(f"{number}/{len(entries)} {entry.name}")
@@ -168,12 +170,12 @@ def train_all(
     return sorted(outcomes.values(), key=lambda outcome: outcome.name)
 
 
-class _Job:
+class _TrainingJob:
     """The training of one entry."""
 
     def __init__(
         self,
-        entry: Entry,
+        entry: RecipeRun,
         photos: Photos,
         out: Path,
         say: Callable[[str], object],
@@ -193,7 +195,9 @@ class _Job:
         if not file.is_file():
             return None
         outcome = Outcome(**json.loads(file.read_text(encoding="utf-8")))
-        return replace(outcome, remark=self.entry.remark, stand_in=self.entry.stand_in)
+        return replace(
+            outcome, note=self.entry.note, substitute_encoder=self.entry.substitute_encoder
+        )
 
     def train(self, parent: Outcome | None, *, leave_at: float | None) -> Outcome:
         """Train to the end of the budget and keep the averaged weights."""
@@ -201,24 +205,24 @@ class _Job:
         blank = Outcome(
             entry.name,
             "not run",
-            entry.missing,
-            entry.remark,
-            entry.stand_in,
+            entry.unavailable,
+            entry.note,
+            entry.substitute_encoder,
             config.digest(),
             entry.parent,
         )
-        if entry.missing:
+        if entry.unavailable:
             return blank  # not kept: what is missing may be there next time
         if parent is not None and parent.status != "done":
             return replace(blank, reason=f"its pretraining {parent.name}: {parent.status}")
-        before = self.folder / BEFORE
+        before = self.folder / PRE_GAN
         self.leave_at = leave_at if not before.is_file() else None
         accelerator = make_accelerator(config)
         # Outside the try: a saved state that cannot be read is no fault of the recipe's.
         self.trainer = make_trainer(
             config,
             accelerator=accelerator,
-            resume=bool(state.saved(self.folder / "state")),
+            resume=bool(checkpointing.list_checkpoints(self.folder / "state")),
             photos=self.photos,
             announce=self.say,
             observer=self._observe,
@@ -244,7 +248,7 @@ class _Job:
             frozen=frozen,
         )
         if parent is not None:
-            start = release_file.read(self.out / "runs" / parent.name / BEFORE).meta["data"]
+            start = release_file.read(self.out / "runs" / parent.name / PRE_GAN).meta["data"]
             done = replace(
                 done,
                 parent_samples=start["samples"],
@@ -252,10 +256,10 @@ class _Job:
                 samples=done.samples + start["samples"],
                 seconds=done.seconds + start["seconds"],
             )
-        release_run(self.folder, done.release(self.out))
+        export_run(self.folder, done.release(self.out))
         return self._end(done)
 
-    def _fit(self) -> Summary:
+    def _fit(self) -> TrainResult:
         """Train, with a pause where a recipe that starts from this one takes over.
 
         Raises:
@@ -275,21 +279,21 @@ class _Job:
     def _sizes(self) -> tuple[int, int]:
         """Trainable and frozen parameters."""
         sizes = {True: 0, False: 0}
-        for parameter in self.trainer.bare.parameters():
+        for parameter in self.trainer.unwrapped_generator.parameters():
             sizes[parameter.requires_grad] += parameter.numel()
         return sizes[True], sizes[False]
 
-    def _observe(self, status: Status) -> None:
+    def _observe(self, status: TrainEvent) -> None:
         self.arrived = self.leave_at is not None and status.fraction >= self.leave_at
         self.trainer.stop = self.arrived or self.stopped()
         self.observer(self.entry, status)
 
-    def _leave(self, summary: Summary) -> None:
+    def _leave(self, summary: TrainResult) -> None:
         """Keep the weights as they are now for the recipe that starts from them."""
         self.leave_at, self.arrived = None, False
         facts: Mapping[str, Any] = {"samples": summary.samples, "seconds": summary.seconds}
-        weights.save(
-            self.folder / BEFORE,
+        checkpoint.save(
+            self.folder / PRE_GAN,
             self.trainer.ema.module,
             config=self.entry.config,
             data=facts,
@@ -309,6 +313,6 @@ def _check_finite(network: nn.Module) -> None:
         TrainingError: a weight is not finite as release files hold it.
     """
     for name, value in network.state_dict().items():
-        stored = value if release_file.is_statistic(name) else value.half()
+        stored = value if release_file.keep_float32(name) else value.half()
         if value.is_floating_point() and not stored.isfinite().all():
             raise TrainingError(f"{name} is not finite at the end: lower optim.*_rate")

@@ -6,8 +6,8 @@ import importlib
 import sys
 
 COMMANDS = {
-    "infer": ("pix2color.cli.infer", "colour photos and folders (also: python infer.py)"),
-    "app": ("pix2color.cli.app", "a page on which photos are coloured in a browser"),
+    "infer": ("pix2color.cli.infer", "color photos and folders (also: python infer.py)"),
+    "app": ("pix2color.cli.app", "a page on which photos are colored in a browser"),
     "train": ("pix2color.cli.train", "train a network (also: accelerate launch train.py)"),
     "evaluate": ("pix2color.cli.evaluate", "measure networks on photos"),
     "benchmark": ("pix2color.cli.benchmark", "train every recipe alike and compare them"),
@@ -17,8 +17,8 @@ COMMANDS = {
     "ladder": ("pix2color.cli.ladder", "how many photos a small network can learn by heart"),
     "strip": ("pix2color.cli.strip", "one photo over the course of a training"),
     "activations": ("pix2color.cli.activations", "what the convolutions make of a photo"),
-    "speed": ("pix2color.cli.speed", "time every stage of colouring"),
-    "uncolor": ("pix2color.cli.uncolor", "give back the scan of a reversibly coloured JPEG"),
+    "speed": ("pix2color.cli.profile", "time every stage of coloring"),
+    "uncolor": ("pix2color.cli.restore", "give back the scan of a reversibly colored JPEG"),
 }
 """Command -> the module with its `parser` and `main`, and what its line of help says."""
 

@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Draw; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run(lambda: _activations(arguments))
+    return common.run_command(lambda: _activations(arguments))
 
 
 def _activations(arguments: argparse.Namespace) -> int:
@@ -38,19 +38,19 @@ def _activations(arguments: argparse.Namespace) -> int:
 
     import torch
 
-    from pix2color import weights
-    from pix2color.color import rgb_to_lightness
-    from pix2color.data.pixels import decode
-    from pix2color.models.activations import capture, draw
-    from pix2color.training.pictures import save_picture
+    from pix2color.analysis.activations import capture_activations, render_grid
+    from pix2color.checkpoints import checkpoint
+    from pix2color.color.lab import rgb_to_lightness
+    from pix2color.data.decode import decode
+    from pix2color.training.visualize import save_picture
 
-    released = weights.load(arguments.checkpoint)
+    released = checkpoint.load(arguments.checkpoint)
     try:
-        photo = decode(content, arguments.size or released.decode.size)
+        photo = decode(content, arguments.size or released.decode.input_size)
     except errors.PhotoError as error:
         raise errors.PhotoError(f"{arguments.photo}: {error}") from None
     lightness = rgb_to_lightness(torch.from_numpy(photo).permute(2, 0, 1).unsqueeze(0))
-    found = capture(released.generator, lightness, channel=arguments.channel)
-    save_picture(arguments.out, draw(found))
+    found = capture_activations(released.generator, lightness, channel=arguments.channel)
+    save_picture(arguments.out, render_grid(found))
     print(f"{arguments.out}: {len(found)} convolutions of {released.name}")
     return errors.EXIT_OK

@@ -9,7 +9,7 @@ from pix2color.cli import common
 
 _EXAMPLE = """example:
   python -m pix2color app                        for this machine alone
-  python -m pix2color app --host 0.0.0.0         for the local network: see docs/page.md
+  python -m pix2color app --host 0.0.0.0         for the local network: see docs/web-app.md
 """
 _RANGES = {
     "port": (0, 65_535),
@@ -24,7 +24,7 @@ _RANGES = {
 def main(argv: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C or SIGTERM."""
     options = parser().parse_args(argv)
-    return common.run(lambda: _serve(options))
+    return common.run_command(lambda: _serve(options))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,8 +15,8 @@ from pix2color.cli import common
 from pix2color.errors import EXIT_OK, ConfigError
 
 if TYPE_CHECKING:
-    from pix2color.benchmark.plan import Entry
-    from pix2color.training.status import Status
+    from pix2color.benchmark.plan import RecipeRun
+    from pix2color.training.events import TrainEvent
 
 _EPILOG = """examples:
   python -m pix2color benchmark --config configs/benchmark.yaml --data photos/ --out report/
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         help="also measure FD, a Frechet distance, in the features of these weights: torchvision's"
         " mobilenet_v2 or squeezenet1_1")
     add("--classifier", metavar="NAME|FILE",
-        help="reads the recoloured photos of sets that have classes (folders or names)")
+        help="reads the recolored photos of sets that have classes (folders or names)")
     add("--set", action="append", default=[], metavar="KEY=VALUE",
         help="change one value of the plan, such as evaluate.photos=100; may be repeated")
     add("--publish", type=Path, metavar="FOLDER",
@@ -73,14 +73,14 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Compare; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run(lambda: _benchmark(arguments))
+    return common.run_command(lambda: _benchmark(arguments))
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:
     common.check_ranges(arguments, minutes=(0.001, 1_000_000), samples=(1, common.MOST))
     overrides = _overrides(arguments)
     from pix2color.benchmark import plan as plans
-    from pix2color.config import find
+    from pix2color.config import find_recipe
 
     plan = plans.load_plan(arguments.config, overrides=overrides, smoke=arguments.budget == "smoke")
     from pix2color.benchmark.run import Benchmark
@@ -89,7 +89,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     stop = _stop_on_signals(reporter.say)
     benchmark = Benchmark(
         plan,
-        find(arguments.config).parent,
+        find_recipe(arguments.config).parent,
         roots=arguments.data,
         out=arguments.out,
         device=arguments.device,
@@ -110,11 +110,11 @@ def _benchmark(arguments: argparse.Namespace) -> int:
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """The arguments as sections and values of a plan."""
-    from pix2color.config import apply
+    from pix2color.config import set_dotted_key
 
     tree: dict[str, Any] = {}
     for text in arguments.set:
-        apply(tree, text)
+        set_dotted_key(tree, text)
     if arguments.minutes is not None or arguments.samples is not None:
         tree["budget"] = {"minutes": arguments.minutes, "samples": arguments.samples}
     if arguments.recipes:
@@ -166,11 +166,11 @@ class _Reporter:
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def status(self, entry: Entry, status: Status) -> None:
+    def status(self, entry: RecipeRun, status: TrainEvent) -> None:
         """The trainer's news."""
         figures = f"{status.samples:,} samples, {status.rate:.1f}/s"
-        if "loss" in status.figures:
-            figures += f", loss {status.figures['loss']:.3f}"
+        if "loss" in status.metrics:
+            figures += f", loss {status.metrics['loss']:.3f}"
         self._show(entry.name, status.fraction, figures, important=status.kind == "log")
 
     def photos(self, what: str, done: int, total: int) -> None:

@@ -64,7 +64,7 @@ def say(text: object, file: TextIO | None = None) -> None:
     print(printable(text), file=file)
 
 
-def run(function: Callable[[], int]) -> int:
+def run_command(function: Callable[[], int]) -> int:
     """Call a command's body; its errors become one line on standard error and an exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # standard error escapes by itself
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -90,7 +90,7 @@ def stop_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, handler)
 
 
-class Progress:
+class ProgressBar:
     """A bar with rate and remaining time on a terminal, a line now and then elsewhere.
 
     Args:
@@ -132,7 +132,7 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def step(self, count: int = 1, **figures: Any) -> None:
+    def update(self, count: int = 1, **figures: Any) -> None:
         """Count units done; `figures` are shown beside them."""
         self._done += count
         if self._bar is not None:
@@ -149,9 +149,9 @@ class Progress:
         if self._total:
             line += f"/{self._total}, {(self._total - self._done) / rate:.0f} s left"
         shown = "".join(f", {name} {value}" for name, value in figures.items())
-        self.say(f"{line} {self._unit} ({rate:.1f}/s{shown})")
+        self.write(f"{line} {self._unit} ({rate:.1f}/s{shown})")
 
-    def say(self, line: str) -> None:
+    def write(self, line: str) -> None:
         """A line that does not break the bar."""
         if self._quiet:
             return

@@ -14,9 +14,9 @@ from pix2color.errors import EXIT_OK, ConfigError, DataError
 if TYPE_CHECKING:
     import torch
 
-    from pix2color.data.photos import PhotoSet
+    from pix2color.data.dataset import PhotoSet
+    from pix2color.evaluation.methods import Method
     from pix2color.evaluation.report import Context
-    from pix2color.evaluation.rows import Row
 
 _EPILOG = """examples:
   python -m pix2color evaluate --data my-photos/ --checkpoint runs/gan/release.safetensors
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     made = common.Parser(
         prog="python -m pix2color evaluate",
-        description="Measure networks on photos, beside truth, gray and random colours.",
+        description="Measure networks on photos, beside truth, gray and random colors.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -51,9 +51,9 @@ def parser() -> argparse.ArgumentParser:
 def _add_photo_arguments(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--data", nargs="+", metavar="PATH", default=[],
-        help="folders or .tar shards of colour photos; left out: those bundled with scikit-image")
+        help="folders or .tar shards of color photos; left out: those bundled with scikit-image")
     add("--protocol", choices=("center", "resize", "full"), default="center",
-        help="center: the centre square, at most --crop a side; resize: the whole photo stretched"
+        help="center: the center square, at most --crop a side; resize: the whole photo stretched"
         " to --crop; full: as it is")
     add("--crop", type=int, default=256, metavar="PX", help="side of the measured picture (256)")
     add("--limit", type=int, metavar="N", help="a fixed sample: the first N by content hash")
@@ -104,22 +104,22 @@ def _add_figure_arguments(group: argparse._ArgumentGroup) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Evaluate; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run(lambda: _evaluate(arguments))
+    return common.run_command(lambda: _evaluate(arguments))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    from pix2color.evaluation import report, rows, runner
+    from pix2color.evaluation import evaluator, methods, report
     from pix2color.evaluation.classifier import labels_of
-    from pix2color.evaluation.instruments import find_instruments
-    from pix2color.evaluation.protocol import prepare
-    from pix2color.inference.devices import find_device
+    from pix2color.evaluation.metric_models import find_metric_models
+    from pix2color.evaluation.protocol import crop_photo
+    from pix2color.runtime.device import find_device
 
     common.stop_on_sigterm()
     device = find_device(arguments.device)
     notes: list[str] = []
     networks = _networks(arguments, device, notes)
-    instruments = find_instruments(
+    instruments = find_metric_models(
         lpips=not (arguments.no_lpips or arguments.quick),
         net=arguments.lpips_net,
         backbone=arguments.lpips_backbone,
@@ -130,11 +130,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     quick = arguments.quick
     photos = _load(arguments)
     labels = labels_of(photos.names) if instruments.classifier else None
-    squares = [prepare(p, arguments.protocol, crop=arguments.crop) for p in photos.photos]
-    with common.Progress(len(squares), unit="photos", quiet=arguments.quiet) as progress:
-        evaluation = runner.evaluate_rows(
+    squares = [crop_photo(p, arguments.protocol, crop=arguments.crop) for p in photos.photos]
+    with common.ProgressBar(len(squares), unit="photos", quiet=arguments.quiet) as progress:
+        evaluation = evaluator.evaluate_methods(
             squares,
-            networks if quick else [rows.random(squares, seed=arguments.seed), *networks],
+            networks if quick else [methods.random(squares, seed=arguments.seed), *networks],
             device=device,
             batch=arguments.batch,
             lpips=instruments.lpips,
@@ -150,10 +150,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             progress=_stepper(progress),
         )
-    measured = dict(instruments.described)
+    measured = dict(instruments.descriptions)
     if labels is not None:
         measured["classifier"] += f"; {(labels >= 0).sum()} photos have a class"
-    context = _context(arguments, photos, measured, instruments.missing, notes)
+    context = _context(arguments, photos, measured, instruments.unavailable, notes)
     tree = report.write(arguments.out, evaluation, context)
     print(report.table(tree))
     for line in notes:
@@ -188,57 +188,64 @@ def _part(text: str | None) -> tuple[int, int]:
     return int(number), int(of)
 
 
-def _networks(arguments: argparse.Namespace, device: torch.device, notes: list[str]) -> list[Row]:
+def _networks(
+    arguments: argparse.Namespace, device: torch.device, notes: list[str]
+) -> list[Method]:
     """A row for the packaged weights and each checkpoint, and their further settings."""
-    from pix2color.evaluation import checkpoints
-    from pix2color.release_file import DEFAULT_FILE
+    from pix2color.checkpoints.release_file import DEFAULT_FILE
+    from pix2color.evaluation import checkpoint_methods
 
     sources = list(arguments.checkpoint)
-    if not arguments.no_default and checkpoints.DEFAULT not in sources:
+    if not arguments.no_default and checkpoint_methods.DEFAULT not in sources:
         if DEFAULT_FILE.is_file():
-            sources.insert(0, checkpoints.DEFAULT)
+            sources.insert(0, checkpoint_methods.DEFAULT)
         else:
             notes.append("default: no weights are packaged with this installation, so no row.")
-    given = {key: getattr(arguments, key) for key in checkpoints.KEYS}
-    return checkpoints.checkpoint_rows(
+    given = {key: getattr(arguments, key) for key in checkpoint_methods.KEYS}
+    return checkpoint_methods.checkpoint_methods(
         sources,
         device=device,
         settings={key: value for key, value in given.items() if value is not None},
-        further=checkpoints.parse_further(arguments.also),
-        sweep=checkpoints.parse_sweep(arguments.sweep),
+        further=checkpoint_methods.parse_variants(arguments.also),
+        sweep=checkpoint_methods.parse_sweep(arguments.sweep),
     )
 
 
 def _load(arguments: argparse.Namespace) -> PhotoSet:
     """All photos named, near-gray ones included; broken files are left out and named."""
-    from pix2color.config import Data
-    from pix2color.data.photos import ALL_PARTS, load_photos
+    from pix2color.config import DataConfig
+    from pix2color.data.dataset import ALL_SPLITS, load_photos
 
     side = _WHOLE_SIDE if arguments.protocol == "full" else max(8, arguments.crop)
-    data = Data(root=tuple(arguments.data), side=side, limit=arguments.limit, max_broken=1.0)
-    with common.Progress(None, unit="photos decoded", quiet=arguments.quiet) as progress:
+    data = DataConfig(
+        roots=tuple(arguments.data),
+        cache_size=side,
+        max_photos=arguments.limit,
+        max_corrupt_fraction=1.0,
+    )
+    with common.ProgressBar(None, unit="photos decoded", quiet=arguments.quiet) as progress:
         photos = load_photos(
             data,
-            parts=ALL_PARTS,
+            parts=ALL_SPLITS,
             keep_gray=True,
-            announce=progress.say,
+            announce=progress.write,
             progress=_stepper(progress),
         )
-        for name, reason in photos.counts.broken:
-            progress.say(f"left out: {name} ({reason})")
-    photos = photos.part(*_part(arguments.part))
+        for name, reason in photos.counts.corrupt:
+            progress.write(f"left out: {name} ({reason})")
+    photos = photos.fold(*_part(arguments.part))
     if not photos.photos:
         raise DataError("no photo can be decoded")
     return photos
 
 
-def _stepper(progress: common.Progress) -> Callable[[int, int], None]:
+def _stepper(progress: common.ProgressBar) -> Callable[[int, int], None]:
     """(done, total) -> steps of the bar."""
     before = 0
 
     def show(done: int, total: int) -> None:
         nonlocal before
-        progress.step(done - before)
+        progress.update(done - before)
         before = done
 
     return show
@@ -246,7 +253,7 @@ def _stepper(progress: common.Progress) -> Callable[[int, int], None]:
 
 def _packaged_prior() -> Any:
     """The prior of the AuC at lambda 0.5; None where none is packaged."""
-    from pix2color import ab_bins
+    from pix2color.color import ab_bins
 
     return ab_bins.Prior.load().probability.numpy() if ab_bins.PRIOR_FILE.is_file() else None
 
@@ -258,21 +265,21 @@ def _context(
     missing: dict[str, tuple[str, str]],
     notes: list[str],
 ) -> Context:
-    from pix2color.config import Data
-    from pix2color.data.photos import is_gray
+    from pix2color.config import DataConfig
+    from pix2color.data.dataset import is_gray
     from pix2color.evaluation.report import Context
 
     counts = photos.counts
-    gray = sum(is_gray(photo, Data().gray_chroma) for photo in photos.photos)
+    gray = sum(is_gray(photo, DataConfig().min_chroma) for photo in photos.photos)
     roots = list(arguments.data) or ["scikit-image"]
     part = f" (part {arguments.part})" if arguments.part else ""
     text = (
         f"{len(photos)} of {counts.found} files in {', '.join(roots)}{part}; {gray} of them nearly"
-        f" gray (kept), {len(counts.broken)} broken and {counts.duplicates} duplicates (left out)"
+        f" gray (kept), {len(counts.corrupt)} broken and {counts.duplicates} duplicates (left out)"
     )
     crop = arguments.crop
     words = {
-        "center": f"centre squares, reduced to {crop} px where they are larger",
+        "center": f"center squares, reduced to {crop} px where they are larger",
         "resize": f"whole photos stretched to {crop} x {crop} px",
         "full": "whole photos at their own size",
     }
@@ -291,12 +298,12 @@ def _context(
             "used": len(photos),
             "nearly_gray": gray,
             "duplicates": counts.duplicates,
-            "broken": [list(one) for one in counts.broken],
-            "toy": photos.toy,
+            "broken": [list(one) for one in counts.corrupt],
+            "toy": photos.bundled,
         },
         names=photos.names,
         measured_with=measured,
-        unmeasured=missing,
+        skipped_metrics=missing,
         notes=notes,
         groups=_folders(photos.names) if arguments.by_folder else {},
     )

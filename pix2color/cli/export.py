@@ -26,16 +26,16 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Export; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run(lambda: _export(arguments))
+    return common.run_command(lambda: _export(arguments))
 
 
 def _export(arguments: argparse.Namespace) -> int:
     out: Path = arguments.onnx
     if out.suffix.lower() != ".onnx":  # infer.py tells the kinds of weights by it
         raise errors.Pix2ColorError(f"--onnx {out}: the file's name must end in .onnx")
-    from pix2color import weights
-    from pix2color.inference import onnx_file
+    from pix2color.checkpoints import checkpoint
+    from pix2color.runtime import onnx_export
 
-    off = onnx_file.write(out, weights.load(arguments.checkpoint))
+    off = onnx_export.write(out, checkpoint.load(arguments.checkpoint))
     print(f"{out} ({out.stat().st_size / 1e6:.1f} MB), within {off:.2g} of torch's ab")
     return errors.EXIT_OK

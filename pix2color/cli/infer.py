@@ -1,4 +1,4 @@
-"""python infer.py photos/: colour files and folders, photos and films."""
+"""python infer.py photos/: color files and folders, photos and films."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pix2color.cli import common
 from pix2color.errors import EXIT_FAILED, EXIT_OK, Pix2ColorError
 
 if TYPE_CHECKING:
+    from pix2color.guidance.guidance import Guidance
+    from pix2color.guidance.hints import Hint
     from pix2color.inference.colorizer import Colorizer
-    from pix2color.inference.hints import Hint
-    from pix2color.inference.pipeline import Options, Outcome
-    from pix2color.inference.plan import Plan
-    from pix2color.inference.wishes import Wishes
+    from pix2color.jobs.pipeline import JobOptions, Outcome
+    from pix2color.jobs.planner import JobPlan
 
 _EXAMPLE = """example:
-  python infer.py photos/                        colours a folder into ./colorized/
+  python infer.py photos/                        colors a folder into ./colorized/
   python infer.py scan.tif --out done --vividness 0.5
   python infer.py film.mp4                       a film, with its sound (extra [video])
   accelerate launch --num_processes 4 infer.py archive/    shares a folder among GPUs
@@ -32,24 +32,24 @@ _EXAMPLE = """example:
 
 
 _RANGES = {"variants": (1, 16), "strength": (0, 1), "max_megapixels": (0.001, 100_000)}
-"""Of options; those of the colours are in `config.Decode`."""
+"""Of options; those of the colors are in `config.Decode`."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Colour photos; returns 0 when all were done, 1 when some failed, 2 when nothing could be."""
+    """Color photos; returns 0 when all were done, 1 when some failed, 2 when nothing could be."""
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments:
         parser().print_help()
         return 0
     options = parser().parse_args(arguments)
-    return common.run(lambda: _infer(options))
+    return common.run_command(lambda: _infer(options))
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of infer.py."""
     parser = common.Parser(
         prog="infer.py",
-        description="Colour photos and films. Size, format, depth, metadata and lightness stay.",
+        description="Color photos and films. Size, format, depth, metadata and lightness stay.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -72,19 +72,19 @@ def parser() -> argparse.ArgumentParser:
     network.add_argument(
         "--size", type=int, metavar="N", help="shorter side the network sees, pixels"
     )
-    colour = parser.add_argument_group("colour (each in place of the weights' default)")
-    colour.add_argument(
+    color = parser.add_argument_group("color (each in place of the weights' default)")
+    color.add_argument(
         "--temperature", type=float, metavar="T", help="of the class mean: lower is more decided"
     )
-    colour.add_argument(
+    color.add_argument(
         "--vividness", type=float, metavar="TAU", help="0 is faithful, 0.5 vivid, 1 too much"
     )
-    colour.add_argument("--saturation", type=float, metavar="X", help="factor on the colours")
-    say = parser.add_argument_group("a say in the colours")
+    color.add_argument("--saturation", type=float, metavar="X", help="factor on the colors")
+    say = parser.add_argument_group("a say in the colors")
     say.add_argument(
-        "--hints", metavar="FILE", help="JSON: colours pinned to points, strokes and boxes"
+        "--hints", metavar="FILE", help="JSON: colors pinned to points, strokes and boxes"
     )
-    say.add_argument("--reference", metavar="PHOTO", help="a colour photo whose palette is taken")
+    say.add_argument("--reference", metavar="PHOTO", help="a color photo whose palette is taken")
     say.add_argument(
         "--strength", type=float, default=0.5, metavar="X", help="of the palette: 0..1 (0.5)"
     )
@@ -98,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     files = parser.add_argument_group("files")
     files.add_argument(
-        "--keep-color", action="store_true", help="skip photos that already have colour"
+        "--keep-color", action="store_true", help="skip photos that already have color"
     )
     files.add_argument(
         "--srgb", action="store_true", help="write sRGB in place of another RGB profile"
@@ -106,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     files.add_argument(
         "--no-mark",
         action="store_true",
-        help="do not write into the metadata that colours are guesses",
+        help="do not write into the metadata that colors are guesses",
     )
     files.add_argument(
         "--reversible", action="store_true",
@@ -116,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     files.add_argument("--report", metavar="FILE", help="write every photo's status as JSON")
     files.add_argument(
         "--truncated", choices=("error", "keep"), default="error",
-        help="keep: colour what there is of files that end too early",
+        help="keep: color what there is of files that end too early",
     )  # fmt: skip
     files.add_argument(
         "--max-megapixels", type=float, default=300.0, metavar="N",
@@ -126,22 +126,22 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _infer(options: argparse.Namespace) -> int:
-    from pix2color.cli import films
-    from pix2color.inference.plan import plan
+    from pix2color.cli import videos
+    from pix2color.jobs.planner import plan_jobs
 
     start = time.perf_counter()
     _check(options)
-    todo = plan(
+    todo = plan_jobs(
         options.inputs, options.out, variants=options.variants, confidence=options.confidence
     )
-    films.check(options, todo.films)
+    videos.check(options, todo.videos)
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     report = _report_path(options, todo, rank, processes)
     common.stop_on_sigterm()
     jobs = todo.jobs[rank::processes]
-    with _uncollected():
-        from pix2color.inference import pipeline
+    with _gc_paused():
         from pix2color.inference.colorizer import Colorizer
+        from pix2color.jobs import pipeline
 
         colorizer = Colorizer.from_pretrained(
             options.checkpoint,
@@ -158,14 +158,14 @@ def _infer(options: argparse.Namespace) -> int:
 
     write_report()  # a place that does not take it is known before the work, not after
     try:
-        with common.Progress(len(jobs), unit="photo", quiet=options.quiet) as progress:
-            for outcome in pipeline.run(jobs, lambda: colorizer, settings):
+        with common.ProgressBar(len(jobs), unit="photo", quiet=options.quiet) as progress:
+            for outcome in pipeline.colorize_jobs(jobs, lambda: colorizer, settings):
                 outcomes.append(outcome)
                 for note in outcome.notes:
-                    progress.say(f"{outcome.job.source}: {note}")
-                progress.step()
-        own = todo.films[rank::processes]
-        outcomes.extend(films.colour(own, colorizer, settings, quiet=options.quiet))
+                    progress.write(f"{outcome.job.source}: {note}")
+                progress.update()
+        own = todo.videos[rank::processes]
+        outcomes.extend(videos.colorize_videos(own, colorizer, settings, quiet=options.quiet))
     finally:
         written = _attempt(write_report)
     code = _summary(options, outcomes, todo, seconds=time.perf_counter() - start)
@@ -183,7 +183,7 @@ def _attempt(write_report: Callable[[], None]) -> bool:
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def _gc_paused() -> Iterator[None]:
     """For imports: what they make stays; looking for garbage in it takes a sixth of their time."""
     gc.disable()
     try:
@@ -213,12 +213,12 @@ def _check(options: argparse.Namespace) -> None:
         )
 
 
-def _hints(options: argparse.Namespace, todo: Plan) -> dict[str, tuple[Hint, ...]]:
+def _hints(options: argparse.Namespace, todo: JobPlan) -> dict[str, tuple[Hint, ...]]:
     """Hints by the name of a photo.
 
     A list is for the one photo that is given; an object names its photos.
     """
-    from pix2color.inference.hints import read_hints
+    from pix2color.guidance.hints import read_hints
 
     if not options.hints:
         return {}
@@ -238,42 +238,42 @@ def _hints(options: argparse.Namespace, todo: Plan) -> dict[str, tuple[Hint, ...
     return {name: tuple(one) for name, one in found.items()}
 
 
-def _wishes(options: argparse.Namespace) -> Wishes:
-    from pix2color.inference.palette import palette_of
-    from pix2color.inference.wishes import Wishes
+def _guidance(options: argparse.Namespace) -> Guidance:
+    from pix2color.guidance.guidance import Guidance
+    from pix2color.guidance.palette import palette_of
 
     palette = palette_of(options.reference) if options.reference else None
-    return Wishes(palette=palette, strength=options.strength, variants=options.variants)
+    return Guidance(palette=palette, strength=options.strength, variants=options.variants)
 
 
-def _settings(options: argparse.Namespace, colorizer: Colorizer, todo: Plan) -> Options:
-    from pix2color.inference import pipeline
+def _settings(options: argparse.Namespace, colorizer: Colorizer, todo: JobPlan) -> JobOptions:
+    from pix2color.jobs import pipeline
     from pix2color.photo import Limits
 
-    decode = colorizer.decoding(
+    decode = colorizer.resolve_decode(
         size=options.size,
         temperature=options.temperature,
         vividness=options.vividness,
         saturation=options.saturation,
     )
-    return pipeline.Options(
+    return pipeline.JobOptions(
         decode=decode,
-        limits=Limits(megapixels=options.max_megapixels, truncated=options.truncated),
-        mark=None if options.no_mark else pipeline.mark_of(colorizer, decode),
-        keep_color=options.keep_color,
+        limits=Limits(megapixels=options.max_megapixels, on_truncated=options.truncated),
+        provenance=None if options.no_mark else pipeline.provenance_of(colorizer, decode),
+        skip_color=options.keep_color,
         srgb=options.srgb,
-        reversible=options.reversible,
+        lossless=options.reversible,
         resume=options.resume,
-        wishes=_wishes(options),
+        guidance=_guidance(options),
         hints=_hints(options, todo),
         confidence=options.confidence,
     )
 
 
 def _summary(
-    options: argparse.Namespace, outcomes: Sequence[Outcome], todo: Plan, *, seconds: float
+    options: argparse.Namespace, outcomes: Sequence[Outcome], todo: JobPlan, *, seconds: float
 ) -> int:
-    from pix2color.inference.plan import remedy
+    from pix2color.jobs.planner import skip_reason
 
     ordered = sorted(outcomes, key=lambda o: o.job.source)
     done, skipped, failed = (
@@ -281,16 +281,16 @@ def _summary(
     )
     if not options.quiet:
         kinds = "photos and films" if todo.jobs else "films"
-        kinds = kinds if todo.films else "photos"
+        kinds = kinds if todo.videos else "photos"
         left = f", {len(skipped)} skipped" if skipped else ""
         common.say(
-            f"{len(done)} of {len(outcomes)} {kinds} coloured{left} in {seconds:.1f} s "
+            f"{len(done)} of {len(outcomes)} {kinds} colored{left} in {seconds:.1f} s "
             f"-> {options.out}"
         )
         for outcome in skipped:
             common.say(f"skipped {outcome.job.source}: {outcome.reason}")
         for path in todo.unsupported:
-            common.say(f"skipped {path}: {remedy(path)}")
+            common.say(f"skipped {path}: {skip_reason(path)}")
         for entry in todo.left_out:
             common.say(f"skipped {entry.path}: {entry.reason}")
     if failed:
@@ -301,25 +301,27 @@ def _summary(
     return EXIT_OK
 
 
-def _report_path(options: argparse.Namespace, todo: Plan, rank: int, processes: int) -> Path | None:
+def _report_path(
+    options: argparse.Namespace, todo: JobPlan, rank: int, processes: int
+) -> Path | None:
     """Where this process's report goes; raises Pix2ColorError where that is another file."""
-    from pix2color.inference.plan import refuse_sources
+    from pix2color.jobs.planner import refuse_sources
 
     if options.report is None:
         return None
-    path = Path(_of_rank(options.report, rank, processes))
+    path = Path(_rank_suffixed(options.report, rank, processes))
     if not options.report or (path.exists() and not path.is_file()):
         raise Pix2ColorError(f"report {path}: a folder or a device; name a file")
-    jobs = [*todo.jobs, *todo.films]
+    jobs = [*todo.jobs, *todo.videos]
     read = (options.hints, options.reference, options.checkpoint)
     sources = [Path(name) for name in read if name and Path(name).exists()]
     refuse_sources([path], [*(job.source for job in jobs), *sources])
     if os.path.realpath(path) in {os.path.realpath(p) for job in jobs for p in job.targets}:
-        raise Pix2ColorError(f"report {path}: a coloured photo goes there; choose another name")
+        raise Pix2ColorError(f"report {path}: a colored photo goes there; choose another name")
     return path
 
 
-def _of_rank(path: str, rank: int, processes: int) -> str:
+def _rank_suffixed(path: str, rank: int, processes: int) -> str:
     """Each process of several writes a report of its own: status.json -> status-1of4.json."""
     if processes == 1:
         return path
@@ -328,13 +330,13 @@ def _of_rank(path: str, rank: int, processes: int) -> str:
 
 
 def _write_report(
-    path: Path, outcomes: Sequence[Outcome], todo: Plan, settings: Options, *, weights: str
+    path: Path, outcomes: Sequence[Outcome], todo: JobPlan, settings: JobOptions, *, weights: str
 ) -> None:
     """Every photo's status as JSON, whole or not at all. Raises Pix2ColorError."""
     import json
 
     from pix2color._version import __version__
-    from pix2color.photo.files import whole
+    from pix2color.photo.files import atomic_open_photo
 
     counts: dict[str, int] = {}
     for outcome in outcomes:
@@ -361,7 +363,7 @@ def _write_report(
     }
     text = json.dumps(tree, indent=1, ensure_ascii=False)
     try:
-        with whole(path) as file:
+        with atomic_open_photo(path) as file:
             # Bytes of names that are not UTF-8 become \udcXX, which is JSON, too.
             file.write(text.encode("utf-8", "backslashreplace"))
     except (Pix2ColorError, OSError) as error:

@@ -31,31 +31,31 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Climb; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run(lambda: _ladder(arguments))
+    return common.run_command(lambda: _ladder(arguments))
 
 
 def _ladder(arguments: argparse.Namespace) -> int:
     if not 0 < arguments.share <= 1:
         raise errors.ConfigError(f"--share {arguments.share}: more than 0, at most 1")
 
+    from pix2color.analysis.overfit import HELD_OUT, STEPS, run_ladder
     from pix2color.config import load
-    from pix2color.data.photos import ALL_PARTS, load_photos
-    from pix2color.training.memorise import HELD_OUT, LADDER, climb
+    from pix2color.data.dataset import ALL_SPLITS, load_photos
 
-    needed = max(rung.photos for rung in LADDER) + HELD_OUT
+    needed = max(rung.photos for rung in STEPS) + HELD_OUT
     size = arguments.size
     data = {"root": arguments.data, "limit": needed, "crop": size, "side": size}
-    config = load(None, over={"data": data, "decode": {"size": size}})
-    found = load_photos(config.data, parts=ALL_PARTS)
-    steps = [round(arguments.share * r.epochs * r.photos / r.batch) for r in LADDER]
-    with common.Progress(sum(steps), unit="steps", quiet=arguments.quiet) as bar:
-        climb(
+    config = load(None, over={"data": data, "decode": {"input_size": size}})
+    found = load_photos(config.data, parts=ALL_SPLITS)
+    steps = [round(arguments.share * r.epochs * r.photos / r.batch) for r in STEPS]
+    with common.ProgressBar(sum(steps), unit="steps", quiet=arguments.quiet) as bar:
+        run_ladder(
             found.photos,
             folder=arguments.out,
             size=size,
             share=arguments.share,
-            announce=bar.say,
-            progress=lambda done, total: bar.step(),
+            announce=bar.write,
+            progress=lambda done, total: bar.update(),
         )
     print(f"see {arguments.out}/*/picture.png and {arguments.out / 'ladder.json'}")
     return errors.EXIT_OK

@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "data", nargs="*", help="photos, folders, .tar shards or .npy arrays (bundled photos)"
     )
-    made.add_argument("--config", default="groups_w16.yaml", help="the recipe (%(default)s)")
+    made.add_argument("--config", default="zhang_cnn_w16.yaml", help="the recipe (%(default)s)")
     made.add_argument("--photos", type=int, default=1, help="how many to learn (%(default)s)")
     made.add_argument("--steps", type=int, default=400, help="(%(default)s)")
     made.add_argument("--batch", type=int, default=1, help="photos a step (%(default)s)")
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Overfit; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run(lambda: _overfit(arguments))
+    return common.run_command(lambda: _overfit(arguments))
 
 
 def _overfit(arguments: argparse.Namespace) -> int:
@@ -43,22 +43,24 @@ def _overfit(arguments: argparse.Namespace) -> int:
 
     size = arguments.size
     data = {"root": arguments.data, "limit": arguments.photos, "crop": size, "side": size}
-    config = load(arguments.config, arguments.set, over={"data": data, "decode": {"size": size}})
+    config = load(
+        arguments.config, arguments.set, over={"data": data, "decode": {"input_size": size}}
+    )
 
-    from pix2color.data.photos import ALL_PARTS, load_photos
-    from pix2color.training.memorise import describe, memorise
+    from pix2color.analysis.overfit import describe, overfit
+    from pix2color.data.dataset import ALL_SPLITS, load_photos
 
-    found = load_photos(config.data, parts=ALL_PARTS, keep_gray=True)
+    found = load_photos(config.data, parts=ALL_SPLITS, keep_gray=True)
     steps = arguments.steps
-    with common.Progress(steps, unit="steps", quiet=arguments.quiet) as bar:
-        result = memorise(
+    with common.ProgressBar(steps, unit="steps", quiet=arguments.quiet) as bar:
+        result = overfit(
             config,
             found.photos,
             steps=steps,
             batch=arguments.batch,
             folder=arguments.out,
             looks=(steps // 4, steps // 2),
-            progress=lambda done, total: bar.step(),
+            progress=lambda done, total: bar.update(),
         )
     print(f"{', '.join(found.names)}: {describe(result)}; see {arguments.out / 'picture.png'}")
     return errors.EXIT_OK

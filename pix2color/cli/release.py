@@ -48,12 +48,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Release; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run(lambda: _release(arguments))
+    return common.run_command(lambda: _release(arguments))
 
 
 def _release(arguments: argparse.Namespace) -> int:
-    from pix2color import hub
-    from pix2color.training.release import read_figures, release_run
+    from pix2color.checkpoints import hub
+    from pix2color.training.export import export_run, read_figures
 
     if arguments.push:
         hub.repository(arguments.push)  # before anything is written
@@ -61,7 +61,7 @@ def _release(arguments: argparse.Namespace) -> int:
         raise errors.Pix2ColorError("--dry-run and --private go with --push USER/REPO")
     decode = {k: v for k in _DECODE if (v := getattr(arguments, k)) is not None}
     figures = read_figures(arguments.figures) if arguments.figures else None
-    out = release_run(
+    out = export_run(
         arguments.run,
         arguments.out,
         best=arguments.best,
@@ -76,12 +76,12 @@ def _release(arguments: argparse.Namespace) -> int:
 
 
 def _push(arguments: argparse.Namespace, out: Path) -> None:
-    from pix2color import hub
-    from pix2color.training.model_card import write_folder
+    from pix2color.checkpoints import hub
+    from pix2color.checkpoints.model_card import write_folder
 
     dry = arguments.dry_run is not None
     folder = arguments.dry_run if dry and arguments.dry_run != Path() else arguments.run / "hub"
-    write_folder(folder, out, run=arguments.run, repo=arguments.push, licence=arguments.license)
+    write_folder(folder, out, run=arguments.run, repo=arguments.push, license=arguments.license)
     names = ", ".join((hub.FILE, hub.MANIFEST, hub.CARD))
     if dry:
         print(f"{folder} holds {names}, as they would be pushed to {arguments.push}")

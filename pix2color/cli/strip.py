@@ -13,7 +13,7 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     made = common.Parser(
         prog="python -m pix2color strip",
-        description="Put a photo's colours at every sample picture of one or more runs in a row: "
+        description="Put a photo's colors at every sample picture of one or more runs in a row: "
         "gray first, truth last.",
     )
     made.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, in order")
@@ -25,14 +25,14 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Draw; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run(lambda: _strip(arguments))
+    return common.run_command(lambda: _strip(arguments))
 
 
 def _strip(arguments: argparse.Namespace) -> int:
     common.check_ranges(arguments, photo=(0, common.MOST))
-    from pix2color.training.pictures import save_picture, strip
+    from pix2color.training.visualize import filmstrip, save_picture
 
-    picture = strip(arguments.runs, photo=arguments.photo)
+    picture = filmstrip(arguments.runs, photo=arguments.photo)
     save_picture(arguments.out, picture)
     print(arguments.out)
     return errors.EXIT_OK

@@ -15,7 +15,7 @@ from pix2color.cli import common
 
 if TYPE_CHECKING:
     from pix2color.config import Config
-    from pix2color.training.status import Status, Summary
+    from pix2color.training.events import TrainEvent, TrainResult
     from pix2color.training.trainer import Trainer
 
 _EPILOG = """examples:
@@ -23,7 +23,7 @@ _EPILOG = """examples:
   accelerate launch train.py --config gan.yaml --set budget.minutes=30
   accelerate launch train.py --config gan.yaml --resume
 """
-_SHOWN = ("auc_gain", "auc_rebalanced_gain", "psnr_gain", "colourfulness_ratio")
+_SHOWN = ("auc_gain", "auc_rebalanced_gain", "psnr_gain", "colorfulness_ratio")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         nargs="+",
         metavar="PATH",
-        help="folders or .tar shards (data.root); left out: photos bundled with scikit-image",
+        help="folders or .tar shards (data.roots); left out: photos bundled with scikit-image",
     )
     made.add_argument(
         "--set",
@@ -56,13 +56,13 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run(lambda: _train(arguments))
+    return common.run_command(lambda: _train(arguments))
 
 
 def _train(arguments: argparse.Namespace) -> int:
     from pix2color.config import load
 
-    over = {"data": {"root": arguments.data}} if arguments.data else None
+    over = {"data": {"roots": arguments.data}} if arguments.data else None
     config = load(arguments.config, arguments.set, over=over)
 
     from pix2color.training.setup import make_accelerator, make_trainer, resolve_launch
@@ -103,7 +103,7 @@ def _save_on_signals(trainer: Trainer, reporter: _Reporter) -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def _summary(summary: Summary, config: Config) -> str:
+def _summary(summary: TrainResult, config: Config) -> str:
     said = (
         f"{'done' if summary.finished else 'stopped'}: {summary.samples:,} samples in "
         f"{summary.seconds / 60:.1f} min ({summary.rate:.1f}/s)"
@@ -112,7 +112,7 @@ def _summary(summary: Summary, config: Config) -> str:
         said += f", {summary.skipped} steps skipped for non-finite gradients"
     if summary.release:
         said += (
-            f"; best {config.train.figure} {summary.best:.2f} at {summary.best_samples:,} samples: "
+            f"; best {config.train.selection_metric} {summary.best:.2f} at {summary.best_samples:,} samples: "
             f"{summary.release}"
         )
     if not summary.finished:
@@ -142,7 +142,7 @@ class _Reporter:
         else:
             print(text, flush=True)
 
-    def status(self, status: Status) -> None:
+    def status(self, status: TrainEvent) -> None:
         """The trainer's news."""
         if self.began is None:
             self.began = (time.monotonic(), status.fraction)
@@ -154,13 +154,13 @@ class _Reporter:
         if status.kind == "step":
             return
         if status.kind == "validation":
-            shown = {k: status.figures[k] for k in _SHOWN}
+            shown = {k: status.metrics[k] for k in _SHOWN}
             self.line(f"{status.samples:>9,} validation  {_figures(shown)}")
         elif self.bar is not None:
-            loss = status.figures.get("loss", status.figures.get("discriminator", 0.0))
+            loss = status.metrics.get("loss", status.metrics.get("discriminator", 0.0))
             self.bar.set_postfix_str(f"{status.samples:,} {status.rate:.1f}/s loss {loss:.3f}")
         else:
-            self.line(f"{status.samples:>9,} {self._remaining(status)}  {_figures(status.figures)}")
+            self.line(f"{status.samples:>9,} {self._remaining(status)}  {_figures(status.metrics)}")
 
     def close(self) -> None:
         """End the bar."""
@@ -168,7 +168,7 @@ class _Reporter:
             self.bar.close()
             self.bar = None
 
-    def _remaining(self, status: Status) -> str:
+    def _remaining(self, status: TrainEvent) -> str:
         since, before = self.began or (time.monotonic(), 0.0)
         done, spent = status.fraction - before, time.monotonic() - since
         if done <= 0:

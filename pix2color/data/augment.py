@@ -1,6 +1,6 @@
 """The look of old photos, put onto L alone: contrast, brightness, gamma, blur and film grain.
 
-The true colours stay, so that the network learns to see through the age of a scan.
+The true colors stay, so that the network learns to see through the age of a scan.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pix2color.config import Augment
+from pix2color.config import AugmentConfig
 
 _BLUR_REACH = 3  # pixels on each side of the blur's kernel
 
 
-def age(lightness: Tensor, augment: Augment, seeds: Sequence[int]) -> Tensor:
+def degrade(lightness: Tensor, augment: AugmentConfig, seeds: Sequence[int]) -> Tensor:
     """Change some of the photos of a batch; each from its own seed.
 
     Args:
@@ -29,7 +29,7 @@ def age(lightness: Tensor, augment: Augment, seeds: Sequence[int]) -> Tensor:
         A new tensor of the same shape, in 0..100.
     """
     draws = [np.random.Generator(np.random.Philox(key=[seed, 1])) for seed in seeds]
-    rows = np.array([_draw(draw, augment) for draw in draws], dtype=np.float32)
+    rows = np.array([_sample_params(draw, augment) for draw in draws], dtype=np.float32)
     columns = torch.from_numpy(rows).to(lightness.device).view(-1, 6, 1, 1, 1)
     chosen, contrast, brightness, gamma, noise, blur = columns.unbind(1)
     aged = 100.0 * (lightness / 100.0).clamp(1e-4, 1.0) ** gamma
@@ -40,9 +40,9 @@ def age(lightness: Tensor, augment: Augment, seeds: Sequence[int]) -> Tensor:
     return torch.where(chosen > 0, aged, lightness)
 
 
-def _draw(draw: np.random.Generator, augment: Augment) -> tuple[float, ...]:
+def _sample_params(draw: np.random.Generator, augment: AugmentConfig) -> tuple[float, ...]:
     return (
-        float(draw.random() < augment.probability),
+        float(draw.random() < augment.p),
         float(np.exp(draw.normal(0, augment.contrast))),
         draw.normal(0, augment.brightness),
         float(np.exp(draw.normal(0, augment.gamma))),

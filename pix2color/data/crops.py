@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pix2color.config import Data
+from pix2color.config import DataConfig
 
 
 @dataclass(frozen=True)
-class CropPlan:
+class CropParams:
     """Where the crops of a batch lie, in pixels of their photos."""
 
     top: Tensor
@@ -31,16 +31,16 @@ class CropPlan:
     """A seed a crop, for whatever else is drawn for it."""
 
 
-def generator_for(seed: int, epoch: int, index: int) -> np.random.Generator:
+def rng_for(seed: int, epoch: int, index: int) -> np.random.Generator:
     """The random numbers of one photo in one epoch."""
     return np.random.Generator(np.random.Philox(key=[seed, (epoch << 32) | index]))
 
 
-def plan_crops(
+def sample_crops(
     sizes: Sequence[tuple[int, int]],
     draws: Sequence[np.random.Generator],
-    data: Data,
-) -> CropPlan:
+    data: DataConfig,
+) -> CropParams:
     """Draw a crop a photo: its scale, aspect, place and mirroring.
 
     Args:
@@ -51,8 +51,8 @@ def plan_crops(
     rows = []
     seeds = []
     for (height, width), draw in zip(sizes, draws, strict=True):
-        scale = draw.uniform(*data.scale)
-        stretch = np.exp(draw.uniform(-1, 1) * np.log(data.aspect) / 2)
+        scale = draw.uniform(*data.crop_scale)
+        stretch = np.exp(draw.uniform(-1, 1) * np.log(data.crop_aspect) / 2)
         side = scale * min(height, width)
         # At least two pixels, or a crop could lie between the middles of two and hold none; and
         # a stretched crop of the full side is cut down to what the photo has.
@@ -62,7 +62,7 @@ def plan_crops(
         rows.append((top, left, h, w, float(flip)))
         seeds.append(int(draw.integers(2**62)))
     top, left, h, w, flips = torch.tensor(rows, dtype=torch.float32).unbind(1)
-    return CropPlan(top, left, h, w, flips > 0, tuple(seeds))
+    return CropParams(top, left, h, w, flips > 0, tuple(seeds))
 
 
 def stack_photos(photos: Sequence[np.ndarray]) -> Tensor:
@@ -75,7 +75,7 @@ def stack_photos(photos: Sequence[np.ndarray]) -> Tensor:
     return stacked
 
 
-def cut_crops(stacked: Tensor, plan: CropPlan, size: int) -> Tensor:
+def extract_crops(stacked: Tensor, plan: CropParams, size: int) -> Tensor:
     """Cut, mirror and resize all crops of a batch with two matrix products.
 
     Each crop is an antialiased (triangle filter) resampling along rows and columns; a row of the

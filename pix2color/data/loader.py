@@ -2,7 +2,7 @@
 
 Sample n of a training is photo `order(epoch)[n mod N]` of epoch n // N. A batch is a function of
 its first sample's number, so resuming is knowing one number, and processes share the work by taking
-neighbouring slices.
+neighboring slices.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pix2color.color import rgb_to_lab
-from pix2color.config import Data
-from pix2color.data.augment import age
-from pix2color.data.crops import CropPlan, cut_crops, generator_for, plan_crops, stack_photos
-from pix2color.data.stream import stream_photos
+from pix2color.color.lab import rgb_to_lab
+from pix2color.config import DataConfig
+from pix2color.data.augment import degrade
+from pix2color.data.crops import CropParams, extract_crops, rng_for, sample_crops, stack_photos
+from pix2color.data.streaming import stream_photos
 
 
 @dataclass(frozen=True)
 class Batch:
     """Crops, ready for a step."""
 
-    seen: Tensor
+    input_lightness: Tensor
     """L as the network sees it, aged or not: B,1,H,W."""
-    lab: Tensor
+    target_lab: Tensor
     """The true photo: B,3,H,W."""
     seeds: tuple[int, ...] = ()
     """Of whatever else is drawn for each crop."""
 
 
-class Batches(Protocol):
+class BatchSource(Protocol):
     """Where the trainer takes its batches from."""
 
-    waited: float
+    wait_seconds: float
     """Seconds spent waiting for data so far."""
 
-    def take(self, first: int, size: int) -> Batch:
+    def get(self, first: int, size: int) -> Batch:
         """The samples first, first + 1, ..., first + size - 1."""
         ...
 
@@ -51,15 +51,15 @@ class Batches(Protocol):
         ...
 
 
-class Source(Protocol):
+class PhotoSource(Protocol):
     """Where photos come from: by sample number, on the host."""
 
-    def gather(self, first: int, size: int) -> tuple[Tensor, CropPlan]:
+    def load(self, first: int, size: int) -> tuple[Tensor, CropParams]:
         """Photos stacked (B,H,W,3 uint8) and where their crops lie."""
         ...
 
 
-class CachedSource:
+class InMemorySource:
     """Photos that lie in RAM.
 
     Args:
@@ -68,32 +68,32 @@ class CachedSource:
         seed: of order and crops.
     """
 
-    def __init__(self, photos: Sequence[np.ndarray], data: Data, *, seed: int) -> None:
+    def __init__(self, photos: Sequence[np.ndarray], data: DataConfig, *, seed: int) -> None:
         self.photos = photos
         self.data = data
         self.seed = seed
         self._order: tuple[int, np.ndarray] | None = None
 
-    def gather(self, first: int, size: int) -> tuple[Tensor, CropPlan]:
+    def load(self, first: int, size: int) -> tuple[Tensor, CropParams]:
         """As Source's."""
         photos, draws = [], []
         for sample in range(first, first + size):
             epoch, position = divmod(sample, len(self.photos))
             index = int(self._epoch_order(epoch)[position])
             photos.append(self.photos[index])
-            draws.append(generator_for(self.seed, epoch, index))
+            draws.append(rng_for(self.seed, epoch, index))
         sizes = [(p.shape[0], p.shape[1]) for p in photos]
-        return stack_photos(photos), plan_crops(sizes, draws, self.data)
+        return stack_photos(photos), sample_crops(sizes, draws, self.data)
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
             # 2**31 is no photo's index, so the order's numbers are no crop's.
-            draw = generator_for(self.seed, epoch, 2**31)
+            draw = rng_for(self.seed, epoch, 2**31)
             self._order = (epoch, draw.permutation(len(self.photos)))
         return self._order[1]
 
 
-class StreamSource:
+class StreamingSource:
     """Photos that are read while they are used (`data.cache: none`).
 
     Every process reads its own share of each epoch; all number the epochs from 0. Consecutive calls
@@ -106,7 +106,7 @@ class StreamSource:
         rank, world: this process's number and how many there are.
     """
 
-    def __init__(self, data: Data, *, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, data: DataConfig, *, seed: int, rank: int = 0, world: int = 1) -> None:
         self.data = data
         self.seed = seed
         self.rank = rank
@@ -115,7 +115,7 @@ class StreamSource:
         self._epoch = -1
         self._photos: Iterator[tuple[str, np.ndarray]] = iter(())
 
-    def gather(self, first: int, size: int) -> tuple[Tensor, CropPlan]:
+    def load(self, first: int, size: int) -> tuple[Tensor, CropParams]:
         """As Source's."""
         per_batch = size * self.world
         if first != self._expected:
@@ -128,9 +128,9 @@ class StreamSource:
         for _ in range(size):
             digest, photo = self._next_photo()
             photos.append(photo)
-            draws.append(generator_for(self.seed, self._epoch, int(digest[:7], 16)))
+            draws.append(rng_for(self.seed, self._epoch, int(digest[:7], 16)))
         sizes = [(p.shape[0], p.shape[1]) for p in photos]
-        return stack_photos(photos), plan_crops(sizes, draws, self.data)
+        return stack_photos(photos), sample_crops(sizes, draws, self.data)
 
     def _rewind(self) -> None:
         self._epoch, self._photos = -1, iter(())
@@ -150,7 +150,7 @@ class StreamSource:
             )
 
 
-class DeviceBatches:
+class DeviceLoader:
     """Batches of a source, cut on the device.
 
     The next batch is put together in a thread while the device computes.
@@ -162,16 +162,18 @@ class DeviceBatches:
         world: processes that share the samples: this one's next batch lies so many batches on.
     """
 
-    def __init__(self, source: Source, data: Data, *, device: torch.device, world: int = 1) -> None:
+    def __init__(
+        self, source: PhotoSource, data: DataConfig, *, device: torch.device, world: int = 1
+    ) -> None:
         self.source = source
         self.data = data
         self.device = device
         self.world = world
-        self.waited = 0.0
+        self.wait_seconds = 0.0
         self._pool = _new_pool()
-        self._next: tuple[tuple[int, int], Future[tuple[Tensor, CropPlan]]] | None = None
+        self._next: tuple[tuple[int, int], Future[tuple[Tensor, CropParams]]] | None = None
 
-    def take(self, first: int, size: int) -> Batch:
+    def get(self, first: int, size: int) -> Batch:
         """The samples from number `first` on, as a batch on the device."""
         started = time.perf_counter()
         if self._next is None or self._next[0] != (first, size):
@@ -180,8 +182,8 @@ class DeviceBatches:
         stacked, plan = self._next[1].result()
         self._ask(first + size * self.world, size)
         stacked = stacked.to(self.device, non_blocking=True)
-        self.waited += time.perf_counter() - started
-        rgb = cut_crops(stacked, plan, self.data.crop)
+        self.wait_seconds += time.perf_counter() - started
+        rgb = extract_crops(stacked, plan, self.data.crop)
         return make_batch(rgb, plan.seeds, self.data)
 
     def close(self) -> None:
@@ -194,8 +196,8 @@ class DeviceBatches:
             self._next[1].cancel()
         self._next = ((first, size), self._pool.submit(self._gather, first, size))
 
-    def _gather(self, first: int, size: int) -> tuple[Tensor, CropPlan]:
-        stacked, plan = self.source.gather(first, size)
+    def _gather(self, first: int, size: int) -> tuple[Tensor, CropParams]:
+        stacked, plan = self.source.load(first, size)
         return (stacked.pin_memory() if self.device.type == "cuda" else stacked), plan
 
 
@@ -204,9 +206,9 @@ def _new_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="batches")
 
 
-def make_batch(rgb: Tensor, seeds: Sequence[int], data: Data) -> Batch:
+def make_batch(rgb: Tensor, seeds: Sequence[int], data: DataConfig) -> Batch:
     """Crops B,3,H,W in 0..1 -> a batch: Lab, and L with the look of old photos on some."""
     lab = rgb_to_lab(rgb)
     lightness = lab[:, :1]
-    seen = age(lightness, data.augment, seeds) if data.augment.probability > 0 else lightness
+    seen = degrade(lightness, data.augment, seeds) if data.augment.p > 0 else lightness
     return Batch(seen, lab, tuple(seeds))

@@ -1,5 +1,7 @@
-"""Honest numbers: figures with intervals of any colouriser, beside truth, gray and random."""
+"""Honest numbers: figures with intervals of any colorizer, beside truth, gray and random."""
 
 from pix2color.evaluation.protocol import validate
 
-__all__ = ["validate"]
+__all__ = [
+    "validate",
+]

@@ -1,6 +1,6 @@
-"""What a classifier trained on colour photos reads in recoloured ones.
+"""What a classifier trained on color photos reads in recolored ones.
 
-Zhang et al. 2016 call it semantic interpretability: colours that mean something win back the
+Zhang et al. 2016 call it semantic interpretability: colors that mean something win back the
 accuracy that gray pictures lose. Classes come from the photos' names.
 """
 
@@ -17,14 +17,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pix2color.checkpoints.state_dict import read_tensors
 from pix2color.errors import DataError, WeightsError
 from pix2color.evaluation.protocol import resize
-from pix2color.evaluation.weight_files import read_tensors
 from pix2color.models import encoders
 
 SHORTER_SIDE = 256
 INPUT_SIDE = 224
-PREPARATION = f"shorter side to {SHORTER_SIDE} px, centre {INPUT_SIDE} px, ImageNet mean and std"
+PREPARATION = f"shorter side to {SHORTER_SIDE} px, center {INPUT_SIDE} px, ImageNet mean and std"
 _WORDNET_ID = re.compile(r"(n\d{8})(?!\d)")
 UNKNOWN = -1
 
@@ -52,7 +52,7 @@ class Classifier:
         )
 
     @torch.no_grad()
-    def best(self, rgb: Tensor, count: int = 5) -> Tensor:
+    def topk(self, rgb: Tensor, count: int = 5) -> Tensor:
         """The likeliest classes of pictures B,3,H,W in 0..1: B,count int64, best first."""
         height, width = rgb.shape[-2:]
         scale = SHORTER_SIDE / min(height, width)
@@ -62,13 +62,13 @@ class Classifier:
         logits: Tensor = self._net((rgb.clamp(0, 1) - self._mean) / self._std)
         return logits.topk(count, dim=1).indices
 
-    def hits(self, rgb: Tensor, labels: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def topk_correct(self, rgb: Tensor, labels: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Whether the class is the first, and among the first five: two B float64 of 0 and 1.
 
         NaN where a label is UNKNOWN.
         """
         label = torch.tensor(list(labels))
-        right = (self.best(rgb).cpu() == label.unsqueeze(1)).double()
+        right = (self.topk(rgb).cpu() == label.unsqueeze(1)).double()
         right[label == UNKNOWN] = torch.nan
         return right[:, 0], right.amax(1)
 
@@ -143,9 +143,9 @@ def _from_file(path: Path) -> tuple[str, nn.Module]:
     tensors = read_tensors(path)
     for name in encoders.NAMES:
         with torch.device("meta"):
-            wanted = {k: v.shape for k, v in encoders.classifier(name).state_dict().items()}
+            wanted = {k: v.shape for k, v in encoders.build_backbone(name).state_dict().items()}
         if wanted == {k: v.shape for k, v in tensors.items()}:
-            net = encoders.classifier(name)
+            net = encoders.build_backbone(name)
             net.load_state_dict({key: value.float() for key, value in tensors.items()})
             return f"{name} ({path.name})", net
     raise WeightsError(

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pix2color.checkpoints.state_dict import read_tensors
 from pix2color.errors import ConfigError, WeightsError
-from pix2color.evaluation.weight_files import read_tensors
 
 Features = Callable[[Tensor], Tensor]
 """uint8 B,3,H,W -> B,F."""
@@ -33,12 +33,12 @@ class Fid:
         self._features = features
         self._seen: dict[str, list[Tensor]] = {}
 
-    def add(self, row: str, rgb: Tensor) -> None:
+    def update(self, row: str, rgb: Tensor) -> None:
         """Count a row's pictures: B,3,H,W in 0..1."""
         levels = (rgb.clamp(0, 1) * 255).round().byte()
         self._seen.setdefault(row, []).append(self._features(levels).cpu().double())
 
-    def clear(self) -> None:
+    def reset(self) -> None:
         """Forget all pictures."""
         self._seen.clear()
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pix2color.checkpoints.state_dict import read_tensors
 from pix2color.errors import WeightsError
-from pix2color.evaluation.weight_files import read_tensors
 from pix2color.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 from pix2color.models.mobilenet import MobileNetV2
 

@@ -1,6 +1,6 @@
 """The figures of one photo, for batches of tensors on any device, in float32.
 
-Every figure is taken of the picture a user gets: the true L with the predicted ab, colours outside
+Every figure is taken of the picture a user gets: the true L with the predicted ab, colors outside
 sRGB moved into it at their own L and hue (`color.fit_gamut`), not rounded to 8 bits. Rounding would
 cap PSNR at 58.9 dB and change nothing else that can be seen.
 
@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pix2color import ab_bins, color
+from pix2color.color import ab_bins
+from pix2color.color.lab import lab_to_rgb, reduce_chroma_to_gamut
 
 AUC_LIMIT = 150.0
 """Distances in ab beyond this count as this (Zhang et al. 2016), Lab units."""
@@ -30,7 +31,7 @@ _SSIM_SIGMA = 1.5
 _GRID_EXTENT = 130  # of the table of nearest bins, Lab units
 
 
-def show(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor]:
+def render(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor]:
     """The picture a user gets from a prediction.
 
     Args:
@@ -41,19 +42,19 @@ def show(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor]:
         rgb B,3,H,W in 0..1 and the ab B,2,H,W that it has: inside sRGB, at the same L.
     """
     lab = torch.cat((lightness, ab), dim=1).float()
-    rgb = color.lab_to_rgb(lab, clip=False)
+    rgb = lab_to_rgb(lab, clip=False)
     outside = ((rgb < 0) | (rgb > 1)).any(dim=1)
     if bool(outside.any()):
         # The search for the largest chroma that fits is dear; few pixels need it.
         pixels = lab.movedim(1, 0)[:, outside].unsqueeze(1)  # 3,1,N
-        fitted = color.fit_gamut(pixels)
+        fitted = reduce_chroma_to_gamut(pixels)
         lab = _replace(lab, outside, fitted)
-        rgb = _replace(rgb, outside, color.lab_to_rgb(fitted))
+        rgb = _replace(rgb, outside, lab_to_rgb(fitted))
     return rgb.clamp(0.0, 1.0), lab[:, 1:]
 
 
-def distance(ab: Tensor, true_ab: Tensor) -> Tensor:
-    """Euclidean distance of the colours of each pixel: B,H,W in Lab units."""
+def ab_error(ab: Tensor, true_ab: Tensor) -> Tensor:
+    """Euclidean distance of the colors of each pixel: B,H,W in Lab units."""
     return torch.hypot(*(ab.float() - true_ab.float()).unbind(1))
 
 
@@ -77,7 +78,7 @@ def auc(error: Tensor) -> Tensor:
 def nearest_bin(ab: Tensor) -> Tensor:
     """`ab_bins.nearest` seven times as fast: B,2,H,W -> B,H,W int64.
 
-    The bins are points of a grid, so a colour's nearest grid point is its nearest bin wherever
+    The bins are points of a grid, so a color's nearest grid point is its nearest bin wherever
     that point is a bin; only the rest, near the border of the set, needs a search.
     """
     cell = (ab.detach().float() / ab_bins.STEP).round().long()
@@ -87,16 +88,16 @@ def nearest_bin(ab: Tensor) -> Tensor:
     missing = index < 0
     if bool(missing.any()):
         rest = ab.movedim(1, 0)[:, missing].unsqueeze(1).unsqueeze(0)  # 1,2,1,N
-        index[missing] = ab_bins.nearest(rest)[0, 0]
+        index[missing] = ab_bins.nearest_bin(rest)[0, 0]
     return index
 
 
-def bin_scores(error: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
+def per_bin_auc_sums(error: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
     """Each photo's sums from which the rebalanced AuC of any set of photos follows.
 
     Args:
         error: B,H,W as `distance` gives it.
-        bins: B,H,W int64, `nearest_bin` of the true colours.
+        bins: B,H,W int64, `nearest_bin` of the true colors.
 
     Returns:
         scores: B,313 float64, the sum of max(0, 1 - error / 150) over the pixels of each bin.
@@ -113,7 +114,7 @@ def bin_scores(error: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
 def auc_rebalanced(scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """The macro average: each bin's own AuC, averaged over the bins that occur.
 
-    Pixels are pooled over the whole set by the nearest bin of their true colour. It is Zhang's
+    Pixels are pooled over the whole set by the nearest bin of their true color. It is Zhang's
     rebalanced AuC (weights 1 / p) under the set's own distribution: it needs no prior.
 
     Args:
@@ -202,7 +203,7 @@ def ssim(rgb: Tensor, true_rgb: Tensor, reference: Tensor | None = None) -> Tens
     return _mean(luminance * structure)
 
 
-def colourfulness(rgb: Tensor) -> Tensor:
+def colorfulness(rgb: Tensor) -> Tensor:
     """CF of Hasler & Suesstrunk 2003 on 0..255: 0 none, 15 slight, 33 moderate, 59 quite, 82 high.
 
     rg = R - G and yb = (R + G) / 2 - B with their signs;
@@ -210,17 +211,17 @@ def colourfulness(rgb: Tensor) -> Tensor:
     """
     r, g, b = (255.0 * rgb.float()).flatten(2).unbind(1)
     opponents = torch.stack((r - g, (r + g) / 2 - b), dim=1)
-    spread, centre = _spread_and_centre(opponents)
-    return spread + 0.3 * centre
+    spread, center = _spread_and_center(opponents)
+    return spread + 0.3 * center
 
 
-def colourfulness_lab(ab: Tensor) -> Tensor:
+def colorfulness_lab(ab: Tensor) -> Tensor:
     """M(1) of Hasler & Suesstrunk 2003 in Lab: sqrt(var a + var b) + 0.37 |mean (a, b)|."""
-    spread, centre = _spread_and_centre(ab.float().flatten(2))
-    return spread + 0.37 * centre
+    spread, center = _spread_and_center(ab.float().flatten(2))
+    return spread + 0.37 * center
 
 
-def _spread_and_centre(planes: Tensor) -> tuple[Tensor, Tensor]:
+def _spread_and_center(planes: Tensor) -> tuple[Tensor, Tensor]:
     """Of B,2,N: the square root of the summed variances, and how far the mean lies from 0."""
     variance, mean = torch.var_mean(planes, dim=-1, correction=0)
     variance, mean = variance.cpu().double(), mean.cpu().double()
@@ -260,6 +261,6 @@ def _grid_table(device: str) -> Tensor:
     """27,27 int64: the bin at each point (a, b) of the grid from -130 to 130, -1 where none is."""
     reach = _GRID_EXTENT // ab_bins.STEP
     table = torch.full((2 * reach + 1, 2 * reach + 1), -1)
-    cell = (ab_bins.centres() / ab_bins.STEP).round().long() + reach
+    cell = (ab_bins.bin_centers() / ab_bins.STEP).round().long() + reach
     table[cell[:, 0], cell[:, 1]] = torch.arange(ab_bins.COUNT)
     return table.to(device)

@@ -1,6 +1,6 @@
-"""How photos become what is measured: squares, batches, the network's size and its colours.
+"""How photos become what is measured: squares, batches, the network's size and its colors.
 
-The network sees L with its shorter side at `decode.size`; its ab are enlarged bilinearly to the
+The network sees L with its shorter side at `decode.input_size`; its ab are enlarged bilinearly to the
 photo, joined with the photo's own L, and moved into sRGB (`metrics.show`). Inference does the same
 but for its edge-aware enlargement of ab, whose gain is therefore not in these figures.
 """
@@ -15,22 +15,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pix2color import color
-from pix2color.config import Decode
-from pix2color.data.photos import Pixels
+from pix2color.color.lab import rgb_to_lab
+from pix2color.config import DecodeConfig
+from pix2color.data.dataset import Pixels
 from pix2color.evaluation import cast, metrics
 from pix2color.evaluation.frechet import Backbone, frechet_distance
-from pix2color.inference.lightness import network_size
+from pix2color.inference.preprocess import network_size
 
 ProtocolName = Literal["center", "resize", "full"]
 
 
-class Generator(Protocol):
+class Predictor(Protocol):
     """What evaluation needs of a generator (`pix2color.models.Generator` or a stand-in)."""
 
     training: bool
 
-    def predict(self, lightness: Tensor, decode: Decode) -> Tensor:
+    def predict(self, lightness: Tensor, decode: DecodeConfig) -> Tensor:
         """L B,1,H,W in 0..100 -> ab B,2,H,W."""
         ...
 
@@ -39,12 +39,12 @@ class Generator(Protocol):
         ...
 
 
-def prepare(photo: Pixels, protocol: ProtocolName, *, crop: int | None) -> Pixels:
+def crop_photo(photo: Pixels, protocol: ProtocolName, *, crop: int | None) -> Pixels:
     """The part of a photo that is measured.
 
     Args:
         photo: H,W,3 uint8.
-        protocol: center: the centre square, reduced to `crop` a side, never enlarged; resize: the
+        protocol: center: the center square, reduced to `crop` a side, never enlarged; resize: the
             whole photo, stretched to crop x crop; full: the photo as it is.
         crop: side in pixels; None keeps the photo's own.
     """
@@ -58,7 +58,7 @@ def prepare(photo: Pixels, protocol: ProtocolName, *, crop: int | None) -> Pixel
     return _resize_photo(photo, crop)
 
 
-def batches(
+def group_by_shape(
     photos: Sequence[Pixels], *, size: int, pixels: int | None = None
 ) -> Iterator[list[int]]:
     """Indices of photos of one shape, so that they stack: at most `size` photos and `pixels`
@@ -97,8 +97,8 @@ def network_input(lightness: Tensor, size: int) -> Tensor:
     return small.clamp(0.0, 100.0)
 
 
-def predict_ab(generator: Generator, lightness: Tensor, decode: Decode) -> Tensor:
-    """The generator's colours at the photo's size.
+def predict_ab(generator: Predictor, lightness: Tensor, decode: DecodeConfig) -> Tensor:
+    """The generator's colors at the photo's size.
 
     Args:
         generator: in evaluation mode.
@@ -108,15 +108,15 @@ def predict_ab(generator: Generator, lightness: Tensor, decode: Decode) -> Tenso
     Returns:
         B,2,H,W float32 in Lab units, not yet moved into sRGB.
     """
-    ab = generator.predict(network_input(lightness, decode.size), decode)
+    ab = generator.predict(network_input(lightness, decode.input_size), decode)
     return resize(ab.float(), *lightness.shape[-2:])
 
 
 @torch.inference_mode()
 def validate(
-    generator: Generator,
+    generator: Predictor,
     photos: Sequence[Pixels],
-    decode: Decode,
+    decode: DecodeConfig,
     *,
     device: torch.device | str = "cpu",
     batch: int = 32,
@@ -124,7 +124,7 @@ def validate(
     autocast: torch.dtype | None = None,
     backbone: Backbone | None = None,
 ) -> dict[str, float]:
-    """The figures a training run watches, on the centre squares of a few fixed photos.
+    """The figures a training run watches, on the center squares of a few fixed photos.
 
     Args:
         generator: is switched to evaluation and back.
@@ -136,20 +136,20 @@ def validate(
 
     Returns:
         auc, auc_rebalanced (percent), psnr (dB), their gains over the gray picture (auc_gain,
-        auc_rebalanced_gain, psnr_gain), colourfulness, colourfulness_truth and their
-        colourfulness_ratio, cast (percent), fd where there is a backbone, bins (that the
+        auc_rebalanced_gain, psnr_gain), colorfulness, colorfulness_truth and their
+        colorfulness_ratio, cast (percent), fd where there is a backbone, bins (that the
         rebalanced AuC averages) and score, which is
-        AuC + 0.25 rebalanced AuC - 0.1 |colourfulness - truth's|.
+        AuC + 0.25 rebalanced AuC - 0.1 |colorfulness - truth's|.
     """
     if not photos:
         raise ValueError("no photos to validate on")
-    squares = [prepare(photo, "center", crop=crop) for photo in photos]
+    squares = [crop_photo(photo, "center", crop=crop) for photo in photos]
     sums: dict[str, Tensor] = {}
     features: tuple[list[Tensor], list[Tensor]] = ([], [])
     was_training = generator.training
     generator.train(False)
     try:
-        for indices in batches(squares, size=batch):
+        for indices in group_by_shape(squares, size=batch):
             rgb = stack(squares, indices, device)
             found, predicted = _validate_batch(generator, rgb, decode, autocast)
             for name, values in found.items():
@@ -166,26 +166,26 @@ def validate(
 
 
 def _validate_batch(
-    generator: Generator, rgb: Tensor, decode: Decode, autocast: torch.dtype | None
+    generator: Predictor, rgb: Tensor, decode: DecodeConfig, autocast: torch.dtype | None
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Each figure of each photo, of the prediction and of gray (names ending in _gray); and the
     predicted pictures, B,3,H,W in 0..1."""
-    lightness, true_ab = color.rgb_to_lab(rgb).split((1, 2), dim=1)
+    lightness, true_ab = rgb_to_lab(rgb).split((1, 2), dim=1)
     kind = rgb.device.type
     with torch.autocast(kind, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
         ab = predict_ab(generator, lightness, decode)
-    shown = metrics.show(lightness, ab)
-    gray = metrics.show(lightness, torch.zeros_like(true_ab))
+    shown = metrics.render(lightness, ab)
+    gray = metrics.render(lightness, torch.zeros_like(true_ab))
     bins = metrics.nearest_bin(true_ab)
     figures = {
-        "colourfulness": metrics.colourfulness(shown[0]),
-        "colourfulness_truth": metrics.colourfulness(rgb),
+        "colorfulness": metrics.colorfulness(shown[0]),
+        "colorfulness_truth": metrics.colorfulness(rgb),
         "cells": cast.cell_counts(lightness, shown[1]),
         "cells_truth": cast.cell_counts(lightness, true_ab),
     }
     for suffix, (its_rgb, its_ab) in (("", shown), ("_gray", gray)):
-        error = metrics.distance(its_ab, true_ab)
-        scores, counts = metrics.bin_scores(error, bins)
+        error = metrics.ab_error(its_ab, true_ab)
+        scores, counts = metrics.per_bin_auc_sums(error, bins)
         figures |= {
             f"auc{suffix}": metrics.auc(error),
             f"psnr{suffix}": metrics.psnr(its_rgb, rgb),
@@ -204,10 +204,8 @@ def _validation_figures(sums: dict[str, Tensor], photos: int) -> dict[str, float
     values |= {name: float(total) / photos for name, total in sums.items()}
     for name in ("auc", "auc_rebalanced", "psnr"):
         values[f"{name}_gain"] = values[name] - values.pop(f"{name}_gray")
-    off = abs(values["colourfulness"] - values["colourfulness_truth"])
-    values["colourfulness_ratio"] = values["colourfulness"] / max(
-        values["colourfulness_truth"], 1e-9
-    )
+    off = abs(values["colorfulness"] - values["colorfulness_truth"])
+    values["colorfulness_ratio"] = values["colorfulness"] / max(values["colorfulness_truth"], 1e-9)
     values["score"] = values["auc"] + 0.25 * values["auc_rebalanced"] - 0.1 * off
     return values
 

@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pix2color._version import __version__
-from pix2color.data.photos import Pixels
-from pix2color.evaluation import cast, metrics, samples
-from pix2color.evaluation.runner import Evaluation
-from pix2color.evaluation.samples import CONFIDENCE, FAILURES, FIGURES, READINGS
+from pix2color.data.dataset import Pixels
+from pix2color.evaluation import bootstrap, cast, metrics
+from pix2color.evaluation.bootstrap import CONFIDENCE, FAILURES, METRICS, READINGS
+from pix2color.evaluation.evaluator import Evaluation
 from pix2color.evaluation.share_chart import share_chart
 from pix2color.io import atomic_write
 
@@ -30,7 +30,7 @@ GRID_NAME = "grid.png"
 _TILE = 192  # pixels a side in the grid
 _HEADER = 20
 _GAINS = ("auc", "auc_rebalanced", "psnr", "ssim", "lpips_change", "top1", "top5")
-_GROUP_FIGURES = ("colourfulness_ratio", "cast", "fd")
+_GROUP_FIGURES = ("colorfulness_ratio", "cast", "fd")
 _MISSING = "-"
 
 
@@ -42,8 +42,8 @@ CAST_TEXT = (
     " to be distributed as the truth's. 0 is the truth; gray has the share of colored pixels."
 )
 _FAILURES_TEXT = (
-    "Failures: rare colours found: pixels of the rarest true bins (10 % of all pixels) that got a"
-    " colour within 20 ab; patchiness: how much more ab spreads inside SLIC segments of the true"
+    "Failures: rare colors found: pixels of the rarest true bins (10 % of all pixels) that got a"
+    " color within 20 ab; patchiness: how much more ab spreads inside SLIC segments of the true"
     " photo than it should; border: the outer 5 %; contours: within 3 px of Canny edges of L;"
     " contrast leaked: across true edges of ab, read 3 to 6 px on both sides; F1: edges where ab"
     " steps by more than 15, within 2 px."
@@ -62,7 +62,7 @@ class Context:
     """Of the photos."""
     measured_with: Mapping[str, str] = field(default_factory=dict)
     """lpips, classifier: net and file."""
-    unmeasured: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    skipped_metrics: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Figure -> what its cell says, and why it is missing and how to mend that."""
     notes: Sequence[str] = ()
     groups: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Context:
 
 def write(folder: Path, evaluation: Evaluation, context: Context) -> dict[str, Any]:
     """Write the report, each file whole; returns what metrics.json holds."""
-    tree = as_tree(evaluation, context)
+    tree = to_dict(evaluation, context)
     if charted := charted_rows(tree):
         atomic_write(folder / SHARES_NAME, share_chart(charted))
     atomic_write(folder / JSON_NAME, json.dumps(tree, indent=1, allow_nan=False))
@@ -84,7 +84,7 @@ def write(folder: Path, evaluation: Evaluation, context: Context) -> dict[str, A
     return tree
 
 
-def as_tree(evaluation: Evaluation, context: Context) -> dict[str, Any]:
+def to_dict(evaluation: Evaluation, context: Context) -> dict[str, Any]:
     """The whole evaluation as plain values; null where there is no figure."""
     groups = [
         {"name": name, "photos": len(chosen), "rows": _rows(evaluation.select(np.array(chosen)))}
@@ -98,7 +98,7 @@ def as_tree(evaluation: Evaluation, context: Context) -> dict[str, Any]:
         "rebalanced_bins": evaluation.bins,
         "ssim_window": metrics.SSIM_WINDOW,
         "measured_with": dict(context.measured_with),
-        "unmeasured": {name: list(texts) for name, texts in context.unmeasured.items()},
+        "unmeasured": {name: list(texts) for name, texts in context.skipped_metrics.items()},
         "bootstrap": {
             "method": "bias-corrected percentiles over photos; gains are paired",
             "confidence": CONFIDENCE,
@@ -113,7 +113,7 @@ def as_tree(evaluation: Evaluation, context: Context) -> dict[str, Any]:
             "neutral_chroma": cast.NEUTRAL_CHROMA,
         },
         "rows": [
-            {**row, "color_shares": samples.color_shares(result.samples).round(7).tolist()}
+            {**row, "color_shares": bootstrap.color_shares(result.samples).round(7).tolist()}
             for row, result in zip(_rows(evaluation), evaluation.results, strict=True)
         ],
         "groups": groups,
@@ -130,8 +130,8 @@ def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     return [
         {
             "name": result.row.name,
-            "about": dict(result.row.about),
-            "featured": result.row.featured,
+            "about": dict(result.row.metadata),
+            "featured": result.row.primary,
             "milliseconds": result.milliseconds,
             "figures": {name: one.as_json() for name, one in values.items()},
             "gains": {name: one.as_json() for name, one in gains.items()},
@@ -175,7 +175,7 @@ def table(tree: Mapping[str, Any]) -> str:
 
 def featured_pictures(evaluation: Evaluation) -> dict[str, list[Pixels]]:
     """The grid's columns: gray, the featured rows, truth."""
-    featured = [result.row.name for result in evaluation.results if result.row.featured]
+    featured = [result.row.name for result in evaluation.results if result.row.primary]
     names = ["gray", *featured, "truth"]
     return {name: evaluation.pictures[name] for name in names}
 
@@ -249,7 +249,7 @@ def _failure_section(tree: Mapping[str, Any]) -> list[str]:
 def _columns(tree: Mapping[str, Any]) -> list[str]:
     """Figures that some row has, or that are missing for a stated reason; no failures."""
     known = _present(tree) | set(tree["unmeasured"])
-    return [name for name in FIGURES if name in known and name not in FAILURES]
+    return [name for name in METRICS if name in known and name not in FAILURES]
 
 
 def _present(tree: Mapping[str, Any]) -> set[str]:
@@ -261,7 +261,7 @@ def _measured(tree: Mapping[str, Any], name: str) -> bool:
 
 
 def _title(name: str) -> str:
-    figure = FIGURES[name]
+    figure = METRICS[name]
     return f"{figure.title} ({figure.unit})" if figure.unit else figure.title
 
 
@@ -291,7 +291,7 @@ def _interval_table(tree: Mapping[str, Any], kind: str, names: Sequence[str]) ->
 def _number(value: float | None, name: str, *, signed: bool = False) -> str:
     if value is None:
         return _MISSING
-    text = f"{value:{'+' if signed else ''}.{FIGURES[name].digits}f}"
+    text = f"{value:{'+' if signed else ''}.{METRICS[name].digits}f}"
     return text if float(text) else text.lstrip("+-")
 
 
@@ -306,15 +306,15 @@ def _explanations(tree: Mapping[str, Any]) -> list[str]:
     data = tree["data"]
     lines = [
         f"Photos: {data.get('text', '')}; digest {data.get('digest', '')}.",
-        "Every figure is of the true L with the row's ab, colours outside sRGB moved into it at"
+        "Every figure is of the true L with the row's ab, colors outside sRGB moved into it at"
         " their own L and hue, not rounded to 8 bits. Figures are means over photos.",
         "AuC: area under the cumulative histogram of ab distances, 0 to 150, closed form."
-        f" Rebalanced: each true colour bin's own AuC over all photos' pixels, averaged over the"
+        f" Rebalanced: each true color bin's own AuC over all photos' pixels, averaged over the"
         f" {tree['rebalanced_bins']} bins that hold at least 1e-5 of them.",
         "PSNR: R, G and B, peak 1, each photo at most 100 dB. PSNR of Lab: L / 100 and"
         " (ab + 128) / 255, L included (the reading of a figure reported without its channels).",
         *([_ssim_text(tree)] if "ssim" in columns else []),
-        "Colourfulness: Hasler and Suesstrunk 2003, CF on 0..255 and M(1) in Lab; ratios are of"
+        "Colorfulness: Hasler and Suesstrunk 2003, CF on 0..255 and M(1) in Lab; ratios are of"
         " means over photos.",
         CAST_TEXT,
     ]
@@ -363,7 +363,7 @@ def _per_photo(evaluation: Evaluation, context: Context) -> str:
     """A line a photo and row: everything that is taken of single photos."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = [n for n in FIGURES if n in evaluation.results[0].samples.values]
+    names = [n for n in METRICS if n in evaluation.results[0].samples.values]
     writer.writerow(["photo", "row", *names])
     for result in evaluation.results:
         values = result.samples.values

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pix2color import color
+from pix2color.color.lab import lab_to_rgb, reduce_chroma_to_gamut
 from pix2color.evaluation import cast
 
 Array = npt.NDArray[np.float64]
@@ -93,4 +93,4 @@ def _colors(lightness: float) -> Array:
     ab = _CHROMA * np.stack((np.cos(hues), np.sin(hues)))
     lab = np.concatenate((np.full((1, len(hues) + 1), lightness), np.pad(ab, ((0, 0), (1, 0)))))
     planes = torch.from_numpy(lab).float().view(1, 3, 1, -1)
-    return color.lab_to_rgb(color.fit_gamut(planes))[0, :, 0].T.clamp(0, 1).double().numpy()
+    return lab_to_rgb(reduce_chroma_to_gamut(planes))[0, :, 0].T.clamp(0, 1).double().numpy()

@@ -1,4 +1,4 @@
-"""Colouring photos: from a Photo to a Photo, and from folders to folders.
+"""Coloring photos: from a Photo to a Photo, and from folders to folders.
 
 `Colorizer` is imported on first use: planning a run needs no torch.
 """
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pix2color.inference.colorizer import Colorizer
 
-__all__ = ["Colorizer"]
+__all__ = [
+    "Colorizer",
+]
 
 
 def __getattr__(name: str) -> Any:

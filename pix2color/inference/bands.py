@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-PIXELS = 2**17
+BAND_PIXELS = 2**17
 """Pixels of a band: its arrays of float32 fit a core's cache."""
 
 
@@ -24,7 +24,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), thread_name_prefix="bands")
 
 
-def each(
+def for_each_band(
     function: Callable[[slice], None], height: int, width: int, *, pixels: int | None = None
 ) -> None:
     """Call `function` with the rows of every band of a picture; bands are independent.
@@ -32,7 +32,7 @@ def each(
     Python threads, not OpenMP: numpy and Pillow work outside the interpreter's lock, and threads
     without barriers do not stall when another process holds a core.
     """
-    rows = max(1, (pixels or PIXELS) // max(1, width))
+    rows = max(1, (pixels or BAND_PIXELS) // max(1, width))
     slices = [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
     if len(slices) == 1 or cores() == 1:
         for part in slices:

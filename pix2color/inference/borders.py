@@ -12,7 +12,7 @@ _STEP = 8.0  # change of mean L at the border's inner end; a plain sky fades ins
 _EDGE = 3  # lines over which that change may be spread
 
 
-def neutral(lightness: NDArray[np.float32]) -> tuple[slice, slice]:
+def content_slices(lightness: NDArray[np.float32]) -> tuple[slice, slice]:
     """Rows and columns of H,W lightness that lie inside the border; all where there is none."""
     rows = _inside(lightness)
     columns = _inside(lightness[rows].T)

@@ -14,58 +14,51 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pix2color import weights
-from pix2color.config import Decode
+from pix2color.checkpoints import checkpoint
+from pix2color.config import DecodeConfig
 from pix2color.errors import PhotoError, Pix2ColorError
-from pix2color.inference import (
-    backends,
-    bands,
-    borders,
-    enlarge,
-    full_size,
-    images,
-    lightness,
-)
-from pix2color.inference.devices import one_thread, out_of_memory
-from pix2color.inference.guess import Guess
-from pix2color.inference.hints import Hint, draw, parse_hints
-from pix2color.inference.palette import palette_of
-from pix2color.inference.wishes import PLAIN, Wishes
+from pix2color.guidance.guidance import NO_GUIDANCE, Guidance
+from pix2color.guidance.hints import Hint, parse_hints, rasterize
+from pix2color.guidance.palette import palette_of
+from pix2color.inference import bands, borders, compose, images, preprocess, upsample
+from pix2color.inference.prediction import Prediction
 from pix2color.models.heads import Head
-from pix2color.models.hint_input import pack
+from pix2color.models.hint_encoder import encode_hints
 from pix2color.photo import Photo, profiles, read
 from pix2color.photo.photo import Pixels
+from pix2color.runtime import backends
+from pix2color.runtime.device import out_of_memory, single_threaded
 
 if TYPE_CHECKING:
-    from pix2color.inference.onnx_network import OnnxNetwork
+    from pix2color.runtime.onnx import OnnxRuntime
 
 _SMALLEST = 48  # network size, pixels, below which no smaller one is tried
 
-Picture = Photo | Image.Image | NDArray[Any] | str | Path
+ImageLike = Photo | Image.Image | NDArray[Any] | str | Path
 Made = TypeVar("Made")
 
 
 class Colorizer:
-    """Colours photos; their lightness, size, depth, alpha and metadata stay.
+    """Colors photos; their lightness, size, depth, alpha and metadata stay.
 
     Safe to call from several threads. On the CPU a photo's result does not depend on what else is
-    coloured, in which order or by how many threads.
+    colored, in which order or by how many threads.
     """
 
     def __init__(
-        self, released: weights.Released | OnnxNetwork, *, device: str | torch.device = "cpu"
+        self, released: checkpoint.Checkpoint | OnnxRuntime, *, device: str | torch.device = "cpu"
     ) -> None:
         """Args:
         released: a network and its default decoding, from `weights.load` or an ONNX file.
         device: where the network runs; the full-size work is always the CPU's.
         """
         self.device = torch.device(device)
-        self.decode: Decode = released.decode
+        self.decode: DecodeConfig = released.decode
         self.name = released.name
         self.digest = released.digest
-        self.backend: backends.Backend = (
-            backends.TorchBackend(released.generator)
-            if isinstance(released, weights.Released)
+        self.backend: backends.Runtime = (
+            backends.TorchRuntime(released.generator)
+            if isinstance(released, checkpoint.Checkpoint)
             else released
         )
 
@@ -81,7 +74,7 @@ class Colorizer:
         """Load weights: the packaged default, a release file, or an exported .onnx file.
 
         Args:
-            name_or_path: a name known to `pix2color.weights`, a .safetensors or an .onnx file.
+            name_or_path: a name known to `pix2color.checkpoints.checkpoint`, a .safetensors or an .onnx file.
             device: cpu, cuda, cuda:1, mps; None takes a GPU where there is one.
             backend: torch or onnx; None: the file's own. onnx exports other weights at first use,
                 into the user's cache, and `announce` is told so.
@@ -100,10 +93,10 @@ class Colorizer:
     @overload
     def __call__(self, picture: NDArray[Any], **options: Any) -> NDArray[Any]: ...
     @overload
-    def __call__(self, picture: Sequence[Picture], **options: Any) -> list[Any]: ...
+    def __call__(self, picture: Sequence[ImageLike], **options: Any) -> list[Any]: ...
     def __call__(
         self,
-        picture: Picture | Sequence[Picture],
+        picture: ImageLike | Sequence[ImageLike],
         *,
         hints: Sequence[Hint | Mapping[str, Any]] = (),
         reference: Image.Image | str | Path | None = None,
@@ -111,14 +104,14 @@ class Colorizer:
         variants: int | None = None,
         **options: Any,
     ) -> Any:
-        """Colour one picture or a list of them; each comes back as the kind it came in.
+        """Color one picture or a list of them; each comes back as the kind it came in.
 
         Args:
             picture: a path (a Photo comes back), a Photo, a Pillow image, or an array H,W,
                 H,W,1..4: uint8, uint16, or float in 0..1; sRGB; 2 and 4 channels have alpha last.
-            hints: colours pinned to places of one picture, as `hints.Hint` or as the objects of
+            hints: colors pinned to places of one picture, as `hints.Hint` or as the objects of
                 hints.json: {"x": 120, "y": 80, "color": "#2040ff"}.
-            reference: a colour photo whose palette is taken.
+            reference: a color photo whose palette is taken.
             strength: of the palette, 0..1.
             variants: so many versions; each picture then becomes a list, the likeliest first.
             options: size, temperature, vividness, saturation: as in config.Decode, each in place
@@ -132,27 +125,29 @@ class Colorizer:
             Pix2ColorError: an option out of range, a hint outside the picture, or weights without
                 classes where variants or a palette are asked for.
         """
-        decode = self.decoding(**options)
-        wishes = Wishes(
+        decode = self.resolve_decode(**options)
+        wishes = Guidance(
             hints=tuple(parse_hints(hints)),
             palette=None if reference is None else palette_of(reference),
             strength=strength,
             variants=1 if variants is None else variants,
         )
 
-        def one(item: Picture) -> Any:
+        def one(item: ImageLike) -> Any:
             photo, back = _as_photo(item)
-            versions = [back(made) for made in self.versions(photo, decode, wishes=wishes)[0]]
+            versions = [
+                back(made) for made in self.colorize_variants(photo, decode, wishes=wishes)[0]
+            ]
             return versions[0] if variants is None else versions
 
         if isinstance(picture, list | tuple):
             if wishes.hints:
-                raise Pix2ColorError("hints are for one picture: colour a list without them")
+                raise Pix2ColorError("hints are for one picture: color a list without them")
             return [one(item) for item in picture]
         return one(picture)  # type: ignore[arg-type]
 
-    def confidence(self, picture: Picture, **options: Any) -> NDArray[np.float32]:
-        """How sure the network is of each pixel's colour: H,W in 0..1 (`Guess.confidence`).
+    def confidence(self, picture: ImageLike, **options: Any) -> NDArray[np.float32]:
+        """How sure the network is of each pixel's color: H,W in 0..1 (`Guess.confidence`).
 
         Args:
             picture: as for a call.
@@ -162,36 +157,36 @@ class Colorizer:
             PhotoError, Pix2ColorError: as a call.
         """
         photo, _ = _as_photo(picture)
-        codes, decode = lightness.gray_codes(photo), self.decoding(**options)
-        _, found, _ = self._within_memory(codes, decode, Guess.confidence)
+        codes, decode = preprocess.gray_values(photo), self.resolve_decode(**options)
+        _, found, _ = self._with_oom_fallback(codes, decode, Prediction.confidence)
         sure = Image.fromarray(found.numpy())
         size = (photo.width, photo.height)
         return np.asarray(sure.resize(size, Image.Resampling.BILINEAR))
 
-    def decoding(self, **options: Any) -> Decode:
+    def resolve_decode(self, **options: Any) -> DecodeConfig:
         """The weights' default decoding with some options in place of it; None keeps a default.
 
         Raises Pix2ColorError for an unknown option or a value out of range.
         """
         given = {k: v for k, v in options.items() if v is not None}
         try:
-            return Decode.model_validate(self.decode.model_dump() | given)
+            return DecodeConfig.model_validate(self.decode.model_dump() | given)
         except ValueError as error:
             first = error.errors()[0]  # type: ignore[attr-defined]
             name = ".".join(str(part) for part in first["loc"])
             raise Pix2ColorError(f"{name} = {first['input']}: {first['msg'].lower()}") from None
 
-    def colour(
+    def colorize(
         self,
         photo: Photo,
-        decode: Decode | None = None,
+        decode: DecodeConfig | None = None,
         *,
         srgb: bool = False,
-        wishes: Wishes = PLAIN,
+        wishes: Guidance = NO_GUIDANCE,
     ) -> Photo:
-        """A Photo in colour, all pages; everything else in it is kept.
+        """A Photo in color, all pages; everything else in it is kept.
 
-        A gray profile, which cannot describe colour, gives way to sRGB; an RGB profile stays. Where
+        A gray profile, which cannot describe color, gives way to sRGB; an RGB profile stays. Where
         memory runs out, smaller sizes are tried and the Photo's notes say so.
 
         Args:
@@ -203,82 +198,86 @@ class Colorizer:
             PhotoError: not enough memory whatever is tried.
             Pix2ColorError: a hint outside the photo, or weights without classes.
         """
-        versions, _ = self.versions(photo, decode, srgb=srgb, wishes=replace(wishes, variants=1))
+        versions, _ = self.colorize_variants(
+            photo, decode, srgb=srgb, wishes=replace(wishes, variants=1)
+        )
         return versions[0]
 
-    def versions(
+    def colorize_variants(
         self,
         photo: Photo,
-        decode: Decode | None = None,
+        decode: DecodeConfig | None = None,
         *,
         srgb: bool = False,
-        wishes: Wishes = PLAIN,
-    ) -> tuple[list[Photo], Guess]:
-        """As `colour`, as many versions as are wished for; and the guess that they come from."""
+        wishes: Guidance = NO_GUIDANCE,
+    ) -> tuple[list[Photo], Prediction]:
+        """As `color`, as many versions as are wished for; and the guess that they come from."""
         decode = decode or self.decode
-        codes = lightness.gray_codes(photo)
-        guess, colours, notes = self._within_memory(
+        codes = preprocess.gray_values(photo)
+        guess, colors, notes = self._with_oom_fallback(
             codes,
             decode,
-            lambda guess: wishes.fulfil(guess, decode, codes.shape),
-            features=wishes.need_features,
+            lambda guess: wishes.apply(guess, decode, codes.shape),
+            features=wishes.needs_features,
             hints=wishes.hints,
         )
-        own = lightness.space_of(photo)
+        own = preprocess.color_space(photo)
         icc = photo.icc
-        if own.gray or (srgb and not own.standard):
-            own, icc = lightness.space.SRGB, profiles.srgb_profile()
+        if own.is_gray or (srgb and not own.is_srgb):
+            own, icc = preprocess.icc_matrix.SRGB, profiles.srgb_profile()
         further = replace(wishes, hints=())
-        pages = [self.versions(p, decode, srgb=srgb, wishes=further)[0] for p in photo.pages]
+        pages = [
+            self.colorize_variants(p, decode, srgb=srgb, wishes=further)[0] for p in photo.pages
+        ]
         made = []
-        for number, cells in enumerate(colours):
-            ab = followed(cells.numpy(), guess.cells(), guess.guide)
-            pixels, said = _composed(codes, ab, own)
+        for number, cells in enumerate(colors):
+            ab = upsample_along_edges(cells.numpy(), guess.cell_lightness(), guess.guide)
+            pixels, said = _compose(codes, ab, own)
             mine = tuple(page[number] for page in pages)
             all_notes = (*photo.notes, *notes, *said, *(n for page in mine for n in page.notes))
             made.append(replace(photo, pixels=pixels, icc=icc, pages=mine, notes=all_notes))
         return made, guess
 
-    def _within_memory(
+    def _with_oom_fallback(
         self,
         codes: Pixels,
-        decode: Decode,
-        then: Callable[[Guess], Made],
+        decode: DecodeConfig,
+        then: Callable[[Prediction], Made],
         **options: Any,
-    ) -> tuple[Guess, Made, tuple[str, ...]]:
+    ) -> tuple[Prediction, Made, tuple[str, ...]]:
         """`look`, and what is made of the guess; smaller, then on the CPU where memory runs out.
 
         Returns:
             The guess, what was made of it by one thread, and what to say of the memory.
         """
-        sizes = [decode.size]
+        sizes = [decode.input_size]
         while sizes[-1] // 2 >= _SMALLEST:
             sizes.append(sizes[-1] // 2)
         devices = [self.device] if self.device.type == "cpu" else [self.device, torch.device("cpu")]
         for device in devices:
             for size in sizes:
                 try:
-                    guess = self.look(codes, size, device=device, **options)
-                    with one_thread(torch.device("cpu")):
+                    guess = self.predict(codes, size, device=device, **options)
+                    with single_threaded(torch.device("cpu")):
                         made = then(guess)
                 except (MemoryError, RuntimeError) as error:
                     if not out_of_memory(error):
                         raise
                     continue
-                if size == decode.size and device == self.device:
+                if size == decode.input_size and device == self.device:
                     return guess, made, ()
                 return guess, made, (f"out of memory: network at {size} pixels on {device.type}",)
         raise PhotoError(f"out of memory even with the network at {sizes[-1]} pixels")
 
-    def chroma(self, codes: Pixels, decode: Decode) -> NDArray[np.float32]:
+    def predict_ab(self, codes: Pixels, decode: DecodeConfig) -> NDArray[np.float32]:
         """Gray codes of a photo, H,W -> its ab at a middle size (`lightness.guide_size`).
 
-        Paper or black around the photo is left without colour.
+        Paper or black around the photo is left without color.
         """
-        guess, ab, _ = self._within_memory(codes, decode, lambda guess: guess.ab(decode))
-        return followed(ab.numpy(), guess.cells(), guess.guide)
+        guess, ab, _ = self._with_oom_fallback(codes, decode, lambda guess: guess.ab(decode))
+        return upsample_along_edges(ab.numpy(), guess.cell_lightness(), guess.guide)
 
-    def look(
+    def predict(
         self,
         codes: Pixels,
         size: int | None = None,
@@ -286,7 +285,7 @@ class Colorizer:
         features: bool = False,
         hints: Sequence[Hint] = (),
         device: torch.device | None = None,
-    ) -> Guess:
+    ) -> Prediction:
         """The network's one pass over a photo: gray codes H,W -> what it makes of it.
 
         Args:
@@ -300,16 +299,16 @@ class Colorizer:
             Pix2ColorError: a hint outside the photo.
         """
         height, width = codes.shape
-        size = size or self.decode.size
-        shape = lightness.network_size(height, width, size, multiple=self.backend.stride)
-        small = lightness.reduced(codes, shape)
+        size = size or self.decode.input_size
+        shape = preprocess.network_size(height, width, size, multiple=self.backend.stride)
+        small = preprocess.resize_lightness(codes, shape)
         given = None
-        if hints and self.backend.takes_hints:
+        if hints and self.backend.accepts_hints:
             stride = self.backend.stride
-            share, ab = draw(hints, codes.shape, (shape[0] // stride, shape[1] // stride))
-            given = pack(torch.from_numpy(ab)[None], torch.from_numpy(share)[None, None])
+            share, ab = rasterize(hints, codes.shape, (shape[0] // stride, shape[1] // stride))
+            given = encode_hints(torch.from_numpy(ab)[None], torch.from_numpy(share)[None, None])
         raw, found = self.run_network(small, features=features, hints=given, device=device)
-        return Guess(raw, small, lightness.guide(codes, size), self.head, found)
+        return Prediction(raw, small, preprocess.guide(codes, size), self.head, found)
 
     @property
     def head(self) -> Head:
@@ -330,7 +329,7 @@ class Colorizer:
         return raw[0], None if found is None else found[0]
 
 
-def _as_photo(picture: Picture) -> tuple[Photo, Callable[[Photo], Any]]:
+def _as_photo(picture: ImageLike) -> tuple[Photo, Callable[[Photo], Any]]:
     """A picture as a Photo, and the way back to its own kind."""
     if isinstance(picture, Photo):
         return picture, lambda made: made
@@ -346,7 +345,7 @@ def _as_photo(picture: Picture) -> tuple[Photo, Callable[[Photo], Any]]:
     )
 
 
-def followed(
+def upsample_along_edges(
     ab: NDArray[np.float32], cells: NDArray[np.float32], guide: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """A network's ab enlarged along the edges of `guide`; borders neutral.
@@ -356,20 +355,20 @@ def followed(
         cells: h,w, the mean L of each cell.
         guide: H,W, the L at the size wanted.
     """
-    full = enlarge.edge_aware(ab, cells, guide)
-    inner_rows, inner_columns = borders.neutral(guide)
+    full = upsample.joint_bilateral_upsample(ab, cells, guide)
+    inner_rows, inner_columns = borders.content_slices(guide)
     inside = np.zeros(guide.shape, np.float32)
     inside[inner_rows, inner_columns] = 1
     full *= inside
     return full
 
 
-def _composed(codes: Pixels, ab: NDArray[np.float32], own: Any) -> tuple[Pixels, tuple[str, ...]]:
-    """The coloured pixels, in smaller bands where memory runs out; and what to say of that."""
+def _compose(codes: Pixels, ab: NDArray[np.float32], own: Any) -> tuple[Pixels, tuple[str, ...]]:
+    """The colored pixels, in smaller bands where memory runs out; and what to say of that."""
     with contextlib.suppress(MemoryError):
-        return full_size.compose(codes, ab, own), ()
+        return compose.compose_rgb(codes, ab, own), ()
     try:
-        pixels = full_size.compose(codes, ab, own, band=bands.PIXELS // 16)
-        return pixels, ("out of memory: coloured in smaller bands",)
+        pixels = compose.compose_rgb(codes, ab, own, band=bands.BAND_PIXELS // 16)
+        return pixels, ("out of memory: colored in smaller bands",)
     except MemoryError:
         raise PhotoError("out of memory: the photo does not fit even in small bands") from None

@@ -17,22 +17,22 @@ def from_image(image: Image.Image) -> Photo:
 
     It has the depth that Pillow gives it: 8 bits per channel of a file with 16, if it has colors.
     """
-    pixels, alpha = reading.pixels_of(image)
+    pixels, alpha = reading.decode_pixels(image)
     icc = image.info.get("icc_profile")
     if image.mode in ("CMYK", "LAB", "YCbCr"):
         pixels, icc = profiles.to_srgb(pixels, image.mode, icc)
     elif icc:
-        pixels, icc, _ = profiles.usable(pixels, icc)
+        pixels, icc, _ = profiles.normalize_profile(pixels, icc)
     return Photo(pixels=pixels, alpha=alpha, icc=icc)
 
 
 def to_image(photo: Photo, source: Image.Image) -> Image.Image:
     """The Photo as a Pillow image (RGB, RGBA) with the source's info.
 
-    Raises PhotoError for 16 bits a channel, which Pillow does not have in colour.
+    Raises PhotoError for 16 bits a channel, which Pillow does not have in color.
     """
     if photo.bits == 16:
-        raise PhotoError("Pillow has no 16-bit colour; give an array or a path instead of an image")
+        raise PhotoError("Pillow has no 16-bit color; give an array or a path instead of an image")
     parts = [photo.pixels]
     if photo.alpha is not None:
         parts.append(photo.alpha[..., None])
@@ -63,8 +63,8 @@ def from_array(array: NDArray[Any]) -> Photo:
     array = np.array(array)
     channels = array.shape[2]
     alpha = array[..., -1].copy() if channels in (2, 4) else None
-    colour = array[..., :3].copy() if channels >= 3 else array[..., 0].copy()
-    return Photo(pixels=colour, alpha=alpha)
+    color = array[..., :3].copy() if channels >= 3 else array[..., 0].copy()
+    return Photo(pixels=color, alpha=alpha)
 
 
 def to_array(photo: Photo, source: NDArray[Any]) -> NDArray[Any]:

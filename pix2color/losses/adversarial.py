@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, *, mode: str) -> Tensor:
-    """Half of the loss on true photos plus half of that on coloured ones.
+    """Half of the loss on true photos plus half of that on colored ones.
 
     vanilla: binary cross-entropy (Goodfellow et al. 2014); lsgan: squares against 1 and 0 (Mao et
     al. 2017); hinge: max(0, 1 - real), max(0, 1 + fake) (Lim and Ye 2017).
@@ -19,7 +19,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, *, mode: str) -> Tensor:
         return 0.5 * ((real - 1).square().mean() + fake.square().mean())
     if mode == "hinge":
         return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
-    raise ValueError(f"unknown gan.mode {mode!r}")
+    raise ValueError(f"unknown gan.loss {mode!r}")
 
 
 def generator_loss(fake: Tensor, *, mode: str) -> Tensor:
@@ -31,4 +31,4 @@ def generator_loss(fake: Tensor, *, mode: str) -> Tensor:
         return (fake - 1).square().mean()
     if mode == "hinge":
         return -fake.mean()
-    raise ValueError(f"unknown gan.mode {mode!r}")
+    raise ValueError(f"unknown gan.loss {mode!r}")

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from pix2color.errors import ConfigError
 from pix2color.models.encoders import Encoder
 
-LEVELS = (0, 1, 2, 3)
-"""Compared where no blocks are named: the early ones see colour best."""
+DEFAULT_LEVELS = (0, 1, 2, 3)
+"""Compared where no blocks are named: the early ones see color best."""
 
 
 class PerceptualLoss(nn.Module):
@@ -43,7 +43,7 @@ class PerceptualLoss(nn.Module):
         if unknown:
             has = f"{names[0]} to {names[-1]}" if names else "none"
             raise ConfigError(
-                f"loss.perceptual_blocks: {unknown[0]} is not a block of the network ({has})"
+                f"loss.perceptual_layers: {unknown[0]} is not a block of the network ({has})"
             )
         self.blocks = dict(blocks or {})
 
@@ -52,7 +52,7 @@ class PerceptualLoss(nn.Module):
         return super().train(False)
 
     def forward(self, rgb: Tensor, target: Tensor) -> Tensor:
-        """B,3,H,W each, in 0..1 (values outside are allowed: unclipped colours keep a gradient)."""
+        """B,3,H,W each, in 0..1 (values outside are allowed: unclipped colors keep a gradient)."""
         with torch.no_grad():
             wanted = self.features(target)
         found = self.features(rgb)
@@ -66,9 +66,9 @@ class PerceptualLoss(nn.Module):
         """B,3,H,W -> a feature map for each block or, where none is named, level."""
         if not self.blocks:
             ends = self.encoder.features(rgb)
-            return {str(i): ends[i] for i in LEVELS if i < len(ends)}
+            return {str(i): ends[i] for i in DEFAULT_LEVELS if i < len(ends)}
         features = {}
-        x = self.encoder.normalise(rgb)
+        x = self.encoder.normalize(rgb)
         last = max(int(name.split(".")[0]) for name in self.blocks)
         for number, level in enumerate(self.encoder.levels[: last + 1]):
             for part, block in _parts(level).items():
@@ -78,7 +78,7 @@ class PerceptualLoss(nn.Module):
         return features
 
 
-def relative_l1(found: Tensor, wanted: Tensor) -> Tensor:
+def scale_normalized_l1(found: Tensor, wanted: Tensor) -> Tensor:
     """L1 of B,C,h,w each, over the wanted features' mean size, so that no level rules by its units.
 
     After Johnson et al., Perceptual Losses for Real-Time Style Transfer (2016).
@@ -87,7 +87,7 @@ def relative_l1(found: Tensor, wanted: Tensor) -> Tensor:
     return F.l1_loss(found, wanted) / scale
 
 
-def unit_square(found: Tensor, wanted: Tensor) -> Tensor:
+def normalized_l2(found: Tensor, wanted: Tensor) -> Tensor:
     """Squared distance of B,C,h,w each after every place's features are scaled to length 1.
 
     Zhang et al., The Unreasonable Effectiveness of Deep Features (2018), equation 1, with the
@@ -98,8 +98,8 @@ def unit_square(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "l1": relative_l1,
-    "lpips": unit_square,
+    "l1": scale_normalized_l1,
+    "lpips": normalized_l2,
 }
 
 

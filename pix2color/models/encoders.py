@@ -5,7 +5,7 @@ where another one is built.
 
 An encoder is described by `channels` and `reduction` alone; a decoder needs to know nothing else.
 It is given a gray photo as RGB, three equal channels in 0..1 (the sRGB gray that L stands for), and
-normalises it itself, so that it computes on the photo exactly what it computed in its pretraining.
+normalizes it itself, so that it computes on the photo exactly what it computed in its pretraining.
 """
 
 from __future__ import annotations
@@ -72,22 +72,24 @@ class Encoder(nn.Module):
             level.eval()
         return self
 
-    def cut(self, levels: int) -> None:
+    def truncate(self, levels: int) -> None:
         """Keep the finest so many levels.
 
         Raises:
             ConfigError: there are fewer.
         """
         if levels > len(self.levels):
-            raise ConfigError(f"model.levels: {levels}, but the encoder has {len(self.levels)}")
+            raise ConfigError(
+                f"model.num_encoder_levels: {levels}, but the encoder has {len(self.levels)}"
+            )
         self.levels = self.levels[:levels]
         self.channels, self.reduction = self.channels[:levels], self.reduction[:levels]
 
-    def sum_stem(self) -> None:
+    def to_single_channel(self) -> None:
         """Make the first convolution one of a single channel: its kernels over RGB, summed.
 
-        The usual way to give a network for colour photos gray ones. It is exact but for the
-        normalisation, whose three constants become their means.
+        The usual way to give a network for color photos gray ones. It is exact but for the
+        normalization, whose three constants become their means.
 
         Raises:
             ConfigError: the network does not begin with a convolution of RGB.
@@ -96,7 +98,7 @@ class Encoder(nn.Module):
         name, conv = found[0] if found else ("", None)
         if conv is None or conv.in_channels != 3 or conv.groups != 1:
             raise ConfigError(
-                "model.gray_stem needs an encoder that begins with an RGB convolution"
+                "model.sum_rgb_stem needs an encoder that begins with an RGB convolution"
             )
         stem = nn.Conv2d(
             1,
@@ -111,7 +113,7 @@ class Encoder(nn.Module):
         self.levels[0].set_submodule(name, stem)
         self.mean, self.std = self.mean.mean(1, keepdim=True), self.std.mean(1, keepdim=True)
 
-    def normalise(self, gray_rgb: Tensor) -> Tensor:
+    def normalize(self, gray_rgb: Tensor) -> Tensor:
         """B,3,H,W in 0..1 -> what the first level takes."""
         return (gray_rgb[:, : self.mean.shape[1]] - self.mean) / self.std
 
@@ -121,7 +123,7 @@ class Encoder(nn.Module):
         H and W are multiples of the largest reduction; other sizes are rounded as the network's
         convolutions round them.
         """
-        x = self.normalise(gray_rgb)
+        x = self.normalize(gray_rgb)
         features = []
         for number, level in enumerate(self.levels):
             with torch.set_grad_enabled(torch.is_grad_enabled() and number >= self._frozen):
@@ -142,7 +144,7 @@ def _resnet(net: Any) -> list[nn.Module]:
     ]
 
 
-def _cut(*ends: int) -> Callable[[Any], list[nn.Module]]:
+def _split_at(*ends: int) -> Callable[[Any], list[nn.Module]]:
     """Levels are the runs of `net.features` that end before each of these indices."""
 
     def split(net: Any) -> list[nn.Module]:
@@ -160,22 +162,22 @@ _KNOWN: dict[str, _Layout] = {
     "resnet34": ("IMAGENET1K_V1", _resnet, (64, 64, 128, 256, 512), _HALVES),
     "resnet50": ("IMAGENET1K_V2", _resnet, (64, 256, 512, 1024, 2048), _HALVES),
     "vgg16": (
-        "IMAGENET1K_V1", _cut(4, 9, 16, 23, 30), (64, 128, 256, 512, 512), (1, 2, 4, 8, 16),
+        "IMAGENET1K_V1", _split_at(4, 9, 16, 23, 30), (64, 128, 256, 512, 512), (1, 2, 4, 8, 16),
     ),
     "vgg16_bn": (
-        "IMAGENET1K_V1", _cut(6, 13, 23, 33, 43), (64, 128, 256, 512, 512), (1, 2, 4, 8, 16),
+        "IMAGENET1K_V1", _split_at(6, 13, 23, 33, 43), (64, 128, 256, 512, 512), (1, 2, 4, 8, 16),
     ),
-    "mobilenet_v2": ("IMAGENET1K_V1", _cut(2, 4, 7, 14, 18), (16, 24, 32, 96, 320), _HALVES),
+    "mobilenet_v2": ("IMAGENET1K_V1", _split_at(2, 4, 7, 14, 18), (16, 24, 32, 96, 320), _HALVES),
     "mobilenet_v3_large": (
-        "IMAGENET1K_V1", _cut(2, 4, 7, 13, 16), (16, 24, 40, 112, 160), _HALVES,
+        "IMAGENET1K_V1", _split_at(2, 4, 7, 13, 16), (16, 24, 40, 112, 160), _HALVES,
     ),
-    "efficientnet_b0": ("IMAGENET1K_V1", _cut(2, 3, 4, 6, 8), (16, 24, 40, 112, 320), _HALVES),
-    "convnext_tiny": ("IMAGENET1K_V1", _cut(2, 4, 6, 8), (96, 192, 384, 768), (4, 8, 16, 32)),
+    "efficientnet_b0": ("IMAGENET1K_V1", _split_at(2, 3, 4, 6, 8), (16, 24, 40, 112, 320), _HALVES),
+    "convnext_tiny": ("IMAGENET1K_V1", _split_at(2, 4, 6, 8), (96, 192, 384, 768), (4, 8, 16, 32)),
 }  # fmt: skip
 NAMES = tuple(_KNOWN)
 
 
-def classifier(name: str) -> nn.Module:
+def build_backbone(name: str) -> nn.Module:
     """The whole network of this name, untrained; its keys are those of torchvision's files."""
     if name not in NAMES:
         raise ConfigError(f"no classifier {name!r}: choose one of {', '.join(NAMES)}")
@@ -216,7 +218,7 @@ def build_encoder(name: str, *, state: dict[str, Tensor] | None = None) -> Encod
         return _build_timm(name, pretrained=state is not None)
     if name not in NAMES:
         raise ConfigError(f"no encoder {name!r}: choose one of {', '.join(NAMES)} or timm/<name>")
-    net = classifier(name)
+    net = build_backbone(name)
     if state is not None:
         net.load_state_dict({key: value.float() for key, value in state.items()})
     _, split, channels, reduction = _KNOWN[name]
@@ -240,19 +242,19 @@ class TimmEncoder(Encoder):
     def features(self, gray_rgb: Tensor) -> list[Tensor]:
         """As Encoder's."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._frozen == 0):
-            features: list[Tensor] = self.levels[0](self.normalise(gray_rgb))
+            features: list[Tensor] = self.levels[0](self.normalize(gray_rgb))
             return features
 
     forward = features
 
-    def cut(self, levels: int) -> None:
+    def truncate(self, levels: int) -> None:
         """As Encoder's; not offered."""
-        raise ConfigError("model.levels is not offered for timm encoders")
+        raise ConfigError("model.num_encoder_levels is not offered for timm encoders")
 
     def freeze(self, which: str) -> None:
         """As Encoder's; `early` is not offered."""
         if which == "early":
-            raise ConfigError("model.frozen: early is not offered for timm encoders; use all")
+            raise ConfigError("model.freeze: early is not offered for timm encoders; use all")
         super().freeze(which)
 
 

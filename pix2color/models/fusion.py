@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pix2color.errors import ConfigError
 from pix2color.models import encoders
-from pix2color.models.plain import Layout, PlainEncoder
+from pix2color.models.conv_encoder import ConvEncoder, Layout
 
 CLASSES = 1000
 
@@ -21,7 +21,7 @@ class Classifier:
     """A network for ImageNet's 1000 classes and the pictures it takes."""
 
     net: nn.Module
-    """RGB, normalised, B,3,size,size -> logits B,1000."""
+    """RGB, normalized, B,3,size,size -> logits B,1000."""
     size: int
     mean: Sequence[float] = encoders.IMAGENET_MEAN
     std: Sequence[float] = encoders.IMAGENET_STD
@@ -38,7 +38,7 @@ def build_classifier(name: str, *, pretrained: bool = False) -> Classifier:
         ConfigError: an unknown name, timm is not installed, or there are not 1000 classes.
     """
     if not name.startswith("timm/"):
-        return Classifier(encoders.classifier(name), 224)
+        return Classifier(encoders.build_backbone(name), 224)
     timm, known = encoders.import_timm(name)
     net = timm.create_model(known, pretrained=pretrained)
     if net.num_classes != CLASSES:
@@ -47,7 +47,7 @@ def build_classifier(name: str, *, pretrained: bool = False) -> Classifier:
     return Classifier(net, cfg["input_size"][-1], cfg["mean"], cfg["std"])
 
 
-class FusionEncoder(PlainEncoder):
+class FusionEncoder(ConvEncoder):
     """A plain stack whose deepest level is joined with what a classifier says of the whole photo.
 
     The classifier's probabilities (1000) are repeated at every position, and a 1x1 convolution

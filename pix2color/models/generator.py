@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2color.color import lightness_to_gray
-from pix2color.config import Decode
+from pix2color.color.lab import lightness_to_gray
+from pix2color.config import DecodeConfig
 from pix2color.models.encoders import Encoder
 from pix2color.models.heads import Head
-from pix2color.models.hint_input import HintInput
+from pix2color.models.hint_encoder import HintEncoder
 
 
 class Generator(nn.Module):
@@ -21,12 +21,12 @@ class Generator(nn.Module):
         decoder: features -> one map at `stride`.
         head: that map -> raw; raw -> ab.
         stride: pixels of L per pixel of raw.
-        hint_input: takes given colours, for a network that is trained with them.
+        hint_input: takes given colors, for a network that is trained with them.
     """
 
     precisions = ("float32",)
     """Arithmetic in which predict is exact. Training in bfloat16 works (losses and decoding are
-    float32 in any case); colours predicted in it are some units of ab off."""
+    float32 in any case); colors predicted in it are some units of ab off."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Generator(nn.Module):
         head: Head,
         *,
         stride: int,
-        hint_input: HintInput | None = None,
+        hint_input: HintEncoder | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -46,7 +46,7 @@ class Generator(nn.Module):
         self.frozen_statistics = False
 
     @property
-    def multiple(self) -> int:
+    def size_divisor(self) -> int:
         """Height and width that `forward` takes are multiples of this."""
         return max(*self.encoder.reduction, self.stride)
 
@@ -94,7 +94,7 @@ class Generator(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The decoder's last features beside `predict_raw`: B,F,h,w and B,C,h,w, one pass."""
         rows, columns = (_ceil(side, self.stride) for side in lightness.shape[-2:])
-        padded = pad_to_multiple(lightness, self.multiple)
+        padded = pad_to_multiple(lightness, self.size_divisor)
         if hints is not None:
             below = padded.shape[-2] // self.stride - rows
             right = padded.shape[-1] // self.stride - columns
@@ -104,10 +104,10 @@ class Generator(nn.Module):
         return features[..., :rows, :columns], raw[..., :rows, :columns]
 
     @torch.no_grad()
-    def predict(self, lightness: Tensor, decode: Decode) -> Tensor:
-        """Colours of photos of any size, H, W >= 1.
+    def predict(self, lightness: Tensor, decode: DecodeConfig) -> Tensor:
+        """Colors of photos of any size, H, W >= 1.
 
-        `decode.size` is the caller's: L is used at the size it comes in.
+        `decode.input_size` is the caller's: L is used at the size it comes in.
 
         Args:
             lightness: B,1,H,W in 0..100.
@@ -119,7 +119,7 @@ class Generator(nn.Module):
         height, width = lightness.shape[-2:]
         return self.decode_raw(self.predict_raw(lightness), (height, width), decode)
 
-    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: Decode) -> Tensor:
+    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: DecodeConfig) -> Tensor:
         """What `predict_raw` returned -> ab B,2,*size, enlarged bilinearly.
 
         Kept apart so that many settings can be tried on one pass of the network.

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2color import ab_bins
+from pix2color.color import ab_bins
 from pix2color.losses.ab import soft_cross_entropy
 
 
@@ -15,7 +15,7 @@ class RegressionHead(nn.Module):
 
     Args:
         in_channels: of the decoder's output.
-        activation: tanh | linear. tanh bounds the colours; scale 110 is about sRGB's reach.
+        activation: tanh | linear. tanh bounds the colors; scale 110 is about sRGB's reach.
         scale: ab at activation 1, in Lab units.
         kernel, bias: of the convolution that makes the two channels.
     """
@@ -33,7 +33,7 @@ class RegressionHead(nn.Module):
         self.project = nn.Conv2d(in_channels, 2, kernel, padding=kernel // 2, bias=bias)
         self.activation = activation
         self.scale = scale
-        # Small first colours: training starts from the gray photo, not from noise.
+        # Small first colors: training starts from the gray photo, not from noise.
         nn.init.normal_(self.project.weight, std=1e-3)
         if self.project.bias is not None:
             nn.init.zeros_(self.project.bias)
@@ -53,13 +53,13 @@ class RegressionHead(nn.Module):
         return {}
 
 
-class ClassHead(nn.Module):
+class ClassificationHead(nn.Module):
     """313 classes a pixel: logits, decoded by the annealed mean.
 
     Args:
         in_channels: of the decoder's output.
         prior: 313, of the training photos; a float32 buffer, saved with the weights.
-        neighbours: K of the soft encoding.
+        neighbors: K of the soft encoding.
         rebalance: lambda of the class weights, None for none.
         adjust: tau at which the loss is taken, see `loss`.
         kernel, bias: of the convolution that makes the logits.
@@ -73,7 +73,7 @@ class ClassHead(nn.Module):
         in_channels: int,
         prior: Tensor,
         *,
-        neighbours: int = 5,
+        neighbors: int = 5,
         rebalance: float | None = None,
         adjust: float = 0.0,
         kernel: int = 1,
@@ -82,13 +82,13 @@ class ClassHead(nn.Module):
         super().__init__()
         count = ab_bins.COUNT
         self.project = nn.Conv2d(in_channels, count, kernel, padding=kernel // 2, bias=bias)
-        self.neighbours = neighbours
+        self.neighbors = neighbors
         self.rebalance = rebalance
         self.adjust = adjust
         self.register_buffer("log_prior", torch.zeros(ab_bins.COUNT))
         self.register_buffer("class_weight", torch.ones(ab_bins.COUNT), persistent=False)
         self.set_prior(prior)
-        # A fresh network predicts the prior everywhere (without a bias: all colours alike).
+        # A fresh network predicts the prior everywhere (without a bias: all colors alike).
         nn.init.normal_(self.project.weight, std=1e-2)
         if self.project.bias is not None:
             with torch.no_grad():
@@ -119,17 +119,17 @@ class ClassHead(nn.Module):
 
         With `adjust` tau, that of logits - tau log prior, weights prior^-tau (mean 1): where the
         logits are the true distribution's, these are the weighted photos' own. So the best logits
-        are the same for every tau and vividness stays a choice afterwards, but rare colours have
+        are the same for every tau and vividness stays a choice afterwards, but rare colors have
         more say in what is learned (after Menon et al. 2021, Long-tail learning via logit
         adjustment).
         """
-        code = ab_bins.soft_encode(ab, neighbours=self.neighbours)
+        code = ab_bins.soft_encode(ab, neighbors=self.neighbors)
         weight = None if self.rebalance is None and self.adjust == 0 else self.class_weight
         logits = ab_bins.adjust_logits(raw.float(), self.log_prior, self.adjust)
         return {"cross_entropy": soft_cross_entropy(logits, code, class_weight=weight)}
 
 
-class StepHead(nn.Module):
+class MarginalClassHead(nn.Module):
     """64 classes for a and 64 for b: steps of 4 Lab units over -128..128, decoded by argmax.
 
     Args:
@@ -163,4 +163,4 @@ class StepHead(nn.Module):
         return {"cross_entropy": F.cross_entropy(logits, step)}
 
 
-Head = RegressionHead | ClassHead | StepHead
+Head = RegressionHead | ClassificationHead | MarginalClassHead

@@ -56,7 +56,7 @@ class HypercolumnDecoder(nn.Module):
         factor = at // stride
         if factor < 1 or width % factor**2:
             raise ConfigError(
-                f"model.stride {stride} cannot be reached from hypercolumn.reduction {at} with "
+                f"model.output_stride {stride} cannot be reached from hypercolumn.feature_stride {at} with "
                 f"{width} channels"
             )
         self.at = at

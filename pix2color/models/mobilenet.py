@@ -1,4 +1,4 @@
-"""MobileNetV2 without torchvision, whose import takes longer than colouring a photo.
+"""MobileNetV2 without torchvision, whose import takes longer than coloring a photo.
 
 Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks (CVPR 2018). Names, order and
 first weights of the parameters are torchvision's (a test compares them): its weights files load
@@ -71,7 +71,7 @@ class MobileNetV2(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """RGB, normalised, B,3,H,W -> logits B,1000."""
+        """RGB, normalized, B,3,H,W -> logits B,1000."""
         logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
         return logits
 

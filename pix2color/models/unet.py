@@ -38,14 +38,14 @@ class ResidualBlock(nn.Module):
         super().__init__()
         norm = nn.BatchNorm2d(channels)
         nn.init.zeros_(norm.weight)
-        self.change = nn.Sequential(
+        self.body = nn.Sequential(
             ConvBlock(channels, channels),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             norm,
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x + self.change(x)
+        y: Tensor = x + self.body(x)
         return y
 
 
@@ -62,14 +62,14 @@ class SelfAttention(nn.Module):
         self.norm = nn.GroupNorm(1, channels)
         self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
-        self.gain = nn.Parameter(torch.zeros(1))
+        self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
         qkv = self.query_key_value(self.norm(x)).view(b, 3, self.heads, c // self.heads, h * w)
         q, k, v = qkv.transpose(-1, -2).unbind(1)  # B,heads,HW,c
         mixed = F.scaled_dot_product_attention(q, k, v)
-        return x + self.gain * self.out(mixed.transpose(-1, -2).reshape(b, c, h, w))
+        return x + self.gamma * self.out(mixed.transpose(-1, -2).reshape(b, c, h, w))
 
 
 class UNetDecoder(nn.Module):
@@ -145,7 +145,7 @@ class UNetDecoder(nn.Module):
         return self.dropout(x)
 
 
-def with_idle_blocks(
+def add_identity_blocks(
     tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """A generator's weights with the residual blocks of another's that it has not, switched off.
@@ -165,7 +165,9 @@ def _strides(reduction: Sequence[int], stride: int) -> tuple[int, ...]:
     """The reductions a decoder passes, deepest first: the encoder's, then halves down to stride."""
     deepest = max(reduction)
     if stride > deepest:
-        raise ConfigError(f"model.stride {stride} is coarser than the encoder's deepest level")
+        raise ConfigError(
+            f"model.output_stride {stride} is coarser than the encoder's deepest level"
+        )
     passed = [r for r in sorted(reduction, reverse=True) if r >= stride]
     while passed[-1] > stride:
         passed.append(passed[-1] // 2)

@@ -42,7 +42,7 @@ class UpsampleDecoder(nn.Module):
         if reached != stride:
             raise ConfigError(
                 f"model.upsample.stages: {len(stages)} stages lead from the encoder's stride "
-                f"{reduction[-1]} to {reached:g}, not to model.stride {stride}"
+                f"{reduction[-1]} to {reached:g}, not to model.output_stride {stride}"
             )
         if by == "transposed" and not all(stages[1:]):
             raise ConfigError("model.upsample.by: transposed needs channels in every later stage")

@@ -28,7 +28,7 @@ JPEG_XMP = JPEG_SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0")
 
 def held(photo: Photo) -> frozenset[str]:
     """Names of the Photo's fields of metadata (icc, exif, xmp, dpi) that its container can hold."""
-    if photo.format == "JPEG2000" and photo.settings.get("codestream"):
+    if photo.format == "JPEG2000" and photo.encoder_settings.get("codestream"):
         return frozenset()
     return _HELD.get(photo.format, frozenset())
 
@@ -44,6 +44,6 @@ def left_out(photo: Photo) -> tuple[str, ...]:
     ]
     if photo.format == "JPEG" and photo.xmp and len(photo.xmp) > JPEG_XMP:
         notes.append(f"its XMP of {len(photo.xmp)} bytes is left out: {what} holds {JPEG_XMP}")
-    if photo.format != "JPEG" and photo.settings.get("segments"):
+    if photo.format != "JPEG" and photo.encoder_settings.get("segments"):
         notes.append(f"its IPTC or extended XMP is left out: {what} has no place for it")
     return tuple(notes)

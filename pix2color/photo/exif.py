@@ -42,7 +42,7 @@ def orientation(block: bytes | None, default: int = 1) -> int:
     return value if kind == _SHORT and count == 1 and 1 <= value <= 8 else 1
 
 
-def edited(block: bytes | None, *, upright: bool = False, software: str | None = None) -> bytes:
+def update(block: bytes | None, *, upright: bool = False, software: str | None = None) -> bytes:
     """A block with the orientation reset and the Software tag set, all else kept.
 
     The link to the thumbnail is dropped: it would show the photo sideways and gray. A block that

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pix2color.errors import PhotoError
-from pix2color.io import PART_SUFFIX, atomic_open, remove_stale
-
-__all__ = ["PART_SUFFIX", "remove_stale", "whole"]
+from pix2color.io import atomic_open
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[BinaryIO]:
+def atomic_open_photo(path: Path) -> Iterator[BinaryIO]:
     """`io.atomic_open` whose failure is a PhotoError."""
     try:
         with atomic_open(path) as file:

@@ -1,4 +1,4 @@
-"""Which files are photos, told by their first bytes, and which container takes a coloured one."""
+"""Which files are photos, told by their first bytes, and which container takes a colored one."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _NETPBM = b"123456"
 _DIB_HEADERS = tuple(bytes((size, 0, 0, 0)) for size in (12, 40, 52, 56, 64, 108, 124))
 
 _CONTAINERS = {
-    # A palette of 256 colours cannot hold a coloured photo; a gray map cannot hold any.
+    # A palette of 256 colors cannot hold a colored photo; a gray map cannot hold any.
     ".gif": ".png",
     ".pgm": ".ppm",
     ".pbm": ".ppm",
 }
 
 
-def sniff(head: bytes, suffix: str = "") -> str | None:
+def detect_format(head: bytes, suffix: str = "") -> str | None:
     """The format of a file by its first 16 bytes, None if it is none that can be read.
 
     The suffix helps only with TGA and DIB, which have no signature.
@@ -70,5 +70,5 @@ def webp_is_lossless(data: bytes) -> bool:
 
 
 def output_suffix(suffix: str) -> str:
-    """The ending of the coloured file: the source's, unless that container cannot hold RGB."""
+    """The ending of the colored file: the source's, unless that container cannot hold RGB."""
     return _CONTAINERS.get(suffix.lower(), suffix)

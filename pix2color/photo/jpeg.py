@@ -28,7 +28,7 @@ Segment = tuple[int, bytes]
 
 
 def kept_segments(segments: Iterable[tuple[str, bytes]]) -> tuple[Segment, ...]:
-    """The segments that a coloured photo takes over as they are.
+    """The segments that a colored photo takes over as they are.
 
     These are extended XMP, and Photoshop's resources with IPTC but without their thumbnails.
 
@@ -78,7 +78,7 @@ def metadata(photo: Photo) -> dict[str, Any]:
         segments += [(1, _EXIF + photo.exif[i : i + JPEG_EXIF]) for i in pieces]
     if photo.xmp and len(photo.xmp) <= JPEG_XMP:
         segments.append((1, _XMP + photo.xmp))
-    segments += photo.settings.get("segments", ())
+    segments += photo.encoder_settings.get("segments", ())
     if segments:
         options["extra"] = b"".join(
             struct.pack(">BBH", 0xFF, 0xE0 + number, len(content) + 2) + content
@@ -96,9 +96,9 @@ def options(photo: Photo) -> dict[str, Any]:
     if max(photo.width, photo.height) > _LONGEST_SIDE:
         raise PhotoError(f"a JPEG side has at most {_LONGEST_SIDE} pixels")
     chosen: dict[str, Any] = {"subsampling": "4:4:4", **metadata(photo)}
-    tables = photo.settings.get("tables")
+    tables = photo.encoder_settings.get("tables")
     if tables:
-        # One table, of a gray source, serves the colours too: finer than the usual chroma table.
+        # One table, of a gray source, serves the colors too: finer than the usual chroma table.
         chosen["qtables"] = [list(tables[k]) for k in sorted(tables)][:3]
     else:
         chosen["quality"] = _QUALITY
@@ -107,6 +107,6 @@ def options(photo: Photo) -> dict[str, Any]:
     if photo.dpi:
         chosen["dpi"] = photo.dpi
     for name in ("comment", "progressive"):
-        if photo.settings.get(name):
-            chosen[name] = photo.settings[name]
+        if photo.encoder_settings.get(name):
+            chosen[name] = photo.encoder_settings[name]
     return chosen

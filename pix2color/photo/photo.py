@@ -1,4 +1,4 @@
-"""The Photo: pixels and everything that must survive colouring."""
+"""The Photo: pixels and everything that must survive coloring."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Limits:
 
     megapixels: float = 300.0
     """Largest photo, all pages together."""
-    truncated: Literal["error", "keep"] = "error"
+    on_truncated: Literal["error", "keep"] = "error"
     """A file that ends too early: an error, or read as far as it goes and said so."""
 
 
@@ -46,8 +46,8 @@ class Photo:
     """Horizontal, vertical dots an inch."""
     format: str = "PNG"
     """Name of the container, as in `formats.sniff`."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """How the source was encoded, for writing alike: quantisation tables, compression, comments."""
+    encoder_settings: Mapping[str, Any] = field(default_factory=dict)
+    """How the source was encoded, for writing alike: quantization tables, compression, comments."""
     pages: tuple[Photo, ...] = ()
     """The pages after this one (TIFF)."""
     notes: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Photo:
                 array = array.view()
                 array.flags.writeable = False
                 object.__setattr__(self, name, array)
-        object.__setattr__(self, "settings", MappingProxyType(dict(self.settings)))
+        object.__setattr__(self, "settings", MappingProxyType(dict(self.encoder_settings)))
 
     @property
     def height(self) -> int:
@@ -77,7 +77,7 @@ class Photo:
         return int(self.pixels.dtype.itemsize * 8)
 
     @property
-    def gray(self) -> bool:
+    def is_gray(self) -> bool:
         """Whether it has one channel."""
         return self.pixels.ndim == 2
 

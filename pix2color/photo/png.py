@@ -1,6 +1,6 @@
 """PNG at 8 and 16 bits. ISO/IEC 15948:2004.
 
-Pillow cannot write 16-bit colour, and compresses on one core. Here bands of lines are filtered and
+Pillow cannot write 16-bit color, and compresses on one core. Here bands of lines are filtered and
 deflated side by side and joined into one stream, as pigz does; the bands do not depend on the
 number of cores, so neither do the bytes.
 """
@@ -21,7 +21,7 @@ from pix2color.photo.photo import Photo
 
 RAW_EXIF = ("Raw profile type exif", "Raw profile type APP1")
 _BAND = 2**21  # bytes of lines deflated at a time
-_COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
+_COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 _UP = 2  # the filter: each byte minus the one above
 _LEVEL = 1  # higher ones take twice as long for 4 % of the size
 _ADLER = 65_521
@@ -80,9 +80,9 @@ def raw_exif(info: Mapping[Any, Any]) -> bytes | None:
 
 def encode(photo: Photo, file: BinaryIO) -> None:
     """Write a Photo (its first page) with its metadata."""
-    channels = (1 if photo.gray else 3) + (photo.alpha is not None)
+    channels = (1 if photo.is_gray else 3) + (photo.alpha is not None)
     header = struct.pack(
-        ">IIBBBBB", photo.width, photo.height, photo.bits, _COLOUR_TYPE[channels], 0, 0, 0
+        ">IIBBBBB", photo.width, photo.height, photo.bits, _COLOR_TYPE[channels], 0, 0, 0
     )
     file.write(b"\x89PNG\r\n\x1a\n")
     _chunk(file, b"IHDR", header)
@@ -94,7 +94,7 @@ def encode(photo: Photo, file: BinaryIO) -> None:
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1, len(tops))) as pool:
         for data, adler, length in pool.map(lambda top: _band(photo, top, rows), tops):
             _chunk(file, b"IDAT", data)
-            total = _joined(total, adler, length)
+            total = _adler32_combine(total, adler, length)
     _chunk(file, b"IDAT", struct.pack(">I", total))
     _chunk(file, b"IEND", b"")
 
@@ -109,7 +109,7 @@ def _metadata(photo: Photo, file: BinaryIO) -> None:
         _chunk(file, b"eXIf", photo.exif)
     if photo.xmp:
         _chunk(file, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + photo.xmp)
-    for key, value in photo.settings.get("text", {}).items():
+    for key, value in photo.encoder_settings.get("text", {}).items():
         keyword = key.encode("latin-1", "replace")[:79]
         _chunk(file, b"iTXt", keyword + b"\0\0\0\0\0" + value.encode())
 
@@ -139,13 +139,13 @@ def _lines(photo: Photo, top: int, bottom: int) -> NDArray[np.uint8]:
     """Rows of the photo as the bytes of PNG: channels beside each other, big-endian."""
     band = photo.pixels[top:bottom]
     if photo.alpha is not None:
-        colour = band[..., None] if photo.gray else band
-        band = np.concatenate((colour, photo.alpha[top:bottom, :, None]), axis=2)
+        color = band[..., None] if photo.is_gray else band
+        band = np.concatenate((color, photo.alpha[top:bottom, :, None]), axis=2)
     band = np.ascontiguousarray(band, dtype=band.dtype.newbyteorder(">"))
     return band.view(np.uint8).reshape(len(band), -1)
 
 
-def _joined(first: int, second: int, length: int) -> int:
+def _adler32_combine(first: int, second: int, length: int) -> int:
     """Adler-32 of two pieces of data from each one's and the second's length (zlib's combine)."""
     rest = length % _ADLER
     low = (first & 0xFFFF) + (second & 0xFFFF) - 1

@@ -1,4 +1,4 @@
-"""ICC profiles: which can be worked in directly, and Pillow's colour management for the rest."""
+"""ICC profiles: which can be worked in directly, and Pillow's color management for the rest."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
+from pix2color.color import icc_matrix
 from pix2color.errors import PhotoError
-from pix2color.photo import space
 from pix2color.photo.photo import Pixels
 
 
-def usable(pixels: Pixels, icc: bytes) -> tuple[Pixels, bytes | None, tuple[str, ...]]:
+def normalize_profile(pixels: Pixels, icc: bytes) -> tuple[Pixels, bytes | None, tuple[str, ...]]:
     """Pixels in a space of matrix and curves, its profile, and notes.
 
-    A profile made of tables is converted to sRGB here, in 8 bits (Pillow's colour management has no
+    A profile made of tables is converted to sRGB here, in 8 bits (Pillow's color management has no
     more); one that cannot be read, or is not of these pixels' channels, is set aside and said.
     """
     kind = icc[16:20]
-    own = space.parse(icc)
-    if own is not None and own.gray == (pixels.ndim == 2):
+    own = icc_matrix.parse_icc(icc)
+    if own is not None and own.is_gray == (pixels.ndim == 2):
         return pixels, icc, ()
     if kind == b"RGB " and pixels.ndim == 2 and own is not None:
         return pixels, icc, ()  # a gray photo in an RGB space: R = G = B
     fits = (kind == b"GRAY") == (pixels.ndim == 2)
-    if kind in (b"RGB ", b"GRAY") and fits and not space.is_degenerate(icc):
+    if kind in (b"RGB ", b"GRAY") and fits and not icc_matrix.is_degenerate(icc):
         eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
         try:
             converted, profile = to_srgb(eight, "L" if pixels.ndim == 2 else "RGB", icc)
@@ -79,7 +79,7 @@ def _lab_to_srgb(pixels: Pixels) -> Pixels:
             (codes[:, 0] * (100 / top), codes[:, 1] / per_unit - 128, codes[:, 2] / per_unit - 128),
             axis=-1,
         )
-        out[row] = np.rint(space.from_lab(lab) * top)
+        out[row] = np.rint(icc_matrix.from_lab(lab) * top)
     return out
 
 

@@ -37,10 +37,10 @@ def read(source: str | Path | bytes, *, limits: Limits | None = None) -> Photo:
     """
     limits = limits or Limits()
     data, suffix = _bytes(source)
-    name = formats.sniff(data[:16], suffix)
+    name = formats.detect_format(data[:16], suffix)
     if name is None:
         raise PhotoError("not a photo of a format that can be read")
-    with errors_in_plain_words():
+    with as_photo_error():
         return _decode(data, name, limits)
 
 
@@ -62,7 +62,7 @@ def _bytes(source: str | Path | bytes) -> tuple[bytes, str]:
 
 
 @contextlib.contextmanager
-def errors_in_plain_words() -> Iterator[None]:
+def as_photo_error() -> Iterator[None]:
     """Whatever a decoder throws at a broken file becomes a PhotoError in plain words."""
     try:
         yield
@@ -82,11 +82,11 @@ def _decode(data: bytes, name: str, limits: Limits) -> Photo:
         from pix2color.photo import tiff
 
         return tiff.decode(data, limits)
-    image = opened(data, name)
+    image = open_with_plugin(data, name)
     check_size(image.size, 1, limits)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and name in ("GIF", "WEBP", "PNG", "AVIF"):
-        raise PhotoError(f"an animation of {frames} frames; only still photos are coloured")
+        raise PhotoError(f"an animation of {frames} frames; only still photos are colored")
     if png.is_deep(image):
         pixels, alpha, notes = _deep_png(image, data, limits)
     else:
@@ -94,11 +94,11 @@ def _decode(data: bytes, name: str, limits: Limits) -> Photo:
         notes = _load(image, limits)
         if name == "PNG":
             png.scale_key(image, data)
-        pixels, alpha = pixels_of(image)
+        pixels, alpha = decode_pixels(image)
         if doubtful and alpha is not None and not alpha.any():
             alpha = None  # a fourth byte that was left empty
     info, settings = _metadata(image, name, data), _settings(image, name, data)
-    return finished(pixels, alpha, name, settings, info, mode=image.mode, notes=notes)
+    return build_photo(pixels, alpha, name, settings, info, mode=image.mode, notes=notes)
 
 
 def _load(image: ImageFile.ImageFile, limits: Limits) -> tuple[str, ...]:
@@ -109,14 +109,14 @@ def _load(image: ImageFile.ImageFile, limits: Limits) -> tuple[str, ...]:
     try:
         image.load()
     except OSError as error:
-        if limits.truncated != "keep" or not image.tile or image._im is None:
+        if limits.on_truncated != "keep" or not image.tile or image._im is None:
             raise
         image.tile = []
-        return (f"truncated: coloured as far as it could be read ({error})",)
+        return (f"truncated: colored as far as it could be read ({error})",)
     return ()
 
 
-def opened(data: bytes, name: str) -> ImageFile.ImageFile:
+def open_with_plugin(data: bytes, name: str) -> ImageFile.ImageFile:
     """The file in Pillow's plugin of its format; nothing is decoded yet.
 
     `Image.open` would try other plugins too, and compare the size with its own global limit.
@@ -164,7 +164,7 @@ def check_size(size: tuple[int, int], pages: int, limits: Limits) -> None:
         )
 
 
-def finished(
+def build_photo(
     pixels: Pixels,
     alpha: Pixels | None,
     name: str,
@@ -192,15 +192,15 @@ def finished(
     default = xmp.orientation(packet) if packet and name != "AVIF" else 1
     turn = exif.orientation(block, default)
     if turn != 1:
-        pixels = upright(pixels, turn)
-        alpha = None if alpha is None else upright(alpha, turn)
-        block = exif.edited(block, upright=True) if block else None
-        packet = xmp.upright(packet) if packet else None
+        pixels = apply_orientation(pixels, turn)
+        alpha = None if alpha is None else apply_orientation(alpha, turn)
+        block = exif.update(block, upright=True) if block else None
+        packet = xmp.reset_orientation(packet) if packet else None
     icc = info.get("icc_profile") or None
     if (pixels.ndim == 3 and pixels.shape[2] == 4) or mode in ("LAB", "YCbCr"):
         pixels, icc = profiles.to_srgb(pixels, mode, icc)
     elif icc is not None:
-        pixels, icc, said = profiles.usable(pixels, icc)
+        pixels, icc, said = profiles.normalize_profile(pixels, icc)
         notes = (*notes, *said)
     return Photo(
         pixels=pixels,
@@ -210,12 +210,12 @@ def finished(
         xmp=packet,
         dpi=_dpi(info, turn),
         format=name,
-        settings=settings,
+        encoder_settings=settings,
         notes=notes,
     )
 
 
-def upright(array: Pixels, turn: int) -> Pixels:
+def apply_orientation(array: Pixels, turn: int) -> Pixels:
     """H,W,... as EXIF's orientation 1 to 8 says it is to be seen."""
     if turn >= 5:
         array = array.swapaxes(0, 1)
@@ -226,7 +226,7 @@ def upright(array: Pixels, turn: int) -> Pixels:
     return np.ascontiguousarray(array)
 
 
-def pixels_of(image: Any) -> tuple[Pixels, Pixels | None]:
+def decode_pixels(image: Any) -> tuple[Pixels, Pixels | None]:
     """A Pillow image as H,W | H,W,3 | H,W,4 (CMYK), and alpha."""
     mode = image.mode
     key = image.info.get("transparency")
@@ -299,7 +299,7 @@ def _deep_png(
     """16 bits per channel of a PNG that Pillow reads as 8."""
     samples: list[Pixels] = []
     notes: tuple[str, ...] = ()
-    for half in png.halves(image, lambda: opened(data, "PNG")):
+    for half in png.halves(image, lambda: open_with_plugin(data, "PNG")):
         notes = _load(half, limits)
         samples.append(np.array(half).astype(np.uint16))
     both = png.joined_halves(samples)

@@ -79,7 +79,7 @@ def decode(data: bytes, limits: Limits) -> Photo:
 
 def _pages_lost(error: PhotoError, before: Sequence[Any], limits: Limits) -> tuple[str, ...]:
     """The note on pages that are left out; raises the error unless this is allowed."""
-    if limits.truncated != "keep" or not before:
+    if limits.on_truncated != "keep" or not before:
         raise error
     return (f"truncated: only {len(before)} of its pages could be read ({error})",)
 
@@ -149,7 +149,7 @@ def _page(page: Any, data: bytes, limits: Limits) -> Photo:
     kept = {code: _copied(data, tag) for code in codes if (tag := tags.get(code)) is not None}
     if kept:
         settings["tags"] = kept
-    return reading.finished(pixels, alpha, "TIFF", settings, info, mode=mode, notes=notes)
+    return reading.build_photo(pixels, alpha, "TIFF", settings, info, mode=mode, notes=notes)
 
 
 def _ratio(value: Any) -> float:
@@ -227,7 +227,7 @@ def encode(photo: Photo, file: BinaryIO) -> None:
             directories.append(subdirectories)
             _write_page(writer, page, tags)
     if any(directories):
-        _append_directories(file, directories)
+        _append_ifds(file, directories)
 
 
 def _write_page(writer: Any, page: Photo, tags: list[tuple[Any, ...]]) -> None:
@@ -237,10 +237,10 @@ def _write_page(writer: Any, page: Photo, tags: list[tuple[Any, ...]]) -> None:
     array = np.concatenate(samples, axis=2) if len(samples) > 1 else samples[0]
     if array.shape[2] == 1:
         array = array[..., 0]
-    compression = page.settings.get("compression")
+    compression = page.encoder_settings.get("compression")
     writer.write(
         array,
-        photometric="minisblack" if page.gray else "rgb",
+        photometric="minisblack" if page.is_gray else "rgb",
         planarconfig=None if array.ndim == 2 else "contig",
         extrasamples=None if page.alpha is None else ["unassalpha"],
         compression=compression,
@@ -256,7 +256,7 @@ def _write_page(writer: Any, page: Photo, tags: list[tuple[Any, ...]]) -> None:
 
 def _tags_of(page: Photo, *, directories: bool) -> tuple[list[tuple[Any, ...]], dict[int, Any]]:
     """tifffile's extra tags of a page, and the EXIF and GPS directories still to be appended."""
-    copied = page.settings.get("tags", {})
+    copied = page.encoder_settings.get("tags", {})
     tags = [(code, kind, count, value, False) for code, (kind, count, value) in copied.items()]
     appended: dict[int, Any] = {}
     if page.exif:
@@ -277,7 +277,7 @@ def _tags_of(page: Photo, *, directories: bool) -> tuple[list[tuple[Any, ...]], 
     return tags, appended
 
 
-def _append_directories(file: BinaryIO, directories: list[dict[int, Any]]) -> None:
+def _append_ifds(file: BinaryIO, directories: list[dict[int, Any]]) -> None:
     """Write EXIF and GPS directories at the end and point the pages' tags at them.
 
     tifffile writes neither tag, so the pages hold placeholders, renamed and put in order here.
@@ -288,7 +288,7 @@ def _append_directories(file: BinaryIO, directories: list[dict[int, Any]]) -> No
     for start, wanted in zip(starts, directories, strict=True):
         places = {}
         for code, directory in wanted.items():
-            places[_PLACEHOLDER[code]] = (code, _appended(file, directory))
+            places[_PLACEHOLDER[code]] = (code, _append_ifd(file, directory))
         file.seek(start)
         (count,) = struct.unpack("<H", file.read(2))
         entries = [file.read(12) for _ in range(count)]
@@ -303,7 +303,7 @@ def _append_directories(file: BinaryIO, directories: list[dict[int, Any]]) -> No
         file.write(b"".join(entries))
 
 
-def _appended(file: BinaryIO, directory: Any) -> int:
+def _append_ifd(file: BinaryIO, directory: Any) -> int:
     """Write a directory at the end of the file; returns where."""
     start = file.seek(0, io.SEEK_END)
     if start % 2:

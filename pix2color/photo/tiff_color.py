@@ -40,7 +40,7 @@ def interpret(layout: Layout, samples: Samples) -> Interpreted:
         raise PhotoError(f"a TIFF of {name} pixels; save it as gray or RGB first")
     colors = _COLORS[photometric]
     if samples.shape[2] < colors:
-        raise PhotoError("broken: fewer channels than its colours need")
+        raise PhotoError("broken: fewer channels than its colors need")
     if photometric == _PALETTE:
         return _from_palette(layout, samples[..., 0]), None, "RGB", ()
     _check_sign(layout, samples[..., :colors])

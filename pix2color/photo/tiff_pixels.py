@@ -119,7 +119,7 @@ def _check_layout(layout: Layout) -> None:
         name = getattr(page.compression, "name", layout.compression)
         raise PhotoError(f"TIFF compression {name} cannot be read; save it with LZW or deflate")
     if int(page.imagedepth) != 1 or int(page.tags.valueof(32998, 1)) != 1:
-        raise PhotoError("a volume of several layers; only pages of plain pictures are coloured")
+        raise PhotoError("a volume of several layers; only pages of plain pictures are colored")
     if min(layout.width, layout.height, layout.columns, layout.rows, layout.samples) < 1:
         raise PhotoError("broken: its header gives no size")
     if layout.compression in CCITT and (layout.bits, layout.channels) != (1, 1):
@@ -137,7 +137,7 @@ def _check_layout(layout: Layout) -> None:
 def decode(layout: Layout, data: bytes) -> Samples:
     """All samples of a page: H,W,S, uint8 up to 8 bits and uint16 above, values as stored.
 
-    The colours of JPEG and WebP segments come back as RGB, YCbCr otherwise with its chroma at full
+    The colors of JPEG and WebP segments come back as RGB, YCbCr otherwise with its chroma at full
     size.
 
     Raises:
@@ -260,7 +260,7 @@ def _image_segment(layout: Layout, data: bytes, rows: int) -> Samples:
 
 
 def _whole_jpeg(data: bytes, layout: Layout) -> bytes:
-    """A JPEG segment with the tables that its page holds, and its colour space said."""
+    """A JPEG segment with the tables that its page holds, and its color space said."""
     tables = layout.page.tags.valueof(347, b"") or b""
     if not isinstance(tables, bytes):
         tables = bytes(tables)

@@ -14,7 +14,7 @@ from PIL import Image
 from pix2color.errors import PhotoError
 from pix2color.photo import jp2, jpeg, png
 from pix2color.photo.containers import left_out
-from pix2color.photo.files import whole
+from pix2color.photo.files import atomic_open_photo
 from pix2color.photo.photo import Photo
 
 
@@ -30,7 +30,7 @@ def write(photo: Photo, path: str | Path) -> tuple[str, ...]:
     Raises:
         PhotoError: the disk does not take it, or the container cannot hold it.
     """
-    with whole(Path(path)) as file:
+    with atomic_open_photo(Path(path)) as file:
         encode(photo, file)
     return left_out(photo)
 
@@ -43,9 +43,9 @@ def encode(photo: Photo, file: BinaryIO) -> None:
         "TIFF": _tiff,
         "WEBP": _webp,
         "GIF": png.encode,
-        "BMP": _plain("BMP"),
-        "PPM": _plain("PPM"),
-        "TGA": _plain("TGA"),
+        "BMP": _pillow_writer("BMP"),
+        "PPM": _pillow_writer("PPM"),
+        "TGA": _pillow_writer("TGA"),
         "JPEG2000": _jpeg2000,
         "AVIF": _avif,
     }
@@ -60,17 +60,17 @@ def encode(photo: Photo, file: BinaryIO) -> None:
 def to_pillow(photo: Photo) -> Image.Image:
     """The pixels (8 bits, or 16-bit gray) as a Pillow image.
 
-    Raises PhotoError for 16-bit colour, which Pillow does not have.
+    Raises PhotoError for 16-bit color, which Pillow does not have.
     """
     view = _rgbx_view(photo)
     if view is not None:
         return view.convert("RGB")
     pixels = photo.pixels
-    if photo.bits == 16 and not (photo.gray and photo.alpha is None):
-        raise PhotoError(f"{photo.format} with 16-bit colour cannot be written; use PNG or TIFF")
+    if photo.bits == 16 and not (photo.is_gray and photo.alpha is None):
+        raise PhotoError(f"{photo.format} with 16-bit color cannot be written; use PNG or TIFF")
     if photo.alpha is not None:
-        colour = pixels if pixels.ndim == 3 else pixels[..., None]
-        pixels = np.concatenate((colour, photo.alpha[..., None]), axis=2)
+        color = pixels if pixels.ndim == 3 else pixels[..., None]
+        pixels = np.concatenate((color, photo.alpha[..., None]), axis=2)
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
@@ -108,7 +108,7 @@ def _metadata(photo: Photo) -> dict[str, Any]:
 
 def _jpeg(photo: Photo, file: BinaryIO) -> None:
     options = jpeg.options(photo)
-    image = _rgbx_view(photo) or to_pillow(photo).convert("L" if photo.gray else "RGB")
+    image = _rgbx_view(photo) or to_pillow(photo).convert("L" if photo.is_gray else "RGB")
     image.save(file, "JPEG", **options)
 
 
@@ -119,14 +119,14 @@ def _tiff(photo: Photo, file: BinaryIO) -> None:
 
 
 def _webp(photo: Photo, file: BinaryIO) -> None:
-    lossless = bool(photo.settings.get("lossless"))
+    lossless = bool(photo.encoder_settings.get("lossless"))
     quality = 80 if lossless else 95
     options = {"lossless": lossless, "quality": quality, "exact": True, **_metadata(photo)}
     to_pillow(photo).save(file, "WEBP", **options)
 
 
 def _jpeg2000(photo: Photo, file: BinaryIO) -> None:
-    bare = bool(photo.settings.get("codestream"))
+    bare = bool(photo.encoder_settings.get("codestream"))
     buffer = io.BytesIO()
     to_pillow(photo).save(buffer, "JPEG2000", no_jp2=bare)
     file.write(buffer.getvalue() if bare else jp2.with_metadata(buffer.getvalue(), photo))
@@ -137,7 +137,7 @@ def _avif(photo: Photo, file: BinaryIO) -> None:
     to_pillow(photo).save(file, "AVIF", **options)
 
 
-def _plain(name: str) -> Callable[[Photo, BinaryIO], None]:
+def _pillow_writer(name: str) -> Callable[[Photo, BinaryIO], None]:
     def write_plain(photo: Photo, file: BinaryIO) -> None:
         options = {"dpi": photo.dpi} if photo.dpi and name == "BMP" else {}
         to_pillow(photo).save(file, name, **options)

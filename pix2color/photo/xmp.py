@@ -54,7 +54,7 @@ def orientation(packet: bytes) -> int:
     return int(text[slice(*spans[0])].strip(_AROUND)) if spans else 1
 
 
-def upright(packet: bytes) -> bytes:
+def reset_orientation(packet: bytes) -> bytes:
     """The packet with tiff:Orientation set to 1 where it was something else."""
     text = _utf8(packet)
     edits = [(start, end, _TURNED.sub(b"1", text[start:end])) for start, end in _orientations(text)]
@@ -72,7 +72,7 @@ def _orientations(text: bytes) -> list[tuple[int, int]]:
     return [span for span in spans if _TURNED.fullmatch(text[slice(*span)].strip(_AROUND))]
 
 
-def marked(packet: bytes | None, properties: dict[str, str]) -> bytes:
+def set_properties(packet: bytes | None, properties: dict[str, str]) -> bytes:
     """The packet, in UTF-8, with a description of ours in place of any older one of ours.
 
     Without a packet a new one is made. One that is not RDF comes back as it is, without the mark:

@@ -13,17 +13,24 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin, set_seed
 
-from pix2color import hub, recipe
-from pix2color.ab_bins import Prior, PriorCounter
+from pix2color import build
+from pix2color.checkpoints import hub
+from pix2color.color.ab_bins import Prior, PriorEstimator
 from pix2color.config import Config, from_dict, read_yaml
-from pix2color.data.loader import Batches, CachedSource, DeviceBatches, Source, StreamSource
-from pix2color.data.photos import ALL_PARTS, Part, PhotoSet, load_photos
-from pix2color.data.pixels import Pixels
-from pix2color.data.stream import stream_photos
+from pix2color.data.dataset import ALL_SPLITS, PhotoSet, Split, load_photos
+from pix2color.data.decode import Pixels
+from pix2color.data.loader import (
+    BatchSource,
+    DeviceLoader,
+    InMemorySource,
+    PhotoSource,
+    StreamingSource,
+)
+from pix2color.data.streaming import stream_photos
 from pix2color.errors import ConfigError, TrainingError
-from pix2color.io import atomic_write, remove_stale
-from pix2color.training import state
-from pix2color.training.status import Status
+from pix2color.io import atomic_write, remove_stale_parts
+from pix2color.training import checkpointing
+from pix2color.training.events import TrainEvent
 from pix2color.training.trainer import Trainer
 
 _PRIOR_CROPS = 2048
@@ -31,7 +38,7 @@ _PRIOR_CROPS_A_PHOTO = 16
 _PRIOR_BATCH = 64
 
 
-def resolve_start(config: Config, *, announce: Callable[[str], object]) -> Config:
+def resolve_init_from(config: Config, *, announce: Callable[[str], object]) -> Config:
     """The config with an `init_from` that exists.
 
     A run folder's release that is not there yet is replaced by the packaged weights, where they
@@ -49,7 +56,7 @@ def resolve_start(config: Config, *, announce: Callable[[str], object]) -> Confi
             f"init_from {start} is not there: make it with `accelerate launch train.py --config "
             f"{path.parent.name}.yaml`"
         )
-        if not recipe.is_packaged(config.model):
+        if not build.matches_default_checkpoint(config.model):
             raise ConfigError(missing)
         announce(f"{missing}. Starting from the packaged default weights instead.")
         return config.model_copy(update={"init_from": "default"})
@@ -70,8 +77,10 @@ def resolve_launch(config: Config) -> Config:
     # accelerate launch always names both: "no" and 1 may be asked for or not.
     return _resolved(
         config,
-        precision=precision if precision != "no" else config.train.precision or "no",
-        accumulation=accumulation if accumulation != 1 else config.train.accumulation or 1,
+        precision=precision if precision != "no" else config.train.mixed_precision or "no",
+        accumulation=accumulation
+        if accumulation != 1
+        else config.train.gradient_accumulation_steps or 1,
     )
 
 
@@ -79,8 +88,8 @@ def _resolved(config: Config, *, precision: str, accumulation: int) -> Config:
     """The config with what accelerate uses; ConfigError where it says otherwise."""
     train = config.train
     for key, own, used in (
-        ("precision", train.precision, precision),
-        ("accumulation", train.accumulation, accumulation),
+        ("precision", train.mixed_precision, precision),
+        ("accumulation", train.gradient_accumulation_steps, accumulation),
     ):
         if own is not None and own != used:
             raise ConfigError(
@@ -103,20 +112,22 @@ def make_accelerator(config: Config) -> Accelerator:
     train = resolve_launch(config).train
     try:
         accelerator = Accelerator(
-            mixed_precision=train.precision,
+            mixed_precision=train.mixed_precision,
             # As a plugin: the number alone would be overridden by the environment.
-            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=train.accumulation),
+            gradient_accumulation_plugin=GradientAccumulationPlugin(
+                num_steps=train.gradient_accumulation_steps
+            ),
             log_with=list(train.trackers) or None,
             project_dir=config.output,
         )
     except (ValueError, ImportError) as error:
-        raise ConfigError(f"train.precision or train.trackers: {error}") from None
+        raise ConfigError(f"train.mixed_precision or train.trackers: {error}") from None
     # accelerate leaves out what is not installed without a word.
     missing = set(train.trackers) - {str(tracker) for tracker in accelerator.log_with}
     if missing:
         raise ConfigError(f"train.trackers: {', '.join(sorted(missing))} is not installed")
-    if train.precision == "fp16" and accelerator.device.type == "cpu":
-        raise ConfigError("train.precision: fp16 needs a GPU; use bf16 or no")
+    if train.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ConfigError("train.mixed_precision: fp16 needs a GPU; use bf16 or no")
     return accelerator
 
 
@@ -127,7 +138,7 @@ def make_trainer(
     resume: bool = False,
     photos: tuple[PhotoSet, PhotoSet] | None = None,
     announce: Callable[[str], object] = lambda line: None,
-    observer: Callable[[Status], object] = lambda status: None,
+    observer: Callable[[TrainEvent], object] = lambda status: None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Trainer:
     """Everything that comes before the first step.
@@ -155,17 +166,17 @@ def make_trainer(
         announce, progress = _silent, None
     folder = Path(config.output)
     _check_folder(config, folder, resume=resume)
-    before = _before(folder) if resume else {}
+    before = _previous_config(folder) if resume else {}
     if resume:  # its weights are those of the state, wherever they once started from
         config = config.model_copy(update={"init_from": before.get("init_from")})
     else:
-        config = resolve_start(config, announce=announce)
+        config = resolve_init_from(config, announce=announce)
     set_seed(config.train.seed)
     data, seed = config.data, config.train.seed
     validation: Sequence[Pixels] = ()
     if accelerator.is_main_process:  # which alone validates
         validation = photos[1].photos if photos else load_validation(config, announce=announce)
-    source: Source
+    source: PhotoSource
     if photos or data.cache == "ram":
         training = (
             photos[0]
@@ -178,26 +189,24 @@ def make_trainer(
                 copies=int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)),
             )
         )
-        source = CachedSource(training.photos, data, seed=seed)
-        facts = describe(config, training)
+        source = InMemorySource(training.photos, data, seed=seed)
+        facts = dataset_summary(config, training)
     else:
         rank, world = accelerator.process_index, accelerator.num_processes
-        source = StreamSource(data, seed=seed, rank=rank, world=world)
+        source = StreamingSource(data, seed=seed, rank=rank, world=world)
         facts = {"roots": _names(config), "photos": None}
     prior = None
-    if config.model.head.kind == "classes":
+    if config.model.head.type == "classes":
         # Counted on the same photos in every process.
-        prior_source = StreamSource(data, seed=seed) if facts["photos"] is None else source
-        with closing(DeviceBatches(prior_source, data, device=accelerator.device)) as crops:
-            prior = count_prior(crops, facts)
-    batches = DeviceBatches(
-        source, data, device=accelerator.device, world=accelerator.num_processes
-    )
+        prior_source = StreamingSource(data, seed=seed) if facts["photos"] is None else source
+        with closing(DeviceLoader(prior_source, data, device=accelerator.device)) as crops:
+            prior = estimate_prior(crops, facts)
+    batches = DeviceLoader(source, data, device=accelerator.device, world=accelerator.num_processes)
     # The networks' first weights follow from the seed alone, not from what was drawn before.
     set_seed(seed)
     trainer = Trainer(
         config,
-        recipe.build(
+        build.build_training(
             config, prior=prior, start=not resume, fused=accelerator.device.type == "cuda"
         ),
         batches,
@@ -208,20 +217,20 @@ def make_trainer(
         observer=observer,
     )
     if resume:
-        for line in _changes(before, config.model_dump(mode="json")):
+        for line in _config_diff(before, config.model_dump(mode="json")):
             announce(f"resumed with another {line}")
         trainer.resume()
     # Last, so that resuming with the wrong recipe leaves the run its own.
     if accelerator.is_main_process:
         atomic_write(folder / "config.yaml", config.dump())
-        remove_stale(folder)
+        remove_stale_parts(folder)
     return trainer
 
 
 def load_validation(config: Config, *, announce: Callable[[str], object]) -> Sequence[Pixels]:
     """The photos of the validation figure, the same ones in every start.
 
-    With `data.cache: none` reading ends when `train.validate_photos` are found, in shards (or
+    With `data.cache: none` reading ends when `train.num_val_photos` are found, in shards (or
     files) taken in an order that is always the same.
 
     Raises:
@@ -230,17 +239,17 @@ def load_validation(config: Config, *, announce: Callable[[str], object]) -> Seq
     data = config.data
     if data.cache == "ram":
         return load_photos(data, parts=["val"], announce=_silent).photos
-    parts: Sequence[Part] = ["val"]
+    parts: Sequence[Split] = ["val"]
     if data.split.val == 0:
         announce("data.split leaves no photo for validation: photos of all parts serve there")
-        parts = ALL_PARTS
+        parts = ALL_SPLITS
     # A buffer of one photo: nothing is decoded only to be shuffled.
     plain = data.model_copy(update={"shuffle_buffer": 1})
     with closing(stream_photos(plain, parts=parts, rank=0, world=1, seed=0, epoch=0)) as photos:
-        return [photo for _, photo in islice(photos, config.train.validate_photos)]
+        return [photo for _, photo in islice(photos, config.train.num_val_photos)]
 
 
-def describe(config: Config, photos: PhotoSet) -> dict[str, Any]:
+def dataset_summary(config: Config, photos: PhotoSet) -> dict[str, Any]:
     """What a release file says of its training photos: counts and a hash, no path of a machine."""
     counts = photos.counts
     return {
@@ -248,23 +257,23 @@ def describe(config: Config, photos: PhotoSet) -> dict[str, Any]:
         "photos": len(photos),
         "gray_left_out": counts.gray,
         "duplicates_left_out": counts.duplicates,
-        "broken": len(counts.broken),
+        "broken": len(counts.corrupt),
         "digest": photos.digest,
     }
 
 
-def count_prior(batches: Batches, facts: dict[str, Any]) -> Prior:
-    """The colour prior of the training crops, shrunk towards the packaged one."""
-    counter = PriorCounter()
+def estimate_prior(batches: BatchSource, facts: dict[str, Any]) -> Prior:
+    """The color prior of the training crops, shrunk towards the packaged one."""
+    counter = PriorEstimator()
     most = facts["photos"] * _PRIOR_CROPS_A_PHOTO if facts["photos"] else _PRIOR_CROPS
     for first in range(0, min(most, _PRIOR_CROPS), _PRIOR_BATCH):
-        counter.add(F.avg_pool2d(batches.take(first, _PRIOR_BATCH).lab[:, 1:], 4))
+        counter.update(F.avg_pool2d(batches.get(first, _PRIOR_BATCH).target_lab[:, 1:], 4))
     source = f"{facts['photos'] or 'streamed'} training photos"
-    return counter.prior(source).shrunk(Prior.load())
+    return counter.compute(source).shrink_towards(Prior.load())
 
 
 def _names(config: Config) -> list[str]:
-    return [Path(root).name for root in config.data.root] or ["bundled with scikit-image"]
+    return [Path(root).name for root in config.data.roots] or ["bundled with scikit-image"]
 
 
 def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
@@ -272,7 +281,7 @@ def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
 
     One without a whole state, such as after a kill during the first save, has nothing to lose.
     """
-    started = bool(state.saved(folder / "state"))
+    started = bool(checkpointing.list_checkpoints(folder / "state"))
     if started and not resume:
         raise TrainingError(
             f"{folder} holds a run already: go on with --resume, or choose another folder with "
@@ -282,7 +291,7 @@ def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
         raise TrainingError(f"{folder} holds no run to resume; start it without --resume")
 
 
-def _before(folder: Path) -> dict[str, Any]:
+def _previous_config(folder: Path) -> dict[str, Any]:
     """The config that a run folder was last trained with; empty where it cannot be read."""
     try:
         return read_yaml(folder / "config.yaml")
@@ -290,13 +299,13 @@ def _before(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any], section: str = "") -> list[str]:
+def _config_diff(before: Mapping[str, Any], now: Mapping[str, Any], section: str = "") -> list[str]:
     """A line for each value of two trees that differs; keys of one tree alone are left out."""
     lines = []
     for key in before.keys() & now.keys():
         old, new, name = before[key], now[key], f"{section}{key}"
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += _changes(old, new, f"{name}.")
+            lines += _config_diff(old, new, f"{name}.")
         elif old != new:
             lines.append(f"{name}: {new}, was {old}")
     return sorted(lines)

@@ -1,4 +1,4 @@
-"""Hints as a person might give them, drawn from the true colours."""
+"""Hints as a person might give them, drawn from the true colors."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pix2color.models.hint_input import pack
+from pix2color.models.hint_encoder import encode_hints
 
 _STOP = 1 / 8
 
 
-def simulate(ab: Tensor, seeds: Sequence[int]) -> Tensor:
+def sample_hints(ab: Tensor, seeds: Sequence[int]) -> Tensor:
     """Points of the truth: how many is geometric with mean 7, none for one photo in eight.
 
     Zhang et al. 2017, section 3.2, draw the number so; places are uniform here, as are those of the
     curves that are measured. A photo's hints depend on its own seed alone.
 
     Args:
-        ab: B,2,h,w in Lab units, the true colours on the cells of the hints.
+        ab: B,2,h,w in Lab units, the true colors on the cells of the hints.
         seeds: one a photo.
 
     Returns:
@@ -32,4 +32,4 @@ def simulate(ab: Tensor, seeds: Sequence[int]) -> Tensor:
         draw = np.random.Generator(np.random.Philox(key=[seed, 2]))
         count = draw.geometric(_STOP) - 1
         mask[0, draw.integers(height, size=count), draw.integers(width, size=count)] = 1
-    return pack(ab, given.to(ab.device))
+    return encode_hints(ab, given.to(ab.device))

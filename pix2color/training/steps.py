@@ -1,6 +1,6 @@
 """What one step computes: pure functions from networks and a batch to named losses.
 
-The loop knows neither colour nor loss: it sums `dict[name, scalar]` by the recipe's weights.
+The loop knows neither color nor loss: it sums `dict[name, scalar]` by the recipe's weights.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pix2color.color import lab_to_rgb
-from pix2color.config import Gan
+from pix2color.color.lab import lab_to_rgb
+from pix2color.config import GanConfig
 from pix2color.data.loader import Batch
 from pix2color.losses import adversarial
 from pix2color.losses.perceptual import PerceptualLoss
@@ -22,7 +22,7 @@ Network = Callable[[Tensor], Tensor]
 AbLoss = Callable[[Tensor, Tensor], Tensor]
 
 
-def colour_losses(
+def reconstruction_losses(
     raw: Tensor,
     batch: Batch,
     *,
@@ -30,7 +30,7 @@ def colour_losses(
     ab_losses: Mapping[str, AbLoss],
     perceptual: PerceptualLoss | None,
 ) -> dict[str, Tensor]:
-    """Losses of the generator's output against the true colours.
+    """Losses of the generator's output against the true colors.
 
     Args:
         raw: B,C,h,w from the generator for `batch.seen`.
@@ -39,27 +39,29 @@ def colour_losses(
         ab_losses: taken on the head's ab at temperature 1 and the true ab averaged to h,w.
         perceptual: taken on RGB at full size, unclipped so that its gradient reaches ab.
     """
-    target = F.adaptive_avg_pool2d(batch.lab[:, 1:], (raw.shape[-2], raw.shape[-1]))  # B,2,h,w
+    target = F.adaptive_avg_pool2d(
+        batch.target_lab[:, 1:], (raw.shape[-2], raw.shape[-1])
+    )  # B,2,h,w
     losses = head.loss(raw, target)
     if ab_losses or perceptual is not None:
         ab = head.to_ab(raw)
         losses |= {name: loss(ab, target) for name, loss in ab_losses.items()}
         if perceptual is not None:
-            rgb = lab_to_rgb(_join(batch.lab, ab), clip=False)
-            losses["perceptual"] = perceptual(rgb, lab_to_rgb(batch.lab))
+            rgb = lab_to_rgb(_with_lightness(batch.target_lab, ab), clip=False)
+            losses["perceptual"] = perceptual(rgb, lab_to_rgb(batch.target_lab))
     return losses
 
 
-def shown_photo(raw: Tensor, batch: Batch, *, head: Head, gan: Gan) -> Tensor:
-    """The coloured photo as the discriminator sees it: Lab, B,3,H,W."""
+def fake_lab(raw: Tensor, batch: Batch, *, head: Head, gan: GanConfig) -> Tensor:
+    """The colored photo as the discriminator sees it: Lab, B,3,H,W."""
     ab = head.to_ab(raw, temperature=gan.temperature, vividness=gan.vividness)
-    return _join(batch.lab, ab)
+    return _with_lightness(batch.target_lab, ab)
 
 
-def critic_losses(
+def discriminator_losses(
     discriminator: Network, real: Tensor, fake: Tensor, *, mode: str
 ) -> dict[str, Tensor]:
-    """The discriminator's loss on true and coloured photos (Lab, B,3,H,W each).
+    """The discriminator's loss on true and colored photos (Lab, B,3,H,W each).
 
     One pass over both, not two: two passes of a wrapped network before one backward pass fail
     under DistributedDataParallel where it has batch norms (pytorch issue 175024).
@@ -78,12 +80,12 @@ def adversarial_losses(discriminator: Network, fake: Tensor, *, mode: str) -> di
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """The scalar to minimise: only losses with a weight that is not 0 count."""
+    """The scalar to minimize: only losses with a weight that is not 0 count."""
     terms = [weights[name] * loss for name, loss in losses.items() if weights.get(name)]
     return torch.stack(terms).sum()
 
 
-def _join(lab: Tensor, ab: Tensor) -> Tensor:
+def _with_lightness(lab: Tensor, ab: Tensor) -> Tensor:
     """The photo's own L with predicted ab, enlarged to it: B,3,H,W."""
     ab = F.interpolate(ab, size=lab.shape[-2:], mode="bilinear", align_corners=False)
     return torch.cat((lab[:, :1], ab), dim=1)

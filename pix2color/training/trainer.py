@@ -20,20 +20,20 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from pix2color import weights
+from pix2color.build import TrainingComponents
+from pix2color.checkpoints import checkpoint
 from pix2color.config import Config
-from pix2color.data.loader import Batch, Batches
+from pix2color.data.loader import Batch, BatchSource
 from pix2color.errors import TrainingError
+from pix2color.evaluation.bootstrap import lower_is_better
 from pix2color.evaluation.frechet import Backbone
 from pix2color.evaluation.protocol import validate
-from pix2color.evaluation.samples import lower_is_better
 from pix2color.models.generator import Generator
-from pix2color.recipe import Parts
-from pix2color.training import state, steps
-from pix2color.training.log import Means, RunLog, draw_curves, flat
-from pix2color.training.pictures import sample_grid, save_picture
-from pix2color.training.simulated_hints import simulate
-from pix2color.training.status import Figures, Status, Summary
+from pix2color.training import checkpointing, steps
+from pix2color.training.events import Figures, TrainEvent, TrainResult
+from pix2color.training.metrics_log import MetricAverager, MetricsLogger, draw_curves, flat
+from pix2color.training.simulated_hints import sample_hints
+from pix2color.training.visualize import sample_grid, save_picture
 
 
 class Trainer:
@@ -53,33 +53,33 @@ class Trainer:
     def __init__(
         self,
         config: Config,
-        parts: Parts,
-        batches: Batches,
+        parts: TrainingComponents,
+        batches: BatchSource,
         validation: Sequence[np.ndarray],
         *,
         data_facts: Mapping[str, Any],
         accelerator: Accelerator,
         folder: Path,
-        observer: Callable[[Status], object] = lambda status: None,
+        observer: Callable[[TrainEvent], object] = lambda status: None,
     ) -> None:
         self.config = config
         self.parts = parts
         self.batches = batches
-        self.validation = validation[: config.train.validate_photos]
-        self.data_facts = dict(data_facts)
+        self.validation = validation[: config.train.num_val_photos]
+        self.data_stats = dict(data_facts)
         self.accelerator = accelerator
         self.folder = folder
         self.observer = observer
-        self.progress = state.Progress()
+        self.progress = checkpointing.TrainState()
         self.stop = False
         """Set by a signal handler: the step under way is finished, the state saved."""
         self._figures: dict[str, float] = {}
-        self._sign = -1.0 if lower_is_better(config.train.figure) else 1.0
+        self._sign = -1.0 if lower_is_better(config.train.selection_metric) else 1.0
         self._backbone: Backbone | None = None
         """Of FD; only the main process validates."""
         if config.train.fd_backbone and accelerator.is_main_process:
             self._backbone = Backbone(config.train.fd_backbone, device=accelerator.device)
-        self._means = Means()
+        self._means = MetricAverager()
         self._release: Path | None = None
         self._prepare()
 
@@ -88,22 +88,26 @@ class Trainer:
     def _prepare(self) -> None:
         config, accelerator, parts = self.config, self.accelerator, self.parts
         train = config.train
-        per_pass = train.batch * accelerator.num_processes
+        per_pass = train.batch_size * accelerator.num_processes
         self.samples_per_step = per_pass * accelerator.gradient_accumulation_steps
-        self.bare: Generator = parts.generator.to(
+        self.unwrapped_generator: Generator = parts.generator.to(
             device=accelerator.device,
             memory_format=torch.channels_last,  # type: ignore[call-overload]
         )
-        self.head = self.bare.head
-        self.ema = state.averaged(
-            self.bare, half_life=config.optim.ema_samples, samples_per_step=self.samples_per_step
+        self.head = self.unwrapped_generator.head
+        self.ema = checkpointing.make_ema(
+            self.unwrapped_generator,
+            half_life=config.optim.ema_half_life_samples,
+            samples_per_step=self.samples_per_step,
         )
-        compiled = torch.compile(self.bare) if train.compile else self.bare
-        self.generator, self.optimiser = accelerator.prepare(compiled, parts.optimiser)
+        compiled = (
+            torch.compile(self.unwrapped_generator) if train.compile else self.unwrapped_generator
+        )
+        self.generator, self.optimizer = accelerator.prepare(compiled, parts.optimizer)
         self.discriminator: nn.Module | None = None
         if parts.discriminator is not None:
-            self.discriminator, self.critic_optimiser = accelerator.prepare(
-                parts.discriminator, parts.discriminator_optimiser
+            self.discriminator, self.discriminator_optimizer = accelerator.prepare(
+                parts.discriminator, parts.discriminator_optimizer
             )
         if parts.perceptual is not None:
             parts.perceptual.to(accelerator.device)
@@ -114,15 +118,15 @@ class Trainer:
         Raises:
             TrainingError: there is none, or it is of another recipe.
         """
-        state.restore(
-            self.accelerator, self.folder / "state", self.ema, self.progress, self._optimisers()
+        checkpointing.restore(
+            self.accelerator, self.folder / "state", self.ema, self.progress, self._optimizers()
         )
         release = self.folder / "release.safetensors"
         self._release = release if release.is_file() else None
 
     # --- the loop --------------------------------------------------------------------------------
 
-    def fit(self) -> Summary:
+    def fit(self) -> TrainResult:
         """Train until the budget is spent or `stop` is set; saves at the end in either case.
 
         The accelerator stays in use; who made it calls its `end_training` last.
@@ -135,19 +139,19 @@ class Trainer:
         finally:
             self.batches.close()
 
-    def _fit(self) -> Summary:
+    def _fit(self) -> TrainResult:
         train, progress, main = self.config.train, self.progress, self.accelerator.is_main_process
         self.folder.mkdir(parents=True, exist_ok=True)
         if main:
             resumed = progress.samples if progress.steps else None
-            self.log = RunLog(self.folder, resumed_at=resumed)
+            self.log = MetricsLogger(self.folder, resumed_at=resumed)
         self._trackers_start()
-        self._mark = (time.perf_counter(), progress.samples, self.batches.waited)
+        self._mark = (time.perf_counter(), progress.samples, self.batches.wait_seconds)
         saved_at, in_row = time.perf_counter(), 0
-        finished = self._fraction() >= 1
+        finished = self._progress_fraction() >= 1
         if progress.steps == 0 and not finished:
             self._validate()
-        while not finished and not self._agree(self.stop):
+        while not finished and not self._any_rank(self.stop):
             before = progress.samples
             started = time.perf_counter()
             taken = self._step()
@@ -156,51 +160,51 @@ class Trainer:
             progress.steps += 1
             in_row = 0 if taken else in_row + 1
             progress.skipped += not taken
-            if in_row > train.max_skipped:
+            if in_row > train.max_consecutive_nonfinite_steps:
                 raise TrainingError(
                     f"{in_row} steps in a row had non-finite gradients: lower optim.*_rate, set "
-                    "train.precision to no, or a smaller gan.weight; the last state is kept"
+                    "train.mixed_precision to no, or a smaller gan.weight; the last state is kept"
                 )
-            self._share_clock()
-            finished = self._fraction() >= 1
-            self._tell("step", {})
-            if self._due(before, train.log_samples) or finished:
+            self._sync_elapsed()
+            finished = self._progress_fraction() >= 1
+            self._notify("step", {})
+            if self._crossed(before, train.log_every_samples) or finished:
                 self._log()
-            if self._due(before, train.validate_samples) or finished:
+            if self._crossed(before, train.validate_every_samples) or finished:
                 self._validate()
-            late = time.perf_counter() - saved_at > 60 * (train.save_minutes or math.inf)
-            if self._due(before, train.save_samples) or self._agree(late):
+            late = time.perf_counter() - saved_at > 60 * (train.save_every_minutes or math.inf)
+            if self._crossed(before, train.save_every_samples) or self._any_rank(late):
                 self._save()
                 saved_at = time.perf_counter()
         self._save()
-        return Summary(
+        return TrainResult(
             samples=progress.samples,
             seconds=progress.seconds,
             rate=progress.samples / max(progress.seconds, 1e-9),
             skipped=progress.skipped,
             best=self._sign * progress.best,
             best_samples=progress.best_samples,
-            figures=self._figures,
+            metrics=self._figures,
             release=self._release,
             finished=finished,
         )
 
     def _step(self) -> bool:
-        """One optimiser step of each network; False when non-finite gradients left it out."""
-        self._set_rates()
+        """One optimizer step of each network; False when non-finite gradients left it out."""
+        self._set_lr()
         self.generator.train()
         ok = True
-        size = self.config.train.batch
+        size = self.config.train.batch_size
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         for part in range(self.accelerator.gradient_accumulation_steps):
             first = self.progress.samples + (part * world + rank) * size
-            batch = self.batches.take(first, size)
+            batch = self.batches.get(first, size)
             with self._accumulate():
-                ok = self._pass(batch) and ok
+                ok = self._micro_batch(batch) and ok
         if not ok:
             self._restore_statistics()
-        elif not self._critic_only():
-            self.ema.update_parameters(self.bare)
+        elif not self._discriminator_only():
+            self.ema.update_parameters(self.unwrapped_generator)
         return ok
 
     def _restore_statistics(self) -> None:
@@ -210,27 +214,31 @@ class Trainer:
         would stay in their running means for ever.
         """
         kept = dict(self.ema.module.named_buffers())
-        for name, buffer in self.bare.named_buffers():
+        for name, buffer in self.unwrapped_generator.named_buffers():
             buffer.copy_(kept[name])
 
-    def _pass(self, batch: Batch) -> bool:
+    def _micro_batch(self, batch: Batch) -> bool:
         """Forward and backward of one batch, and the step where accumulation is complete."""
-        seen = batch.seen.contiguous(memory_format=torch.channels_last)
-        critic_only = self._critic_only()
+        seen = batch.input_lightness.contiguous(memory_format=torch.channels_last)
+        critic_only = self._discriminator_only()
         with torch.set_grad_enabled(not critic_only):
-            raw = self._raw(seen, batch)
+            raw = self._forward(seen, batch)
         losses: dict[str, Tensor] = {}
         ok = True
         fake = None
         gan = self.config.gan
         if self.discriminator is not None:
-            fake = steps.shown_photo(raw, batch, head=self.head, gan=gan)
+            fake = steps.fake_lab(raw, batch, head=self.head, gan=gan)
             self.discriminator.train()
             self.discriminator.requires_grad_(True)
-            losses |= steps.critic_losses(self.discriminator, batch.lab, fake, mode=gan.mode)
-            ok = self._descend(losses["discriminator"], self.discriminator, self.critic_optimiser)
+            losses |= steps.discriminator_losses(
+                self.discriminator, batch.target_lab, fake, mode=gan.loss
+            )
+            ok = self._backward_and_step(
+                losses["discriminator"], self.discriminator, self.discriminator_optimizer
+            )
         if not critic_only:
-            losses |= steps.colour_losses(
+            losses |= steps.reconstruction_losses(
                 raw,
                 batch,
                 head=self.head,
@@ -240,38 +248,38 @@ class Trainer:
             if self.discriminator is not None and fake is not None and gan.weight > 0:
                 # Its weights must not gather gradients that are not its own.
                 self.discriminator.requires_grad_(False)
-                losses |= steps.adversarial_losses(self.discriminator, fake, mode=gan.mode)
+                losses |= steps.adversarial_losses(self.discriminator, fake, mode=gan.loss)
             total = steps.weighted_sum(losses, self.parts.weights)
             losses["loss"] = total
-            ok = self._descend(total, self.generator, self.optimiser) and ok
+            ok = self._backward_and_step(total, self.generator, self.optimizer) and ok
         if ok:
-            self._means.add(losses)
+            self._means.update(losses)
         return ok
 
-    def _raw(self, seen: Tensor, batch: Batch) -> Tensor:
+    def _forward(self, seen: Tensor, batch: Batch) -> Tensor:
         """The generator's output for what it sees, with hints where the network takes them."""
         further: tuple[Tensor, ...] = ()
-        if self.bare.hint_input is not None:
-            cells = F.avg_pool2d(batch.lab[:, 1:], self.bare.stride)
-            further = (simulate(cells, batch.seeds),)
+        if self.unwrapped_generator.hint_input is not None:
+            cells = F.avg_pool2d(batch.target_lab[:, 1:], self.unwrapped_generator.stride)
+            further = (sample_hints(cells, batch.seeds),)
         raw: Tensor = self.generator(seen, *further)
         return raw
 
-    def _descend(self, loss: Tensor, network: nn.Module, optimiser: Any) -> bool:
+    def _backward_and_step(self, loss: Tensor, network: nn.Module, optimizer: Any) -> bool:
         """Backward, clip, step. Whether gradients were finite is the same in every process."""
         self.accelerator.backward(loss)
         ok = True
         if self.accelerator.sync_gradients:
-            # accelerate's own clipping unscales the gradients of all optimisers: those of the other
+            # accelerate's own clipping unscales the gradients of all optimizers: those of the other
             # network, still being summed, would be unscaled a second time at its step.
-            self.accelerator.unscale_gradients(optimiser)
-            limit = self.config.optim.clip or math.inf
+            self.accelerator.unscale_gradients(optimizer)
+            limit = self.config.optim.max_grad_norm or math.inf
             norm = nn.utils.clip_grad_norm_(network.parameters(), limit)
             ok = bool(torch.isfinite(norm))
         # fp16's scaler must see overflows itself: it leaves the step out and lowers its scale.
         if ok or self.accelerator.scaler is not None:
-            optimiser.step()
-        optimiser.zero_grad()
+            optimizer.step()
+        optimizer.zero_grad()
         return ok
 
     def _accumulate(self) -> AbstractContextManager[Any]:
@@ -283,46 +291,46 @@ class Trainer:
 
     # --- schedule --------------------------------------------------------------------------------
 
-    def _critic_only(self) -> bool:
+    def _discriminator_only(self) -> bool:
         return self.discriminator is not None and (
-            self.progress.samples < self.config.gan.critic_samples
+            self.progress.samples < self.config.gan.discriminator_warmup_samples
         )
 
-    def _fraction(self) -> float:
+    def _progress_fraction(self) -> float:
         """Of the budget that is spent: of samples or of minutes, whichever is nearer its end."""
         budget, progress = self.config.budget, self.progress
         by_samples = progress.samples / budget.samples if budget.samples else 0.0
         by_time = progress.seconds / (60 * budget.minutes) if budget.minutes else 0.0
         return min(1.0, max(by_samples, by_time))
 
-    def _set_rates(self) -> None:
+    def _set_lr(self) -> None:
         """Linear warm-up in samples, then a half cosine over the budget."""
         optim, progress = self.config.optim, self.progress
         warm = min(1.0, (progress.samples + self.samples_per_step) / max(optim.warmup_samples, 1))
         cool = 1.0
         if optim.schedule == "cosine":
-            wave = 0.5 * (1 + math.cos(math.pi * self._fraction()))
-            cool = optim.final_rate + (1 - optim.final_rate) * wave
-        for optimiser in self._optimisers():
-            for group in optimiser.param_groups:
+            wave = 0.5 * (1 + math.cos(math.pi * self._progress_fraction()))
+            cool = optim.min_lr_ratio + (1 - optim.min_lr_ratio) * wave
+        for optimizer in self._optimizers():
+            for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * warm * cool
 
-    def _optimisers(self) -> list[Any]:
+    def _optimizers(self) -> list[Any]:
         if self.discriminator is None:
-            return [self.optimiser]
-        return [self.optimiser, self.critic_optimiser]
+            return [self.optimizer]
+        return [self.optimizer, self.discriminator_optimizer]
 
-    def _due(self, before: int, interval: int) -> bool:
+    def _crossed(self, before: int, interval: int) -> bool:
         return self.progress.samples // interval > before // interval
 
-    def _agree(self, flag: bool) -> bool:
+    def _any_rank(self, flag: bool) -> bool:
         """Whether any process says so: loops must end together."""
         if self.accelerator.num_processes == 1:
             return flag
         said = torch.tensor([float(flag)], device=self.accelerator.device)
         return bool(self.accelerator.reduce(said, reduction="sum") > 0)
 
-    def _share_clock(self) -> None:
+    def _sync_elapsed(self) -> None:
         """The main process's seconds count, where a budget in minutes sets the rates."""
         if self.accelerator.num_processes > 1 and self.config.budget.minutes:
             from accelerate.utils import broadcast
@@ -333,9 +341,9 @@ class Trainer:
     # --- what is written -------------------------------------------------------------------------
 
     def _log(self) -> None:
-        now, samples, waited = time.perf_counter(), self.progress.samples, self.batches.waited
+        now, samples, waited = time.perf_counter(), self.progress.samples, self.batches.wait_seconds
         since, from_samples, from_waited = self._mark
-        values = self._means.take()
+        values = self._means.compute()
         seconds = max(now - since, 1e-9)
         values["samples_per_second"] = (samples - from_samples) / seconds
         values["waiting_share"] = (waited - from_waited) / seconds
@@ -344,18 +352,18 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.log.write("train", samples, values)
         self.accelerator.log(values, step=samples)
-        self._tell("log", values)
+        self._notify("log", values)
 
     def _validate(self) -> None:
         """Measure the averaged weights; keep them as the release file where they are the best."""
         paused = time.perf_counter()
         if self.accelerator.is_main_process and len(self.validation):
-            self._validate_here()
+            self._validate_on_main()
         self.accelerator.wait_for_everyone()
         pause = time.perf_counter() - paused
         self._mark = (self._mark[0] + pause, *self._mark[1:])
 
-    def _validate_here(self) -> None:
+    def _validate_on_main(self) -> None:
         config, progress = self.config, self.progress
         generator = cast(Generator, self.ema.module)
         figures = validate(
@@ -368,19 +376,19 @@ class Trainer:
         self._figures = figures
         self.log.write("validation", progress.samples, figures)
         self.accelerator.log({f"validation/{k}": v for k, v in figures.items()}, progress.samples)
-        self._tell("validation", figures)
-        figure = self._sign * figures[config.train.figure]
+        self._notify("validation", figures)
+        figure = self._sign * figures[config.train.selection_metric]
         if progress.steps and figure > progress.best:
             progress.best, progress.best_samples = figure, progress.samples
             self._release = self.folder / "release.safetensors"
-            weights.save(
+            checkpoint.save(
                 self._release,
                 generator,
                 config=config,
-                data={**self.data_facts, "samples": progress.samples},
+                data={**self.data_stats, "samples": progress.samples},
                 figures={"protocol": "validation photos of the run, center", **figures},
             )
-        count = config.train.sample_photos
+        count = config.train.num_sample_photos
         if count:
             generator.eval()
             grid = sample_grid(
@@ -394,16 +402,18 @@ class Trainer:
     def _save(self) -> None:
         if self.accelerator.is_main_process:
             draw_curves(self.folder)
-        state.save(self.accelerator, self.folder / "state", self.ema, self.progress)
+        checkpointing.save(self.accelerator, self.folder / "state", self.ema, self.progress)
 
     def _trackers_start(self) -> None:
         if self.config.train.trackers:
             self.accelerator.init_trackers("pix2color", config=flat(self.config.model_dump()))
 
-    def _tell(self, kind: Literal["step", "log", "validation"], figures: Figures) -> None:
+    def _notify(self, kind: Literal["step", "log", "validation"], figures: Figures) -> None:
         if self.accelerator.is_main_process:
             rate = figures.get("samples_per_second", 0.0)
             samples, total = self.progress.samples, self.config.budget.samples
             if self.config.budget.minutes:
                 total = None
-            self.observer(Status(samples, total, self._fraction(), rate, figures, kind))
+            self.observer(
+                TrainEvent(samples, total, self._progress_fraction(), rate, figures, kind)
+            )

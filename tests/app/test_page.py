@@ -285,7 +285,7 @@ def test_the_documented_example_is_true(
     server: AppServer, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gradio_client")
-    text = (ROOT / "docs/page.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/web-app.md").read_text(encoding="utf-8")
     [example] = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert "http://127.0.0.1:7860/" in example
     shutil.copy(files / "coffee.jpg", tmp_path / "scan.jpg")

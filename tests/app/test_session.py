@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 from standin import released
 
-from pix2color import weights
 from pix2color.app import uploads, validation, views
 from pix2color.app.cached_backend import cached
 from pix2color.app.limits import ServerLimits
 from pix2color.app.session import Session, Settings, for_client
 from pix2color.app.sessions import SessionStore, remove_old_uploads
+from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
@@ -49,7 +49,7 @@ def inferred(
     monkeypatch: pytest.MonkeyPatch, photo: Path, out: Path, *options: str, name: str | None = None
 ) -> bytes:
     """What infer.py writes."""
-    monkeypatch.setattr(weights, "load", lambda *args, **kinds: released())
+    monkeypatch.setattr(checkpoint, "load", lambda *args, **kinds: released())
     assert infer.main([str(photo), "--out", str(out), "--quiet", *options]) == 0
     return (out / (name or photo.name)).read_bytes()
 
@@ -88,9 +88,11 @@ def test_the_network_runs_once_a_photo(photo: Path) -> None:
     plain, with_cache = Colorizer(model), cached(Colorizer(model))
     one = read(photo)
     for temperature in (0.3, 0.9, 2.0):
-        decode = plain.decoding(temperature=temperature)
-        expected = plain.versions(one, decode)[0][0]
-        assert np.array_equal(with_cache.versions(one, decode)[0][0].pixels, expected.pixels)
+        decode = plain.resolve_decode(temperature=temperature)
+        expected = plain.colorize_variants(one, decode)[0][0]
+        assert np.array_equal(
+            with_cache.colorize_variants(one, decode)[0][0].pixels, expected.pixels
+        )
     assert len(model.generator.sizes) == 3 + 1  # type: ignore[union-attr]
 
 

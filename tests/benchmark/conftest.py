@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from pix2color import config as configs
-from pix2color.benchmark.plan import Entry, Plan, entries
-from pix2color.config import Data, Split
-from pix2color.data.photos import Part, PhotoSet, load_photos
+from pix2color.benchmark.plan import BenchmarkPlan, RecipeRun, resolve_runs
+from pix2color.config import DataConfig, SplitConfig
+from pix2color.data.dataset import PhotoSet, Split, load_photos
 from pix2color.models import encoders
 
 SIDE = 40
@@ -22,18 +22,18 @@ TINY: dict[str, Any] = {
     "budget": {"samples": 16, "minutes": None},
     "gan_share": 0.5,
     "common": {
-        "data": {"side": SIDE, "crop": 32, "scale": [0.6, 1.0]},
-        "model": {"plain": {"width": 4}},
-        "gan": {"width": 4, "layers": 1, "critic_samples": 0},
+        "data": {"cache_size": SIDE, "crop": 32, "crop_scale": [0.6, 1.0]},
+        "model": {"conv_encoder": {"width": 4}},
+        "gan": {"base_channels": 4, "n_layers": 1, "discriminator_warmup_samples": 0},
         "optim": {"warmup_samples": 0},
-        "train": {"batch": 4, "log_samples": 4, "sample_photos": 0},
-        "decode": {"size": 32},
+        "train": {"batch_size": 4, "log_every_samples": 4, "num_sample_photos": 0},
+        "decode": {"input_size": 32},
     },
     "changes": {
         name: {"model": {"upsample": {"stages": [[8], [8], [4]]}}}
         for name in ("strided", "strided_gan")
     },
-    "evaluate": {"photos": 4, "crop": SIDE, "resamples": 20, "shown": 2},
+    "evaluate": {"photos": 4, "crop": SIDE, "resamples": 20, "num_shown": 2},
 }
 """Of a plan: every recipe in some steps of four crops of 32 pixels."""
 
@@ -74,9 +74,11 @@ def crowd(small_photos: list[np.ndarray], tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def training_photos(crowd: Path) -> tuple[PhotoSet, PhotoSet]:
     """The crowd's photos for training and for validation."""
-    data = Data(root=(str(crowd),), split=Split(train=0.6, val=0.2, test=0.2), side=SIDE)
+    data = DataConfig(
+        roots=(str(crowd),), split=SplitConfig(train=0.6, val=0.2, test=0.2), cache_size=SIDE
+    )
 
-    def part(name: Part) -> PhotoSet:
+    def part(name: Split) -> PhotoSet:
         return load_photos(data, parts=[name])
 
     return part("train"), part("val")
@@ -87,27 +89,27 @@ def mobilenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained mobilenet_v2 in a file, as torchvision would save it."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "mobilenet_v2.pth"
-    torch.save(encoders.classifier("mobilenet_v2").state_dict(), path)
+    torch.save(encoders.build_backbone("mobilenet_v2").state_dict(), path)
     return path
 
 
 @pytest.fixture(scope="session")
-def make_plan() -> Callable[..., Plan]:
+def make_plan() -> Callable[..., BenchmarkPlan]:
     """Makes a tiny plan of recipes; `over` is laid over it."""
 
-    def make(*recipes: str, **over: Any) -> Plan:
-        tree = configs.merge(TINY, {"recipes": recipes, **over})
+    def make(*recipes: str, **over: Any) -> BenchmarkPlan:
+        tree = configs.deep_merge(TINY, {"recipes": recipes, **over})
         changes = {name: one for name, one in tree["changes"].items() if name in recipes}
-        return Plan.model_validate(tree | {"changes": changes})
+        return BenchmarkPlan.model_validate(tree | {"changes": changes})
 
     return make
 
 
 @pytest.fixture(scope="session")
-def make_entries(crowd: Path) -> Callable[..., list[Entry]]:
+def make_entries(crowd: Path) -> Callable[..., list[RecipeRun]]:
     """A plan's entries, to be trained on the crowd."""
 
-    def make(plan: Plan, out: Path, folder: Path = Path()) -> list[Entry]:
-        return entries(plan, folder, out=out, roots=[str(crowd)], say=lambda line: None)
+    def make(plan: BenchmarkPlan, out: Path, folder: Path = Path()) -> list[RecipeRun]:
+        return resolve_runs(plan, folder, out=out, roots=[str(crowd)], say=lambda line: None)
 
     return make

@@ -12,24 +12,24 @@ import yaml
 
 from pix2color import config as configs
 from pix2color.benchmark import plan as plans
-from pix2color.benchmark.plan import BEFORE, Entry, Plan, load_plan
+from pix2color.benchmark.plan import PRE_GAN, BenchmarkPlan, RecipeRun, load_plan
 from pix2color.errors import ConfigError, WeightsError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Make = Callable[..., Any]
 
 
-def by_name(entries: list[Entry]) -> dict[str, Entry]:
+def by_name(entries: list[RecipeRun]) -> dict[str, RecipeRun]:
     return {entry.name: entry for entry in entries}
 
 
 @pytest.fixture(scope="module")
-def everything(mobilenet_file: Path) -> tuple[list[Entry], list[str]]:
+def everything(mobilenet_file: Path) -> tuple[list[RecipeRun], list[str]]:
     """The project's own plan, with mobilenet_v2 from a file; what was said."""
     files = {"mobilenet_v2": str(mobilenet_file)}
     plan = load_plan("benchmark.yaml", overrides={"pretrained": files})
     said: list[str] = []
-    found = plans.entries(plan, CONFIGS, out=Path("out"), roots=["photos"], say=said.append)
+    found = plans.resolve_runs(plan, CONFIGS, out=Path("out"), roots=["photos"], say=said.append)
     return found, said
 
 
@@ -66,7 +66,7 @@ def test_a_smoke_budget_lies_over_the_file_and_under_what_is_asked_for() -> None
     assert load_plan("benchmark.yaml").budget.minutes == 5
     smoke = load_plan("benchmark.yaml", smoke=True)
     assert smoke.budget.samples and smoke.budget.minutes is None
-    assert smoke.common["data"]["aspect"] == 1.15  # the file's
+    assert smoke.defaults["data"]["aspect"] == 1.15  # the file's
     asked = load_plan("benchmark.yaml", smoke=True, overrides={"budget": {"samples": 4}})
     assert asked.budget.samples == 4
 
@@ -75,7 +75,7 @@ def test_a_smoke_budget_lies_over_the_file_and_under_what_is_asked_for() -> None
 
 
 def test_all_is_every_recipe_of_the_folder_and_no_plan(
-    everything: tuple[list[Entry], list[str]],
+    everything: tuple[list[RecipeRun], list[str]],
 ) -> None:
     files = {configs.table_name(path) for path in CONFIGS.glob("*.yaml")} - {"benchmark"}
     found = [entry.name for entry in everything[0]]
@@ -85,7 +85,7 @@ def test_all_is_every_recipe_of_the_folder_and_no_plan(
 
 
 def test_one_more_file_is_one_more_row(tmp_path: Path, make_plan: Make, make_entries: Make) -> None:
-    plan = Plan.model_validate(make_plan().model_dump() | {"recipes": "all"})
+    plan = BenchmarkPlan.model_validate(make_plan().model_dump() | {"recipes": "all"})
     write(tmp_path / "benchmark.yaml", {"recipes": "all"})
     write(tmp_path / "one.yaml", {"extends": "strided.yaml"})
     assert [e.name for e in make_entries(plan, tmp_path / "out", tmp_path)] == ["one"]
@@ -97,7 +97,7 @@ def test_one_more_file_is_one_more_row(tmp_path: Path, make_plan: Make, make_ent
 
 def test_an_empty_folder_is_an_error(tmp_path: Path, make_entries: Make) -> None:
     with pytest.raises(ConfigError, match="holds no recipes"):
-        make_entries(Plan(), tmp_path / "out", tmp_path)
+        make_entries(BenchmarkPlan(), tmp_path / "out", tmp_path)
 
 
 def test_names_that_are_no_recipes_are_named(
@@ -106,11 +106,15 @@ def test_names_that_are_no_recipes_are_named(
     with pytest.raises(ConfigError, match=r"did you mean strided"):
         make_entries(make_plan("stridet"), tmp_path)
     tree = make_plan("strided").model_dump()
-    lost = Plan.model_validate(tree | {"changes": {"zhang_l3": {"train": {"batch": 2}}}})
+    lost = BenchmarkPlan.model_validate(
+        tree | {"changes": {"zhang_l3": {"train": {"batch_size": 2}}}}
+    )
     with pytest.raises(ConfigError, match=r"'zhang_l3'.*did you mean zhang_l2"):
         make_entries(lost, tmp_path)
     # The project's plan has changes for recipes that a call with --recipes leaves out.
-    left_out = Plan.model_validate(tree | {"changes": {"unet_l2_gan": {"train": {"batch": 2}}}})
+    left_out = BenchmarkPlan.model_validate(
+        tree | {"changes": {"unet_l2_gan": {"train": {"batch_size": 2}}}}
+    )
     assert [entry.name for entry in make_entries(left_out, tmp_path)] == ["strided"]
     with pytest.raises(ConfigError, match=r"batsch; did you mean train\.batch"):
         make_entries(make_plan("strided", common={"train": {"batsch": 2}}), tmp_path)
@@ -122,19 +126,19 @@ def test_names_that_are_no_recipes_are_named(
 
 
 def test_all_have_the_same_photos_budget_and_crops(
-    everything: tuple[list[Entry], list[str]],
+    everything: tuple[list[RecipeRun], list[str]],
 ) -> None:
     for entry in everything[0]:
         config = entry.config
-        assert (config.data.root, config.data.crop, config.train.seed) == (("photos",), 96, 0)
-        assert config.data.split == plans.Split(train=0.6, val=0.2, test=0.2)
+        assert (config.data.roots, config.data.crop, config.train.seed) == (("photos",), 96, 0)
+        assert config.data.split == plans.SplitConfig(train=0.6, val=0.2, test=0.2)
         assert config.budget.samples is None
         assert config.budget.minutes == pytest.approx(5 * (0.4 if entry.parent else 1))
         assert config.output == str(Path("out") / "runs" / entry.name)
 
 
 def test_a_gan_recipe_gets_its_share_and_its_start_from_its_pretraining(
-    everything: tuple[list[Entry], list[str]],
+    everything: tuple[list[RecipeRun], list[str]],
 ) -> None:
     found = by_name(everything[0])
     parents = {entry.name: entry.parent for entry in everything[0] if entry.parent}
@@ -147,7 +151,7 @@ def test_a_gan_recipe_gets_its_share_and_its_start_from_its_pretraining(
     for name, parent in parents.items():
         assert order.index(parent) < order.index(name)
         config = found[name].config
-        assert config.init_from == str(Path("out") / "runs" / parent / BEFORE)
+        assert config.init_from == str(Path("out") / "runs" / parent / PRE_GAN)
         assert config.decode == found[parent].config.decode
         assert config.model == found[parent].config.model
         assert config.gan.enabled
@@ -177,26 +181,29 @@ def test_a_start_that_is_not_listed_is_an_error(
 
 
 def test_what_stands_in_for_vgg16_is_said(
-    everything: tuple[list[Entry], list[str]], mobilenet_file: Path
+    everything: tuple[list[RecipeRun], list[str]], mobilenet_file: Path
 ) -> None:
     found = by_name(everything[0])
     for name in ("vgg16_regression", "vgg16_class64"):
         entry = found[name]
         assert entry.config.model.encoder == "mobilenet_v2"
         assert entry.config.model.pretrained == str(mobilenet_file)
-        assert "mobilenet_v2 in place of vgg16" in entry.remark and entry.stand_in == "mobilenet_v2"
-        assert any(line.startswith(f"{name}: ") and entry.remark in line for line in everything[1])
-    assert found["unet_class"].remark == ""
+        assert (
+            "mobilenet_v2 in place of vgg16" in entry.note
+            and entry.substitute_encoder == "mobilenet_v2"
+        )
+        assert any(line.startswith(f"{name}: ") and entry.note in line for line in everything[1])
+    assert found["unet_class"].note == ""
 
 
 def test_a_frozen_network_always_has_weights(
-    everything: tuple[list[Entry], list[str]],
+    everything: tuple[list[RecipeRun], list[str]],
     make_plan: Make,
     make_entries: Make,
     mobilenet_file: Path,
     tmp_path: Path,
 ) -> None:
-    frozen = [e.config.model for e in everything[0] if e.config.model.frozen != "none"]
+    frozen = [e.config.model for e in everything[0] if e.config.model.freeze != "none"]
     assert len(frozen) >= 6
     assert {model.pretrained for model in frozen} == {str(mobilenet_file)}
     plan = make_plan("vgg16_regression", common={"model": {"pretrained": "none"}})
@@ -215,7 +222,9 @@ def test_without_any_download_the_packaged_encoder_stands_in_and_that_is_said(
             assert "packaged weights" in entry.remark and "flatters" in entry.remark
             assert entry.config.model.encoder == "mobilenet_v2"
             assert entry.config.model.pretrained == "default"
-    monkeypatch.setattr("pix2color.pretrained.DEFAULT_FILE", tmp_path / "none.safetensors")
+    monkeypatch.setattr(
+        "pix2color.checkpoints.pretrained.DEFAULT_FILE", tmp_path / "none.safetensors"
+    )
     with pytest.raises(WeightsError, match="packaged weights, which are missing"):
         make_entries(plan, tmp_path)
 

@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pix2color import config as configs
-from pix2color.benchmark import measure, page, pictures, plots, tables
-from pix2color.benchmark.pictures import FAILURES
+from pix2color.benchmark import images, measure, page, plots, tables
+from pix2color.benchmark.images import FAILURES
 from pix2color.benchmark.run import Benchmark
 from pix2color.cli import main
-from pix2color.data.photos import PhotoSet
+from pix2color.data.dataset import PhotoSet
 from pix2color.errors import TrainingError
-from pix2color.evaluation import runner, samples
+from pix2color.evaluation import bootstrap, evaluator
 
 Make = Callable[..., Any]
 RECIPES = ("strided", "strided_gan", "zhang_class", "fusion")
@@ -46,7 +46,7 @@ def make(plan: Any, crowd: Path, out: Path) -> Benchmark:
 
 @pytest.fixture(scope="module")
 def further(crowd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two of the photos, and one without colour."""
+    """Two of the photos, and one without color."""
     folder = tmp_path_factory.mktemp("further")
     for path in sorted(crowd.iterdir())[:2]:
         shutil.copy(path, folder)
@@ -82,8 +82,8 @@ def report(
     with pytest.MonkeyPatch.context() as patch:  # these take longer than all the rest
         patch.setattr(plots, "_DPI", 25)
         patch.setattr(Figure, "tight_layout", lambda figure: None)
-        patch.setattr(runner, "_TIMED_PHOTOS", 1)
-        patch.setattr(pictures, "_bundled", lambda: [small_photos[0][:48, :48]])
+        patch.setattr(evaluator, "_TIMED_PHOTOS", 1)
+        patch.setattr(images, "_bundled", lambda: [small_photos[0][:48, :48]])
         made = make(plan, crowd, out).report(
             lambda *news: told.append(news), publish=out / "published"
         )
@@ -109,7 +109,7 @@ def test_every_recipe_is_a_row(tree: dict[str, Any]) -> None:
 def test_the_figures_that_are_asked_for_are_there(tree: dict[str, Any]) -> None:
     rows = {row["name"]: row for row in tree["sets"]["test"]["rows"]}
     wanted = {
-        "auc", "auc_rebalanced", "psnr", "ssim", "cast", "colourfulness", "colourfulness_ratio"
+        "auc", "auc_rebalanced", "psnr", "ssim", "cast", "colorfulness", "colorfulness_ratio"
     }  # fmt: skip
     for row in rows.values():
         assert wanted <= row["figures"].keys()
@@ -117,12 +117,12 @@ def test_the_figures_that_are_asked_for_are_there(tree: dict[str, Any]) -> None:
             figure = row["figures"][name]
             assert figure["low"] <= figure["value"] <= figure["high"]
     truth = rows["truth"]["figures"]
-    assert (truth["auc"]["value"], truth["colourfulness_ratio"]["value"]) == (100, 1)
+    assert (truth["auc"]["value"], truth["colorfulness_ratio"]["value"]) == (100, 1)
     assert rows["strided"]["milliseconds"] > 0
     assert {name for name, row in rows.items() if row["featured"]} == set(ROWS[4:])
     assert rows["random"]["figures"]["auc"]["value"] < rows["mean"]["figures"]["auc"]["value"]
     assert tree["sets"]["test"]["unmeasured"].keys() == {"lpips"}
-    for name in samples.FAILURES:
+    for name in bootstrap.FAILURES:
         assert name in rows["strided"]["figures"]
         assert name not in tree["sets"]["further"]["rows"][4]["figures"]
 
@@ -177,7 +177,7 @@ def test_the_page_stands_alone_and_the_text_links_pictures(report: Path) -> None
     for link in links:
         with Image.open(report / link) as picture:
             picture.load()
-    shown = {"errors", "colours", "colourfulness", "losses", "shares", "temperatures", "grid"}
+    shown = {"errors", "colors", "colorfulness", "losses", "shares", "temperatures", "grid"}
     assert {*shown, "bundled"} <= {Path(link).stem for link in links}
 
 
@@ -186,7 +186,7 @@ def test_what_is_published_shows_no_photo_of_the_data_and_no_path(
 ) -> None:
     folder = report / "published"
     found = {path.name for path in (folder / "pictures").iterdir()}
-    assert found == {"errors.png", "colours.png", "colourfulness.png", "losses.png",
+    assert found == {"errors.png", "colors.png", "colorfulness.png", "losses.png",
                      "shares.png", "temperatures.jpg", "bundled.jpg"}  # fmt: skip
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\(pictures/([^)]*)\)", text)) == found
@@ -197,20 +197,20 @@ def test_what_is_published_shows_no_photo_of_the_data_and_no_path(
 
 def test_the_failure_page_has_all_five(report: Path) -> None:
     html = (report / "index.html").read_text(encoding="utf-8")
-    wanted = ("Colour bias", "Desaturation", "Inconsistent colour", "Edge pollution", "Bleeding")
+    wanted = ("Color bias", "Desaturation", "Inconsistent color", "Edge pollution", "Bleeding")
     assert tuple(failure.title for failure in FAILURES) == wanted
     for number, failure in enumerate(FAILURES, start=1):
         assert f"<h3>{number}. {failure.title}</h3>\n<p>Measure: " in html
-        assert failure.figure in samples.FAILURES
+        assert failure.figure in bootstrap.FAILURES
 
 
-def test_photos_without_any_colour_are_no_crash(report: Path, tree: dict[str, Any]) -> None:
-    """The share of a colourfulness of nought is no number; the plot leaves its point out."""
+def test_photos_without_any_color_are_no_crash(report: Path, tree: dict[str, Any]) -> None:
+    """The share of a colorfulness of nought is no number; the plot leaves its point out."""
     rows = [
-        {"name": name, "figures": {key: {"value": value} for key in ("colourfulness_ratio", "auc")}}
+        {"name": name, "figures": {key: {"value": value} for key in ("colorfulness_ratio", "auc")}}
         for name, value in (("gray", 0.0), ("one", None))
     ]
-    plots.colourfulness(report / "aside.png", {"test": {"rows": rows}})
+    plots.colorfulness(report / "aside.png", {"test": {"rows": rows}})
     (report / "aside.png").unlink()
 
 
@@ -238,7 +238,7 @@ def again(
     ) -> list[str]:
         touch(out)
         told: list[str] = []
-        kept = measure.kept
+        kept = measure.load_cached
 
         def stand_in(folder: Path, key: str) -> Any:
             if (found := kept(folder, key)) is None:
@@ -249,7 +249,9 @@ def again(
         if not real:
             monkeypatch.setattr(measure, "kept", stand_in)
         usual = {**OVER, "evaluate": {"fd_backbone": str(squeeze_file)}}
-        plan = make_plan(*RECIPES, **configs.merge(usual, over), tests={"further": str(further)})
+        plan = make_plan(
+            *RECIPES, **configs.deep_merge(usual, over), tests={"further": str(further)}
+        )
         make(plan, crowd, out).report(lambda name, done, total: told.append(name))
         return sorted(set(told))
 
@@ -275,12 +277,12 @@ def test_other_settings_are_measured_again(again: Make, report: Path) -> None:
 
 
 def test_an_instrument_that_was_missing_is_used(again: Make, monkeypatch: Any) -> None:
-    class Told(measure.Meter):
+    class Told(measure.BenchmarkEvaluator):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self.described["LPIPS"] = "found at last"
 
-    monkeypatch.setattr("pix2color.benchmark.run.Meter", Told)
+    monkeypatch.setattr("pix2color.benchmark.run.BenchmarkEvaluator", Told)
     assert again() == ["further", "test"]
 
 
@@ -299,7 +301,7 @@ def test_nothing_trained_is_no_report(crowd: Path, make_plan: Make, tmp_path: Pa
 # Parts
 
 
-def test_the_mean_colour_of_plain_photos(training_photos: tuple[PhotoSet, PhotoSet]) -> None:
+def test_the_mean_color_of_plain_photos(training_photos: tuple[PhotoSet, PhotoSet]) -> None:
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 0] = 255
     assert measure.mean_ab([red]) == pytest.approx((80.1, 67.2), abs=0.1)

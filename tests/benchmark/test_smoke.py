@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pix2color import config as configs
-from pix2color.benchmark.pictures import FAILURES
-from pix2color.evaluation.samples import FIGURES
+from pix2color.benchmark.images import FAILURES
+from pix2color.evaluation.bootstrap import METRICS
 
 ROOT = Path(__file__).parents[2]
 RECIPES = {configs.table_name(p) for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark"}
@@ -22,14 +22,14 @@ RECIPES = {configs.table_name(p) for p in (ROOT / "configs").glob("*.yaml")} - {
 
 def stands_apart(rows: list[dict[str, Any]], name: str) -> str | None:
     """The recipe whose interval for a figure overlaps with none of the others', said anew."""
-    sign = -1 if FIGURES[name].better == "lower" else 1
+    sign = -1 if METRICS[name].better == "lower" else 1
     ends = {
         row["name"]: sorted(sign * row["figures"][name][end] for end in ("low", "high"))
         for row in rows
         if row["featured"]
     }
     for one, (low, _) in ends.items():
-        if FIGURES[name].better and all(low > high for o, (_, high) in ends.items() if o != one):
+        if METRICS[name].better and all(low > high for o, (_, high) in ends.items() if o != one):
             return one
     return None
 
@@ -71,7 +71,7 @@ def test_every_recipe_becomes_a_row(mobilenet_file: Path, tmp_path: Path) -> Non
     assert all(source.startswith("data:image/") for source in sources)
     for number, failure in enumerate(FAILURES, start=1):
         assert f"<h3>{number}. {failure.title}</h3>" in html
-    shown = [name for name in FIGURES if f"<th>{FIGURES[name].title}" in html.partition("Gains")[0]]
+    shown = [name for name in METRICS if f"<th>{METRICS[name].title}" in html.partition("Gains")[0]]
     best = [stands_apart(rows, name) for name in shown if name in rows[0]["figures"]]
     assert html.count("<b>") == len([name for name in best if name])
 

@@ -28,7 +28,7 @@ def a_set(*rows: dict[str, Any], **unmeasured: str) -> dict[str, Any]:
     most = (100.0, 100.0, 100.0)
     return {
         "photos": 9,
-        "protocol": {"text": "centre squares"},
+        "protocol": {"text": "center squares"},
         "data": {"text": "9 photos of 10 files", "digest": "abc"},
         "measured_with": {"classifier": "mobilenet_v2"},
         "unmeasured": {key: [text, f"why {text}"] for key, text in unmeasured.items()},
@@ -99,9 +99,9 @@ def test_only_trained_recipes_are_the_best() -> None:
     assert bold(alone)["AuC (%)"] == []  # there is nothing to be better than
 
 
-def test_no_way_is_better_in_colourfulness() -> None:
-    one = a_set(row("one", colourfulness=(20, 19, 21)), row("two", colourfulness=(40, 39, 41)))
-    assert bold(one)["colourfulness CF"] == []
+def test_no_way_is_better_in_colorfulness() -> None:
+    one = a_set(row("one", colorfulness=(20, 19, 21)), row("two", colorfulness=(40, 39, 41)))
+    assert bold(one)["colorfulness CF"] == []
 
 
 def test_a_figure_without_an_interval_makes_nothing_bold() -> None:
@@ -220,7 +220,7 @@ def test_the_summary_says_what_was_equal(
 
 def test_the_protocol_is_written_down() -> None:
     said = "\n".join(tables.explanations(tree(recipe("one"), test=a_set(row("one")))))
-    for text in ("60% / 20% / 20%", "after 60% of", "20 resamples", "77 colour bins",
+    for text in ("60% / 20% / 20%", "after 60% of", "20 resamples", "77 color bins",
                  "test: 9 photos of 10 files; digest abc.", "classifier: mobilenet_v2.",
                  "one: config d1.", "torch 2."):  # fmt: skip
         assert text in said
@@ -228,5 +228,5 @@ def test_the_protocol_is_written_down() -> None:
 
 def test_a_row_with_another_encoder_is_named_so() -> None:
     assert Outcome("vgg16_regression", "done").title == "vgg16_regression"
-    named = Outcome("vgg16_regression", "done", stand_in="mobilenet_v2")
+    named = Outcome("vgg16_regression", "done", substitute_encoder="mobilenet_v2")
     assert named.title == "vgg16_regression on mobilenet_v2"

@@ -12,19 +12,19 @@ import pytest
 import torch
 from PIL import Image
 
-from pix2color import release_file
 from pix2color.benchmark import measure, train
-from pix2color.benchmark.plan import BEFORE, Entry
+from pix2color.benchmark.plan import PRE_GAN, RecipeRun
 from pix2color.benchmark.run import Benchmark
 from pix2color.benchmark.train import Outcome
-from pix2color.data.photos import PhotoSet
+from pix2color.checkpoints import release_file
+from pix2color.data.dataset import PhotoSet
 from pix2color.errors import ConfigError, DataError, TrainingError, WeightsError
-from pix2color.evaluation.instruments import Instruments
-from pix2color.training.status import Status
+from pix2color.evaluation.metric_models import MetricModels
+from pix2color.training.events import TrainEvent
 
 Make = Callable[..., Any]
 PAIR = ("strided", "strided_gan")
-BROKEN: dict[str, Any] = {"optim": {"encoder_rate": 1e30, "decoder_rate": 1e30}}
+BROKEN: dict[str, Any] = {"optim": {"encoder_lr": 1e30, "decoder_lr": 1e30}}
 
 
 class Watch:
@@ -34,7 +34,7 @@ class Watch:
         self.after = after
         self.steps: list[str] = []
 
-    def observe(self, entry: Entry, status: Status) -> None:
+    def observe(self, entry: RecipeRun, status: TrainEvent) -> None:
         if status.kind == "step":
             self.steps.append(entry.name)
 
@@ -46,7 +46,7 @@ class Watch:
 def go(training_photos: tuple[PhotoSet, PhotoSet]) -> Make:
     """Trains entries, as the benchmark does; outcomes by name."""
 
-    def run(entries: list[Entry], out: Path, watch: Watch | None = None) -> dict[str, Outcome]:
+    def run(entries: list[RecipeRun], out: Path, watch: Watch | None = None) -> dict[str, Outcome]:
         watch = watch or Watch()
         outcomes = train.train_all(
             entries,
@@ -98,15 +98,15 @@ def test_the_stages_together_get_the_budget(
     assert second.seconds > second.parent_seconds > 0
     assert first.seconds > second.parent_seconds
     assert first.rate > 0 and first.trainable > 0 and first.frozen == 0
-    assert second.before(out) == out / "runs" / "strided" / BEFORE
-    assert first.before(out) is None
+    assert second.pretraining_checkpoint(out) == out / "runs" / "strided" / PRE_GAN
+    assert first.pretraining_checkpoint(out) is None
 
 
 def test_the_pretraining_leaves_its_weights_on_its_way(
     whole: tuple[Path, dict[str, Outcome], Watch],
 ) -> None:
     out, outcomes, _ = whole
-    before = out / "runs" / "strided" / BEFORE
+    before = out / "runs" / "strided" / PRE_GAN
     assert release_file.read(before).meta["data"]["samples"] == 8
     ends = [outcome.release(out) for outcome in outcomes.values()]
     assert not equal(before, ends[0]) and not equal(before, ends[1])
@@ -124,7 +124,7 @@ def test_leaving_them_changes_nothing(
     tmp_path: Path,
 ) -> None:
     go(make_entries(make_plan("strided"), tmp_path), tmp_path)
-    assert not (tmp_path / "runs" / "strided" / BEFORE).exists()
+    assert not (tmp_path / "runs" / "strided" / PRE_GAN).exists()
     its = Path("runs") / "strided" / "strided.safetensors"
     assert equal(whole[0] / its, tmp_path / its)
 
@@ -171,7 +171,7 @@ def test_stopped_at_any_step_it_goes_on_to_the_same_weights(
     assert (stops, steps) == (5, 6)  # nothing is left to do after the last step
     assert [one.samples for one in outcomes.values()] == [16, 16]
     assert outcomes["strided_gan"].parent_samples == 8
-    for name in (f"strided/{BEFORE}", "strided/strided.safetensors",
+    for name in (f"strided/{PRE_GAN}", "strided/strided.safetensors",
                  "strided_gan/strided_gan.safetensors"):  # fmt: skip
         assert equal(whole[0] / "runs" / name, tmp_path / "runs" / name), name
 
@@ -185,7 +185,7 @@ def test_a_kill_before_the_first_state_costs_nothing_else(
 ) -> None:
     entries = make_entries(make_plan("strided"), tmp_path)
 
-    def killed(entry: Entry, status: Status) -> None:
+    def killed(entry: RecipeRun, status: TrainEvent) -> None:
         raise SystemExit
 
     watch = Watch()
@@ -225,7 +225,7 @@ def test_a_recipe_that_diverges_is_an_outcome_and_the_others_go_on(
     """Also where the budget ends before so many steps are skipped that training stops."""
     own = tmp_path / "other.yaml"
     own.write_text("extends: strided.yaml\n", encoding="utf-8")
-    changes = {"strided": BROKEN | {"train": {"max_skipped": skipped}}}
+    changes = {"strided": BROKEN | {"train": {"max_consecutive_nonfinite_steps": skipped}}}
     plan = make_plan(*PAIR, str(own), changes=changes)
     plan = plan.model_copy(update={"recipes": (*PAIR, str(own))})
     out = tmp_path / "out"
@@ -238,7 +238,7 @@ def test_a_recipe_that_diverges_is_an_outcome_and_the_others_go_on(
     assert "finite" in outcomes["strided"].reason
     assert "\n" not in outcomes["strided"].reason
     assert "strided: diverged" in outcomes["strided_gan"].reason
-    rows = measure.network_rows(list(outcomes.values()), out, device=torch.device("cpu"))
+    rows = measure.network_methods(list(outcomes.values()), out, device=torch.device("cpu"))
     assert [row.name for row in rows] == ["other"]
     watch = Watch()
     assert go(make_entries(plan, out), out, watch) == outcomes
@@ -277,7 +277,11 @@ def test_a_run_of_other_settings_is_left_alone(
 ) -> None:
     out = whole[0]
     make(make_plan(*PAIR), out=out)
-    for change in ({"budget": {"samples": 20}}, {"seed": 1}, {"common": {"train": {"batch": 2}}}):
+    for change in (
+        {"budget": {"samples": 20}},
+        {"seed": 1},
+        {"common": {"train": {"batch_size": 2}}},
+    ):
         with pytest.raises(ConfigError, match=r"strided(_gan)? holds a run of other settings"):
             make(make_plan(*PAIR, **change), out=out)
 
@@ -328,9 +332,9 @@ def test_too_few_photos_for_a_split_are_said_at_once(
 def reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """A classifier that is never asked."""
 
-    def found(**options: Any) -> Instruments:
+    def found(**options: Any) -> MetricModels:
         known: Any = object() if options["classifier"] else None
-        return Instruments(None, None, known, {}, {})
+        return MetricModels(None, None, known, {}, {})
 
     monkeypatch.setattr(measure, "find_instruments", found)
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from standin import released
 
-from pix2color import weights
+from pix2color.checkpoints import checkpoint
 from pix2color.cli import app
 
 
@@ -31,7 +31,7 @@ def test_limits_are_numbers_in_their_range(
 def test_without_gradio_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(weights, "load", lambda *args, **options: released())
+    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: released())
     monkeypatch.setattr("pix2color.cli.common.stop_on_sigterm", lambda: None)
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert app.main(["--device", "cpu"]) == 2

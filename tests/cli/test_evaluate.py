@@ -17,9 +17,9 @@ import torchvision
 from PIL import Image
 from torch import Tensor
 
-from pix2color import release_file, weights
+from pix2color.checkpoints import checkpoint, release_file
 from pix2color.cli import evaluate
-from pix2color.config import Decode
+from pix2color.config import DecodeConfig
 from pix2color.errors import EXIT_OK, EXIT_USAGE
 
 
@@ -29,7 +29,7 @@ class _Sepia:
     def predict_raw(self, lightness: Tensor) -> Tensor:
         return F.avg_pool2d(lightness, 2, ceil_mode=True)
 
-    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: Decode) -> Tensor:
+    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: DecodeConfig) -> Tensor:
         ab = torch.cat((raw, 2 * raw), dim=1) * decode.saturation / 10
         return F.interpolate(ab, size=size)
 
@@ -41,12 +41,12 @@ def _stand_ins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def load(source: str, device: Any) -> Any:
         if not source.startswith("runs/"):
             return release_file.read(source)
-        return SimpleNamespace(generator=_Sepia(), decode=Decode(size=48), digest="d1")
+        return SimpleNamespace(generator=_Sepia(), decode=DecodeConfig(input_size=48), digest="d1")
 
     def offline(*args: Any, **options: Any) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(weights, "load", load)
+    monkeypatch.setattr(checkpoint, "load", load)
     monkeypatch.setattr(release_file, "DEFAULT_FILE", tmp_path / "none.safetensors")
     monkeypatch.setattr(lpips, "LPIPS", offline)
 
@@ -76,7 +76,7 @@ def test_a_folder_becomes_a_report(
     ]  # fmt: skip
     figures = {row["name"]: row["figures"] for row in tree["rows"]}
     assert figures["sepia (gray)"]["auc"] == figures["gray"]["auc"]
-    ratios = [figures[n]["colourfulness_ratio"]["value"] for n in list(figures)[-2:]]
+    ratios = [figures[n]["colorfulness_ratio"]["value"] for n in list(figures)[-2:]]
     assert 0 < ratios[0] < ratios[1]
     assert tree["photos"] == 3 and tree["data"]["found"] == 4
     assert tree["protocol"]["name"] == "center"
@@ -108,7 +108,7 @@ def test_a_quick_sweep_passes_each_photo_once_per_size(
     assert sorted(passes) == [(4, 32), (4, 48)]
     tree = _tree(out)
     assert len(tree["rows"]) == 3 + 12
-    assert {"auc", "psnr", "cast", "colourfulness_ratio"} <= tree["rows"][-1]["figures"].keys()
+    assert {"auc", "psnr", "cast", "colorfulness_ratio"} <= tree["rows"][-1]["figures"].keys()
     assert not {"ssim", "lpips"} & tree["rows"][-1]["figures"].keys()
     assert all(row["milliseconds"] is None for row in tree["rows"])
     assert "SSIM" not in (out / "report.md").read_text() and not (out / "grid.png").exists()
@@ -264,7 +264,7 @@ def test_a_classifier_needs_classes(
 def test_classes_of_folders_are_read(
     small_photos: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pix2color.evaluation import instruments
+    from pix2color.evaluation import metric_models
 
     class Fixed:
         name = "fixed"
@@ -276,7 +276,7 @@ def test_classes_of_folders_are_read(
             right = torch.tensor([float(label == 1) for label in labels], dtype=torch.float64)
             return right, torch.ones_like(right)
 
-    monkeypatch.setattr(instruments, "Classifier", Fixed)
+    monkeypatch.setattr(metric_models, "Classifier", Fixed)
     for folder, photo in zip(("goldfish", "tench"), small_photos, strict=False):
         (tmp_path / "data" / folder).mkdir(parents=True)
         Image.fromarray(photo).save(tmp_path / "data" / folder / "1.png")

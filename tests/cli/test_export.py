@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from standin import write_release
 
-from pix2color.cli import infer, main, speed
+from pix2color.cli import infer, main, profile
 
 pytest.importorskip("onnx", reason="the onnx extra is not installed")
 pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
@@ -41,7 +41,7 @@ def photo(tmp_path: Path, small_photos: list[np.ndarray]) -> Path:
     return path
 
 
-def test_an_exported_file_colours_as_its_weights_do(
+def test_an_exported_file_colors_as_its_weights_do(
     weights: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = {}
@@ -113,7 +113,7 @@ def test_speed_compares_backends(
     path = tmp_path / "speed.json"
     arguments = ["--megapixels", "0.05", "--runs", "2", "--json", str(path)]
     backends = ["--backend", "torch", "onnx", "--checkpoint", str(weights)]
-    assert speed.main([*arguments, *backends]) == 0
+    assert profile.main([*arguments, *backends]) == 0
     assert "0.05 MP JPEG, onnx" in capsys.readouterr().out
     assert [p["backend"] for p in json.loads(path.read_text())["photos"]] == ["torch", "onnx"]
 
@@ -123,6 +123,6 @@ def test_the_start_of_the_command_is_timed_for_each(
     weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--megapixels", "0.05", "--runs", "1", "--start", "--checkpoint", str(weights)]
-    assert speed.main([*arguments, "--backend", "torch", "onnx"]) == 0
+    assert profile.main([*arguments, "--backend", "torch", "onnx"]) == 0
     said = capsys.readouterr().out
     assert "first photo, torch" in said and "first photo, onnx" in said and "processor" in said

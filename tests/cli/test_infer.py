@@ -17,17 +17,17 @@ from PIL import Image
 from standin import released
 
 from pix2color import cli as commands
-from pix2color import weights
+from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer
 from pix2color.cli import main as dispatch
-from pix2color.inference import pipeline
+from pix2color.jobs import pipeline
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "load", lambda *args, **options: released())
+    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: released())
 
 
 @pytest.fixture
@@ -41,12 +41,12 @@ def folder(tmp_path: Path, small_photos: list[np.ndarray]) -> Path:
     return root
 
 
-def test_a_folder_is_coloured_into_the_same_tree(
+def test_a_folder_is_colored_into_the_same_tree(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 0
-    assert "3 of 3 photos coloured" in capsys.readouterr().out
+    assert "3 of 3 photos colored" in capsys.readouterr().out
     found = sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.*"))
     assert [str(p) for p in found] == ["a.jpg", "deep/b.png", "deep/er/c.tif"]
     for path in found:
@@ -75,7 +75,7 @@ def test_bad_photos_are_named_and_the_good_ones_done(
     Image.fromarray(np.full((1, 1), 90, np.uint8)).save(folder / "one.png")
     assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 1
     output = capsys.readouterr()
-    assert "4 of 7 photos coloured" in output.out and "3 failed" in output.err
+    assert "4 of 7 photos colored" in output.out and "3 failed" in output.err
     for name in ("cut.jpg", "empty.png", "words.jpg"):
         assert name in output.err and not (tmp_path / "out" / name).exists()
     assert "Traceback" not in output.err
@@ -158,7 +158,7 @@ def test_a_collision_fails_its_photos_and_the_others_are_done(
     Image.open(folder / "a.jpg").save(folder / "b.png")
     assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 1
     output = capsys.readouterr()
-    assert "3 of 5 photos coloured" in output.out
+    assert "3 of 5 photos colored" in output.out
     assert output.err.count("would both become") == 2
     assert not (tmp_path / "out/b.png").exists()
 
@@ -172,7 +172,7 @@ def test_what_is_no_file_is_named_and_the_others_are_done(
     arguments = [str(folder), "--out", str(tmp_path / "out"), "--report", str(report)]
     assert infer.main(arguments) == 0
     output = capsys.readouterr().out
-    assert "3 of 3 photos coloured" in output
+    assert "3 of 3 photos colored" in output
     assert "pipe.jpg: not a regular file" in output and "loop.png: a link to itself" in output
     reasons = {
         Path(e["path"]).name: e["reason"] for e in json.loads(report.read_text())["left_out"]
@@ -198,7 +198,7 @@ def test_names_are_shown_without_what_steers_a_terminal(
     assert "--no\\x1bsuch" in capsys.readouterr().err
 
 
-def test_names_that_are_not_utf8_are_coloured_shown_and_reported(
+def test_names_that_are_not_utf8_are_colored_shown_and_reported(
     folder: Path, tmp_path: Path
 ) -> None:
     name = os.fsdecode(b"caf\xe9.png")
@@ -215,7 +215,7 @@ def test_names_that_are_not_utf8_are_coloured_shown_and_reported(
         capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert b"4 of 4 photos coloured" in done.stdout and b"raw\\udce9.nef" in done.stdout
+    assert b"4 of 4 photos colored" in done.stdout and b"raw\\udce9.nef" in done.stdout
     assert (tmp_path / "out" / name).exists()
     sources = [p["source"] for p in json.loads(report.read_bytes().decode())["photos"]]
     assert str(folder / name) in sources
@@ -228,7 +228,7 @@ def test_a_report_that_cannot_be_written_at_the_end_loses_no_summary(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     place = tmp_path / "reports"
-    run = pipeline.run
+    run = pipeline.colorize_jobs
 
     def until_the_place_is_gone(*arguments: Any, **options: Any) -> Iterator[pipeline.Outcome]:
         yield from run(*arguments, **options)
@@ -246,7 +246,7 @@ def test_a_report_that_cannot_be_written_at_the_end_loses_no_summary(
     ]
     assert infer.main(arguments) == 1
     output = capsys.readouterr()
-    assert "3 of 3 photos coloured" in output.out
+    assert "3 of 3 photos colored" in output.out
     assert "error: report" in output.err and "Traceback" not in output.err
 
 
@@ -291,7 +291,7 @@ def test_keep_color_says_which_photos_it_left(
 ) -> None:
     assert infer.main([str(folder), "--out", str(tmp_path / "out"), "--keep-color"]) == 0
     output = capsys.readouterr().out
-    assert "2 of 3 photos coloured, 1 skipped" in output and "already has colour" in output
+    assert "2 of 3 photos colored, 1 skipped" in output and "already has color" in output
     assert not (tmp_path / "out/deep/er/c.tif").exists()
 
 
@@ -344,14 +344,14 @@ def test_help_and_import_are_instant() -> None:
 
 def test_planning_and_help_import_nothing_heavy() -> None:
     code = (
-        "import sys, pix2color, pix2color.inference.plan, pix2color.cli.infer;"
+        "import sys, pix2color, pix2color.jobs.planner, pix2color.cli.infer;"
         "heavy = {'torch', 'skimage', 'scipy', 'torchvision', 'tifffile'};"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_colouring_imports_torch_and_nothing_else_that_is_heavy(
+def test_coloring_imports_torch_and_nothing_else_that_is_heavy(
     tmp_path: Path, folder: Path
 ) -> None:
     code = (

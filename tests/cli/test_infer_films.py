@@ -15,24 +15,24 @@ import pytest
 from PIL import Image
 from standin import released
 
-from pix2color import weights
+from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer
 from pix2color.errors import Pix2ColorError
-from pix2color.inference.plan import plan
-from pix2color.inference.video import library
+from pix2color.jobs.planner import plan_jobs
+from pix2color.video import pyav
 
 av = pytest.importorskip("av", reason="the video extra is not installed")
 
 import filming  # noqa: E402
 
-from pix2color.inference.video import film  # noqa: E402
+from pix2color.video import pipeline  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "load", lambda *args, **options: released())
+    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: released())
 
 
 @pytest.fixture
@@ -58,14 +58,14 @@ def test_a_folder_of_photos_and_films(
     arguments = [str(folder), "--out", str(tmp_path / "out"), "--report", str(report)]
     assert infer.main(arguments) == 1
     output = capsys.readouterr()
-    assert "2 of 3 photos and films coloured" in output.out and "not a film" in output.err
+    assert "2 of 3 photos and films colored" in output.out and "not a film" in output.err
     assert "Traceback" not in output.err
     found = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*"))
     assert found == ["deep/film.mp4", "photo.png"]
     made = tmp_path / "out/deep/film.mp4"
     assert frames_of(made) == 5
     with av.open(str(made)) as container:
-        assert "colours predicted by pix2color" in container.metadata["comment"]
+        assert "colors predicted by pix2color" in container.metadata["comment"]
         assert len(container.streams.audio) == 1
         rgb = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
     assert np.ptp(rgb, axis=2).max() > 25
@@ -116,37 +116,37 @@ def test_whatever_a_film_raises_is_its_outcome(
     def faulty(*arguments: object, **options: object) -> None:
         raise IndexError("no such stream")
 
-    monkeypatch.setattr("pix2color.inference.video.film.colour", faulty)
+    monkeypatch.setattr("pix2color.video.pipeline.colorize_video", faulty)
     assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 1
     output = capsys.readouterr()
-    assert "1 of 2 photos and films coloured" in output.out
+    assert "1 of 2 photos and films colored" in output.out
     assert "film.mp4: IndexError: no such stream" in output.err
 
 
 def test_films_are_planned_as_photos_are(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = plan([folder], out)
-    assert [job.target for job in found.films] == [out / "deep/film.mp4"]
+    found = plan_jobs([folder], out)
+    assert [job.target for job in found.videos] == [out / "deep/film.mp4"]
     assert [job.target for job in found.jobs] == [out / "photo.png"]
     with pytest.raises(Pix2ColorError, match="never"):
-        plan([folder], folder)
+        plan_jobs([folder], folder)
     (folder / "film.avi").write_bytes(b"x")
     (folder / "film.mkv").write_bytes(b"x")
-    problems = {job.source.name: job.problem for job in plan([folder], out).films}
+    problems = {job.source.name: job.problem for job in plan_jobs([folder], out).videos}
     assert "film.mkv would both become" in problems["film.avi"]
     assert "film.avi would both become" in problems["film.mkv"] and problems["film.mp4"] == ""
     (folder / "film.avi").unlink()
     (folder / "film.partial.mkv").write_bytes(b"x")
-    problems = {job.source.name: job.problem for job in plan([folder], out).films}
+    problems = {job.source.name: job.problem for job in plan_jobs([folder], out).videos}
     assert [name for name in sorted(problems) if problems[name]] == ["film.mkv", "film.partial.mkv"]
 
 
 def test_without_pyav(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                       capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
-    monkeypatch.setattr(library, "installed", lambda: False)
+    monkeypatch.setattr(pyav, "installed", lambda: False)
     assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 0
     output = capsys.readouterr().out
-    assert "1 of 1 photos coloured" in output
+    assert "1 of 1 photos colored" in output
     assert "film.mp4: films need PyAV: pip install" in output and "[video]" in output
     assert infer.main([str(folder / "deep/film.mp4"), "--out", str(tmp_path / "out")]) == 2
     assert "[video]" in capsys.readouterr().err
@@ -157,10 +157,10 @@ import functools, sys
 sys.path.insert(0, "tests")
 from standin import released
 from pix2color import weights
-from pix2color.inference.video import film
+from pix2color.video import film
 weights.load = lambda *args, **options: released()
 film.Options = functools.partial(film.Options, segment=10)
-coloured = film._coloured
+colored = film._colored
 count = 0
 def counted(*arguments):
     global count
@@ -168,8 +168,8 @@ def counted(*arguments):
     if count == 25:
         print("now", flush=True)
         sys.stdin.readline()
-    return coloured(*arguments)
-film._coloured = counted
+    return colored(*arguments)
+film._colored = counted
 from pix2color.cli import infer
 sys.exit(infer.main(sys.argv[1:]))
 """
@@ -199,7 +199,7 @@ def test_ctrl_c_leaves_a_playable_film(
     assert "film.partial.mp4; --resume goes on" in error and "Traceback" not in error
     partial = out / "film.partial.mp4"
     assert 20 <= frames_of(partial) <= 25 and not (out / "film.mp4").exists()
-    monkeypatch.setattr(film, "Options", functools.partial(film.Options, segment=10))
+    monkeypatch.setattr(pipeline, "Options", functools.partial(pipeline.VideoOptions, segment=10))
     assert infer.main([str(source), "--out", str(out), "--resume"]) == 0
     assert "20 frames are done already" in capsys.readouterr().err
     assert frames_of(out / "film.mp4") == 40

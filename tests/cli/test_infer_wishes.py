@@ -91,7 +91,7 @@ def test_names_that_would_meet_fail(
         (("--hints", "{tmp}/list.json"), "a list is for one photo, and there are 2"),
         (("--hints", "{tmp}/names.json"), "no photo is called boat.png"),
         (("--reference", "{tmp}/none.jpg"), "reference"),
-        (("--reference", "{tmp}/in/camera.png"), "has no colours"),
+        (("--reference", "{tmp}/in/camera.png"), "has no colors"),
         (("--reference", "{tmp}/red.png", "--strength", "3"), "--strength 3: at most 1"),
         (("--hints", "{tmp}/brackets.json"), "nested too deeply"),
         (("--hints", "{tmp}/digits.json"), "hints"),

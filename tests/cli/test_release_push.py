@@ -11,20 +11,20 @@ import torch
 import yaml
 from hub_server import READER, TOKEN, Hub, point_at
 
-from pix2color import hub, weights
+from pix2color.build import build_generator
+from pix2color.checkpoints import checkpoint, hub
 from pix2color.cli import release
 from pix2color.config import Config, from_dict
 from pix2color.errors import EXIT_OK, EXIT_USAGE
-from pix2color.recipe import build_generator
 
 TREE = {
-    "data": {"root": ["/home/somebody/family-photos"], "crop": 96},
+    "data": {"roots": ["/home/somebody/family-photos"], "crop": 96},
     "model": {
         "encoder": "mobilenet_v2", "pretrained": "/home/somebody/encoder.pth",
-        "widths": [8], "depth": [1],
+        "decoder_channels": [8], "convs_per_level": [1],
     },
     "gan": {"enabled": True},
-    "decode": {"temperature": 0.6, "vividness": 0.4, "size": 64},
+    "decode": {"temperature": 0.6, "vividness": 0.4, "input_size": 64},
     "init_from": "/home/somebody/start.safetensors",
     "output": "runs/gan",
 }  # fmt: skip
@@ -42,7 +42,7 @@ def best(config: Config, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     torch.manual_seed(0)
     generator = build_generator(config.model.model_copy(update={"pretrained": "none"}))
     path = tmp_path_factory.mktemp("best") / "release.safetensors"
-    weights.save(path, generator, config=config, data=FACTS, figures={})
+    checkpoint.save(path, generator, config=config, data=FACTS, figures={})
     return path.read_bytes()
 
 
@@ -87,7 +87,7 @@ def test_the_folder_that_would_be_pushed(run: Path, server: Hub, tmp_path: Path)
     assert data["pipeline_tag"] == "image-to-image" and "colorization" in data["tags"]
     text = card.text
     for said in (
-        "--checkpoint me/net#", "colours are guesses",
+        "--checkpoint me/net#", "colors are guesses",
         "temperature 0.6, vividness 0.4", "photos trained on: 1,234", "| as shipped | 2.12 | 1.5 |",
         "fine-tuned against a PatchGAN", "from: family-photos", "pretrained: encoder.pth",
     ):  # fmt: skip
@@ -106,15 +106,15 @@ def test_pushed_it_can_be_used_by_name(
     out = capsys.readouterr().out
     commit = server.repos["me/net"].refs["main"]
     assert f"{server.url}/me/net" in out and f"--checkpoint me/net@{commit}" in out
-    loaded = weights.load(f"me/net@{commit}")
-    assert loaded.digest == weights.load(run / "gan.safetensors").digest
+    loaded = checkpoint.load(f"me/net@{commit}")
+    assert loaded.digest == checkpoint.load(run / "gan.safetensors").digest
     assert not server.repos["me/net"].private
     held = server.repos["me/net"].commits[commit]
     assert held["README.md"] == (run / "hub/README.md").read_bytes()
     # Again, with other weights: the same file of the same repository.
     assert released(run, "--push", "me/net", "--temperature", "0.9") == EXIT_OK
-    assert weights.load("me/net").decode.temperature == 0.9
-    assert weights.load(f"me/net@{commit}").decode.temperature == 0.6
+    assert checkpoint.load("me/net").decode.temperature == 0.9
+    assert checkpoint.load(f"me/net@{commit}").decode.temperature == 0.6
 
 
 def test_a_private_repository(run: Path, server: Hub) -> None:

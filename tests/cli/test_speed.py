@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from standin import released
 
-from pix2color import weights
-from pix2color.cli import infer, speed, uncolor
+from pix2color.checkpoints import checkpoint
+from pix2color.cli import infer, profile, restore
 
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "load", lambda *args, **options: released())
+    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: released())
 
 
 def test_speed_prints_a_table_and_writes_json(
@@ -24,12 +24,12 @@ def test_speed_prints_a_table_and_writes_json(
 ) -> None:
     path = tmp_path / "speed.json"
     arguments = ["--megapixels", "0.05", "--format", "PNG", "--runs", "2", "--json", str(path)]
-    assert speed.main(arguments) == 0
+    assert profile.main(arguments) == 0
     output = capsys.readouterr().out
     assert "network" in output and "0.05 MP PNG" in output and "peak_memory_mb" in output
     tree = json.loads(path.read_text())
     assert len(tree["photos"][0]["stages"]["decode"]) == 2
-    assert speed.main([str(tmp_path / "none.jpg")]) == 2
+    assert profile.main([str(tmp_path / "none.jpg")]) == 2
 
 
 @pytest.mark.parametrize("stride", [1, 8])
@@ -39,8 +39,8 @@ def test_speed_times_networks_of_every_stride(
     """200 x 150 pixels are seen at 64 x 48: no multiples of 8 come about by themselves."""
     network = released(size=44)
     monkeypatch.setattr(network.generator, "stride", stride)
-    monkeypatch.setattr(weights, "load", lambda *args, **options: network)
-    assert speed.main(["--megapixels", "0.03", "--runs", "1"]) == 0
+    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: network)
+    assert profile.main(["--megapixels", "0.03", "--runs", "1"]) == 0
     assert "0.03 MP JPEG" in capsys.readouterr().out
 
 
@@ -49,7 +49,7 @@ def test_speed_of_a_folder_is_told_beside_the_slowest_stage(
 ) -> None:
     path = tmp_path / "speed.json"
     arguments = ["--megapixels", "0.05", "--runs", "1", "--folder", "3", "--json", str(path)]
-    assert speed.main(arguments) == 0
+    assert profile.main(arguments) == 0
     folder = json.loads(path.read_text())["folder"]["0.05 MP JPEG"]
     assert folder["photos"] == 3 and folder["photos_per_second"] > 0
     assert folder["slowest_stage"] in capsys.readouterr().out
@@ -62,7 +62,7 @@ def test_speed_of_a_folder_is_told_beside_the_slowest_stage(
 def test_speed_refuses_numbers_out_of_range(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert speed.main([*arguments]) == 2
+    assert profile.main([*arguments]) == 2
     assert f"error: {arguments[0]} " in capsys.readouterr().err
 
 
@@ -74,7 +74,7 @@ def test_uncolor_gives_back_the_scan(tmp_path: Path, capsys: pytest.CaptureFixtu
     out, back = tmp_path / "out", tmp_path / "back"
     assert infer.main([str(scan), "--out", str(out), "--reversible"]) == 0
     assert Image.open(out / "scan.jpg").mode == "RGB"
-    assert uncolor.main([str(out / "scan.jpg"), "--out", str(back)]) == 0
+    assert restore.main([str(out / "scan.jpg"), "--out", str(back)]) == 0
     assert np.array_equal(np.asarray(Image.open(back / "scan.jpg")), np.asarray(Image.open(scan)))
-    assert uncolor.main([str(scan), "--out", str(tmp_path / "none")]) == 1
-    assert "no colour" in capsys.readouterr().err
+    assert restore.main([str(scan), "--out", str(tmp_path / "none")]) == 1
+    assert "no color" in capsys.readouterr().err

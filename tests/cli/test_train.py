@@ -11,7 +11,7 @@ from pix2color.cli import train
 from pix2color.config import Config
 from pix2color.errors import ConfigError
 from pix2color.training import setup
-from pix2color.training.status import Status
+from pix2color.training.events import TrainEvent
 
 
 def test_the_time_left_is_reckoned_from_what_this_start_has_done(
@@ -24,7 +24,7 @@ def test_the_time_left_is_reckoned_from_what_this_start_has_done(
     now += 300  # of reading photos, which say nothing about the steps
 
     def told(fraction: float, kind: str = "log") -> str:
-        reporter.status(Status(64, None, fraction, 9.5, {"loss": 1.0}, kind))  # type: ignore[arg-type]
+        reporter.status(TrainEvent(64, None, fraction, 9.5, {"loss": 1.0}, kind))  # type: ignore[arg-type]
         return capsys.readouterr().out
 
     assert "left" not in told(0.6)
@@ -40,7 +40,7 @@ def test_folders_of_any_name_reach_the_trainer(
     seen = []
 
     def started(config: Config) -> None:
-        seen.append(config.data.root)
+        seen.append(config.data.roots)
         raise ConfigError("far enough")
 
     monkeypatch.setattr(setup, "make_accelerator", started)

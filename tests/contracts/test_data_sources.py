@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pix2color.color import rgb_to_lab
-from pix2color.data.pixels import decode
-from pix2color.data.sources import BUNDLED, Item, list_items
+from pix2color.color.lab import rgb_to_lab
+from pix2color.data.decode import decode
+from pix2color.data.discovery import BUNDLED, FileRef, list_photos
 from pix2color.errors import DataError
 
 SIZE = (24, 36)
@@ -76,30 +76,30 @@ OWN = [name for name in SOURCES if name != "bundled"]
 
 
 @pytest.fixture(params=SOURCES)
-def items(request: pytest.FixtureRequest, tmp_path: Path) -> list[Item]:
-    return list_items(SOURCES[request.param](tmp_path))
+def items(request: pytest.FixtureRequest, tmp_path: Path) -> list[FileRef]:
+    return list_photos(SOURCES[request.param](tmp_path))
 
 
-def test_names_are_unique_and_sorted(items: list[Item]) -> None:
+def test_names_are_unique_and_sorted(items: list[FileRef]) -> None:
     names = [item.name for item in items]
     assert names == sorted(set(names))
     assert all(name and not name.startswith("/") for name in names)
 
 
-def test_the_stated_size_is_that_of_the_file(items: list[Item]) -> None:
+def test_the_stated_size_is_that_of_the_file(items: list[FileRef]) -> None:
     for item in items:
         header = 20 if item.path.suffix == ".npy" else 0  # its size is that of the pixels alone
         assert item.size <= len(item.read()) <= item.size + header
 
 
-def test_every_item_is_a_photo(items: list[Item]) -> None:
+def test_every_item_is_a_photo(items: list[FileRef]) -> None:
     for item in items:
         pixels = decode(item.read(), 24)
         assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
         assert min(pixels.shape[:2]) == 24
 
 
-def test_threads_read_what_one_reads(items: list[Item]) -> None:
+def test_threads_read_what_one_reads(items: list[FileRef]) -> None:
     alone = [item.read() for item in items]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda item: item.read(), 3 * items)) == 3 * alone
@@ -108,12 +108,14 @@ def test_threads_read_what_one_reads(items: list[Item]) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_listing_twice_is_the_same(name: str, tmp_path: Path) -> None:
     roots = SOURCES[name](tmp_path)
-    assert list_items(roots) == list_items(roots)
+    assert list_photos(roots) == list_photos(roots)
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_the_pixels_are_those_that_were_put_in(name: str, tmp_path: Path) -> None:
-    found = sorted(decode(item.read(), 24).tolist() for item in list_items(SOURCES[name](tmp_path)))
+    found = sorted(
+        decode(item.read(), 24).tolist() for item in list_photos(SOURCES[name](tmp_path))
+    )
     wanted = sorted(photo.tolist() for photo in photos())
     assert len(found) == len(wanted)
     most = 6 if name == "npy" else 0  # L and ab were rounded to whole numbers
@@ -121,18 +123,18 @@ def test_the_pixels_are_those_that_were_put_in(name: str, tmp_path: Path) -> Non
 
 
 def test_the_bundled_photos_are_those_that_are_named() -> None:
-    assert {item.name for item in list_items([])} <= {f"skimage/{name}" for name in BUNDLED}
+    assert {item.name for item in list_photos([])} <= {f"skimage/{name}" for name in BUNDLED}
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_a_source_that_is_gone_is_an_error_of_one_line(name: str, tmp_path: Path) -> None:
     roots = SOURCES[name](tmp_path)
-    listed = list_items(roots)
+    listed = list_photos(roots)
     for path in {item.path for item in listed}:
         path.unlink()
     for item in listed:
         with pytest.raises(OSError):
             item.read()
     with pytest.raises(DataError) as caught:
-        list_items([*roots, str(tmp_path / "missing")])
+        list_photos([*roots, str(tmp_path / "missing")])
     assert "\n" not in str(caught.value)

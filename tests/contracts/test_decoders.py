@@ -10,45 +10,45 @@ import torch
 from modules import check_gradients, check_state, draw, in_bfloat16
 from torch import nn
 
-from pix2color.config import Decode, Model
+from pix2color.build import build_generator
+from pix2color.config import DecodeConfig, ModelConfig
 from pix2color.errors import ConfigError
 from pix2color.models.generator import Generator
-from pix2color.recipe import build_generator
 
 TINY: dict[str, dict[str, Any]] = {
-    "unet": {"encoder": "groups", "widths": [8], "depth": [1], "stride": 2},
-    "unet residual": {"encoder": "groups", "widths": [8], "depth": [2], "residual": [1, 1]},
+    "unet": {"encoder": "zhang_cnn", "widths": [8], "depth": [1], "stride": 2},
+    "unet residual": {"encoder": "zhang_cnn", "widths": [8], "depth": [2], "residual": [1, 1]},
     "unet attention": {"widths": [32], "depth": [1], "attention": True},
     "unet gray stem": {"levels": 2, "gray_stem": True, "stride": 2,
                        "widths": [8], "depth": [1]},
-    "unet hints": {"encoder": "groups", "widths": [8], "hints": True},
+    "unet hints": {"encoder": "zhang_cnn", "widths": [8], "hints": True},
     "hypercolumn": {"encoder": "mobilenet_v2", "decoder": "hypercolumn", "levels": 4, "stride": 1,
                     "hypercolumn": {"width": 16, "blocks": 1}},
-    "upsample nearest": {"encoder": "groups", "decoder": "upsample", "plain": {"dropout": 0.1},
+    "upsample nearest": {"encoder": "zhang_cnn", "decoder": "upsample", "plain": {"dropout": 0.1},
                          "upsample": {"stages": [[], [16, 16]], "norm": "stage"}},
-    "upsample bilinear": {"encoder": "strided", "decoder": "upsample", "stride": 2,
-                          "upsample": {"stages": [[16], [8], [8]], "by": "bilinear"}},
-    "upsample transposed": {"encoder": "strided", "decoder": "upsample", "stride": 1,
-                            "upsample": {"stages": [[], [8], [8], [8]], "by": "transposed",
+    "upsample bilinear": {"encoder": "strided_cnn", "decoder": "upsample", "stride": 2,
+                          "upsample": {"stages": [[16], [8], [8]], "mode": "bilinear"}},
+    "upsample transposed": {"encoder": "strided_cnn", "decoder": "upsample", "stride": 1,
+                            "upsample": {"stages": [[], [8], [8], [8]], "mode": "transposed",
                                          "norm": "each"}},
 }  # fmt: skip
-RAW = {"classes": 313, "regression": 2, "classes64": 128}
+RAW = {"classes": 313, "regression": 2, "marginal64": 128}
 """Kinds of head -> channels of raw."""
 
 
 @functools.cache
 def built(name: str, head: str = "regression") -> Generator:
-    tree = TINY[name] | {"head": {"kind": head}}
+    tree = TINY[name] | {"head": {"type": head}}
     tree["plain"] = {"width": 4} | tree.get("plain", {})
-    generator = build_generator(Model.model_validate(tree), pretrained=False)
+    generator = build_generator(ModelConfig.model_validate(tree), pretrained=False)
     draw(generator.decoder)
     return generator.eval()
 
 
 def test_every_decoder_is_here() -> None:
-    known = get_args(Model.model_fields["decoder"].annotation)
+    known = get_args(ModelConfig.model_fields["decoder"].annotation)
     assert {name.split()[0] for name in TINY} == set(known)
-    assert set(RAW) == set(get_args(type(Model().head).model_fields["kind"].annotation))
+    assert set(RAW) == set(get_args(type(ModelConfig().head).model_fields["kind"].annotation))
 
 
 @torch.no_grad()
@@ -56,7 +56,7 @@ def test_every_decoder_is_here() -> None:
 def test_the_map_is_at_the_stride_and_has_the_declared_channels(name: str) -> None:
     generator = built(name)
     for batch, rows, columns in ((1, 1, 1), (3, 2, 1)):
-        height, width = rows * generator.multiple, columns * generator.multiple
+        height, width = rows * generator.size_divisor, columns * generator.size_divisor
         features = generator.encoder.features(torch.rand(batch, 3, height, width))
         found = generator.decoder(features)
         stride = generator.stride
@@ -75,7 +75,7 @@ def test_photos_of_any_size_get_colors(name: str, head: str) -> None:
         rows, columns = (-(-side // generator.stride) for side in (height, width))
         raw = generator.predict_raw(lightness)
         assert raw.shape == (2, RAW[head], rows, columns)
-        ab = generator.predict(lightness, Decode())
+        ab = generator.predict(lightness, DecodeConfig())
         assert ab.shape == (2, 2, height, width)
         assert ab.dtype == torch.float32 and bool(ab.isfinite().all())
 
@@ -83,7 +83,7 @@ def test_photos_of_any_size_get_colors(name: str, head: str) -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_every_weight_learns(name: str) -> None:
     generator = built(name)
-    photo = torch.rand(2, 3, generator.multiple, 2 * generator.multiple)
+    photo = torch.rand(2, 3, generator.size_divisor, 2 * generator.size_divisor)
     generator.decoder.zero_grad()
     check_gradients(generator.decoder, [generator.decoder(generator.encoder.features(photo))])
 
@@ -92,7 +92,7 @@ def test_every_weight_learns(name: str) -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_mixed_precision_is_near_to_full(name: str) -> None:
     generator = built(name)
-    features = generator.encoder.features(torch.rand(1, 3, *2 * (2 * generator.multiple,)))
+    features = generator.encoder.features(torch.rand(1, 3, *2 * (2 * generator.size_divisor,)))
     wanted = generator.decoder(features)
     with in_bfloat16():
         found = generator.decoder(features).float()
@@ -103,7 +103,7 @@ def test_mixed_precision_is_near_to_full(name: str) -> None:
 def test_weights_survive_a_file(name: str) -> None:
     generator = built(name)
     with torch.no_grad():
-        features = generator.encoder.features(torch.rand(1, 3, *2 * (generator.multiple,)))
+        features = generator.encoder.features(torch.rand(1, 3, *2 * (generator.size_divisor,)))
 
     def run(decoder: nn.Module) -> list[torch.Tensor]:
         return [decoder(features)]
@@ -114,12 +114,15 @@ def test_weights_survive_a_file(name: str) -> None:
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
-        ({"stride": 8, "encoder": "strided", "levels": 2}, "coarser than the encoder's deepest"),
+        (
+            {"stride": 8, "encoder": "strided_cnn", "levels": 2},
+            "coarser than the encoder's deepest",
+        ),
         ({"decoder": "upsample"}, "stages lead from the encoder's stride 32 to 16"),
         ({"decoder": "hypercolumn", "stride": 8}, "cannot be reached"),
     ],
 )
 def test_a_stride_out_of_reach_is_an_error_of_one_line(tree: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
-        build_generator(Model.model_validate(tree), pretrained=False)
+        build_generator(ModelConfig.model_validate(tree), pretrained=False)
     assert "\n" not in str(caught.value)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from modules import check_gradients, check_state, draw, in_bfloat16
 
-from pix2color.config import Gan
-from pix2color.models.patchgan import PatchDiscriminator
+from pix2color.config import GanConfig
+from pix2color.models.discriminator import PatchDiscriminator
 
 LAYERS = (1, 2, 3, 4, 5)
-NORMS = get_args(Gan.model_fields["norm"].annotation)
+NORMS = get_args(GanConfig.model_fields["norm"].annotation)
 every = pytest.mark.parametrize(("layers", "norm"), [(n, norm) for n in LAYERS for norm in NORMS])
 
 

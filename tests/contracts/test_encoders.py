@@ -10,13 +10,13 @@ import pytest
 import torch
 from modules import check_gradients, check_state, draw, in_bfloat16
 
-from pix2color.config import Model
+from pix2color.build import build_generator
+from pix2color.config import ModelConfig
 from pix2color.errors import ConfigError
-from pix2color.models.encoders import NAMES, Encoder, build_encoder, classifier
-from pix2color.models.undrawn import Undrawn
-from pix2color.recipe import build_generator
+from pix2color.models.encoders import NAMES, Encoder, build_backbone, build_encoder
+from pix2color.models.init import skip_weight_init
 
-PLAIN = ("groups", "strided", "fusion")
+PLAIN = ("zhang_cnn", "strided", "fusion")
 TIMM = ("timm/resnet10t",) if importlib.util.find_spec("timm") else ()
 ENCODERS = (*NAMES, *PLAIN, *TIMM)
 
@@ -25,8 +25,8 @@ ENCODERS = (*NAMES, *PLAIN, *TIMM)
 def built(name: str) -> Encoder:
     """An encoder with random weights. Shared: leave its weights, its mode and its freezing alone,
     or take a copy."""
-    model = Model.model_validate({"encoder": name, "widths": [8], "plain": {"width": 4}})
-    with Undrawn():
+    model = ModelConfig.model_validate({"encoder": name, "widths": [8], "plain": {"width": 4}})
+    with skip_weight_init():
         encoder = build_generator(model, pretrained=False).encoder
     draw(encoder)
     return encoder.eval()
@@ -113,7 +113,7 @@ def test_weights_survive_a_file(encoder: Encoder) -> None:
 
 @pytest.mark.parametrize("name", ["resnet19", "VGG16", ""])
 def test_an_unknown_name_is_answered_with_the_known(name: str) -> None:
-    for make in (build_encoder, classifier):
+    for make in (build_encoder, build_backbone):
         with pytest.raises(ConfigError, match="choose one of resnet18") as caught:
             make(name)
         assert all(known in str(caught.value) for known in NAMES)
@@ -121,4 +121,4 @@ def test_an_unknown_name_is_answered_with_the_known(name: str) -> None:
 
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(RuntimeError):
-        build_encoder("resnet18", state=classifier("mobilenet_v2").state_dict())
+        build_encoder("resnet18", state=build_backbone("mobilenet_v2").state_dict())

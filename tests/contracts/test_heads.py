@@ -10,23 +10,22 @@ import torch
 from modules import check_gradients, check_state, draw, in_bfloat16
 from pydantic import ValidationError
 
-from pix2color.config import Head as HeadConfig
-from pix2color.config import Loss
+from pix2color.build import build_head
+from pix2color.config import HeadConfig, LossConfig
 from pix2color.models.heads import Head
-from pix2color.recipe import build_head
 
 CHANNELS = 6
 HEADS: dict[str, dict[str, Any]] = {
     "classes": {},
-    "classes of one neighbor": {"neighbours": 1, "bias": False},
+    "classes of one neighbor": {"neighbors": 1, "bias": False},
     "classes rebalanced": {"rebalance": 0.5, "kernel": 3},
     "classes adjusted": {"adjust": 0.5},
     "classes aml": {"compat": "aml", "rebalance": 0.5},
     "regression": {"kind": "regression"},
     "regression linear": {"kind": "regression", "activation": "linear", "kernel": 3},
-    "classes64": {"kind": "classes64"},
+    "marginal64": {"kind": "marginal64"},
 }
-RAW = {"classes": 313, "regression": 2, "classes64": 128}
+RAW = {"classes": 313, "regression": 2, "marginal64": 128}
 
 
 def config(name: str) -> HeadConfig:
@@ -53,7 +52,7 @@ def true_ab(raw: torch.Tensor) -> torch.Tensor:
 
 def test_every_kind_is_here() -> None:
     fields = HeadConfig.model_fields
-    assert {config(name).kind for name in HEADS} == set(get_args(fields["kind"].annotation))
+    assert {config(name).type for name in HEADS} == set(get_args(fields["kind"].annotation))
     assert {config(name).compat for name in HEADS} == set(get_args(fields["compat"].annotation))
 
 
@@ -65,7 +64,7 @@ def test_raw_has_the_channels_of_its_kind(name: str, size: tuple[int, int, int])
     batch, rows, columns = size
     larger = getattr(head, "ENLARGE", 1)
     raw = head(features(*size))
-    assert raw.shape == (batch, RAW[config(name).kind], larger * rows, larger * columns)
+    assert raw.shape == (batch, RAW[config(name).type], larger * rows, larger * columns)
 
 
 @torch.no_grad()
@@ -90,8 +89,8 @@ def test_losses_are_named_and_reach_every_weight(name: str) -> None:
     head.zero_grad()
     raw = head(features())
     losses = head.loss(raw, true_ab(raw))
-    assert set(losses) <= set(Loss.model_fields)
-    if config(name).kind == "regression":  # the recipe's ab losses are taken on its colors
+    assert set(losses) <= set(LossConfig.model_fields)
+    if config(name).type == "regression":  # the recipe's ab losses are taken on its colors
         assert not losses
         check_gradients(head, [head.to_ab(raw)])
         return
@@ -138,9 +137,9 @@ def test_weights_survive_a_file(name: str) -> None:
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
-        ({"kind": "classes65"}, "classes64"),
+        ({"kind": "classes65"}, "marginal64"),
         ({"kernel": 2}, "1 or 3"),
-        ({"kind": "regression", "compat": "aml"}, "compat needs kind: classes"),
+        ({"kind": "regression", "compat": "aml"}, "compat needs type: classes"),
         ({"adjust": 0.5, "rebalance": 0.5}, "adjust needs"),
     ],
 )

@@ -9,14 +9,13 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "pix2color"
 LEVELS = (
-    ("errors", "_version", "io", "walk"),
-    ("config", "color", "ab_bins", "release_file", "hub"),
+    ("errors", "_version", "io"),
+    ("config", "color"),
     ("photo", "data", "models", "losses"),
-    ("pretrained",),
-    ("recipe",),
-    ("weights",),
-    ("training", "evaluation", "inference"),
-    ("benchmark", "app"),
+    ("checkpoints", "build"),
+    ("runtime",),
+    ("inference", "guidance", "training", "evaluation"),
+    ("jobs", "video", "benchmark", "app", "analysis"),
     ("cli", "__main__"),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}

@@ -10,14 +10,14 @@ import torch
 from modules import in_bfloat16
 from torch import Tensor
 
-from pix2color.config import Gan, from_dict
+from pix2color.build import build_training
+from pix2color.config import GanConfig, from_dict
 from pix2color.losses.adversarial import discriminator_loss, generator_loss
 from pix2color.losses.perceptual import DISTANCES, PerceptualLoss
-from pix2color.models.plain import STRIDED, PlainEncoder
-from pix2color.recipe import build
+from pix2color.models.conv_encoder import STRIDED, ConvEncoder
 
 AB = ("l1", "l2", "smooth_l1")
-MODES = get_args(Gan.model_fields["mode"].annotation)
+MODES = get_args(GanConfig.model_fields["mode"].annotation)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -29,14 +29,14 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
 @pytest.fixture(scope="module")
 def ab_losses() -> dict[str, Loss]:
     """The ab losses that a recipe can name, as a training gets them."""
-    model = {"encoder": "groups", "pretrained": "none", "plain": {"width": 2}, "widths": [4]}
+    model = {"encoder": "zhang_cnn", "pretrained": "none", "plain": {"width": 2}, "widths": [4]}
     tree = {"model": model, "loss": dict.fromkeys(AB, 1.0)}
-    return dict(build(from_dict(tree)).ab_losses)
+    return dict(build_training(from_dict(tree)).ab_losses)
 
 
 def perceptual(distance: str) -> Loss:
     torch.manual_seed(0)
-    return PerceptualLoss(PlainEncoder(STRIDED, width=4), distance=distance)
+    return PerceptualLoss(ConvEncoder(STRIDED, width=4), distance=distance)
 
 
 @pytest.fixture(params=[*AB, *DISTANCES])

@@ -12,7 +12,7 @@ from PIL import ImageCms
 
 from pix2color.errors import PhotoError
 from pix2color.photo import PHOTO_SUFFIXES, Limits, Photo, read, write
-from pix2color.photo.formats import output_suffix, sniff
+from pix2color.photo.formats import detect_format, output_suffix
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -93,9 +93,9 @@ def test_what_is_written_is_read_again(name: str, kind: str, tmp_path: Path) -> 
     path = written(photo, name, tmp_path)
     data = path.read_bytes()
     found = read(path)
-    assert sniff(data[:16], path.suffix) == found.format == (form.written_as or name)
+    assert detect_format(data[:16], path.suffix) == found.format == (form.written_as or name)
     assert (found.height, found.width, found.bits) == (photo.height, photo.width, photo.bits)
-    assert found.gray == (photo.gray and form.gray)
+    assert found.is_gray == (photo.is_gray and form.gray)
     off = np.abs(plain(found) - plain(photo))
     assert float(off.max()) == 0 if form.lossless else float(off.mean()) < 0.02
     if photo.alpha is None:

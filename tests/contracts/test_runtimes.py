@@ -11,10 +11,10 @@ import torch
 from standin import write_release
 from torch import Tensor
 
-from pix2color import weights
+from pix2color.checkpoints import checkpoint
 from pix2color.errors import Pix2ColorError
-from pix2color.inference import backends
-from pix2color.inference.backends import NAMES, Backend, TorchBackend
+from pix2color.runtime import backends
+from pix2color.runtime.backends import NAMES, Runtime, TorchRuntime
 
 CPU = torch.device("cpu")
 SIZES = ((1, 1), (31, 47), (64, 48))
@@ -25,25 +25,25 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_release(tmp_path_factory.mktemp("weights") / "small.safetensors")
 
 
-def torch_runtime(release: Path) -> Backend:
-    return TorchBackend(weights.load(release).generator)
+def torch_runtime(release: Path) -> Runtime:
+    return TorchRuntime(checkpoint.load(release).generator)
 
 
-def onnx_runtime(release: Path) -> Backend:
+def onnx_runtime(release: Path) -> Runtime:
     for name in ("onnx", "onnxruntime"):
         pytest.importorskip(name, reason="the onnx extra is not installed")
-    from pix2color.inference import onnx_file, onnx_network
+    from pix2color.runtime import onnx, onnx_export
 
     path = release.with_suffix(".onnx")
-    onnx_file.write(path, weights.load(release))
-    return onnx_network.OnnxNetwork.read(path)
+    onnx_export.write(path, checkpoint.load(release))
+    return onnx.OnnxRuntime.read(path)
 
 
-RUNTIMES: dict[str, Callable[[Path], Backend]] = {"torch": torch_runtime, "onnx": onnx_runtime}
+RUNTIMES: dict[str, Callable[[Path], Runtime]] = {"torch": torch_runtime, "onnx": onnx_runtime}
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
-def runtime(request: pytest.FixtureRequest, release: Path) -> Backend:
+def runtime(request: pytest.FixtureRequest, release: Path) -> Runtime:
     found = RUNTIMES[request.param](release)
     assert found.kind == request.param
     return found
@@ -59,7 +59,7 @@ def test_every_runtime_is_here() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_raw_and_features_at_the_stride(runtime: Backend, size: tuple[int, int]) -> None:
+def test_raw_and_features_at_the_stride(runtime: Runtime, size: tuple[int, int]) -> None:
     raw, none = runtime.run(lightness(1, *size), CPU)
     again, features = runtime.run(lightness(1, *size), CPU, features=True)
     assert none is None and features is not None
@@ -75,23 +75,23 @@ def test_raw_and_features_at_the_stride(runtime: Backend, size: tuple[int, int])
 
 @pytest.mark.parametrize("size", SIZES)
 def test_it_computes_what_the_weights_say(
-    runtime: Backend, release: Path, size: tuple[int, int]
+    runtime: Runtime, release: Path, size: tuple[int, int]
 ) -> None:
-    generator = weights.load(release).generator
+    generator = checkpoint.load(release).generator
     assert runtime.stride == generator.stride
-    assert runtime.takes_hints == (generator.hint_input is not None)
+    assert runtime.accepts_hints == (generator.hint_input is not None)
     wanted = generator.predict_raw(lightness(1, *size))
     torch.testing.assert_close(runtime.run(lightness(1, *size), CPU)[0], wanted, atol=1e-3, rtol=0)
 
 
-def test_threads_get_what_one_gets(runtime: Backend) -> None:
+def test_threads_get_what_one_gets(runtime: Runtime) -> None:
     alone = [runtime.run(lightness(1, *size), CPU)[0] for size in SIZES]
     with ThreadPoolExecutor(3) as pool:
         many = pool.map(lambda size: runtime.run(lightness(1, *size), CPU)[0], 3 * SIZES)
         assert all(torch.equal(a, b) for a, b in zip(many, 3 * alone, strict=True))
 
 
-def test_the_input_is_left_as_it_was(runtime: Backend) -> None:
+def test_the_input_is_left_as_it_was(runtime: Runtime) -> None:
     given = lightness(1, 31, 47)
     before = given.clone()
     runtime.run(given, CPU)

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pix2color.color import rgb_to_lab
-from pix2color.config import Data
-from pix2color.data.arrays import in_order
-from pix2color.data.photos import load_photos
-from pix2color.data.sources import list_items
-from pix2color.data.stream import stream_photos
+from pix2color.color.lab import rgb_to_lab
+from pix2color.config import DataConfig
+from pix2color.data.dataset import load_photos
+from pix2color.data.discovery import list_photos
+from pix2color.data.npy import natural_sort
+from pix2color.data.streaming import stream_photos
 from pix2color.errors import DataError
 
 SIDE = 24
@@ -49,7 +49,7 @@ def folder(rgb: np.ndarray, tmp_path: Path) -> Path:
 
 
 def test_photos_come_back_but_for_the_rounding(folder: Path, rgb: np.ndarray) -> None:
-    items = list_items([str(folder)])
+    items = list_photos([str(folder)])
     assert [item.name for item in items] == [
         *(f"ab1.npy/{i:06d}" for i in range(3)),
         *(f"ab2.npy/{i:06d}" for i in range(2)),
@@ -64,12 +64,14 @@ def test_photos_come_back_but_for_the_rounding(folder: Path, rgb: np.ndarray) ->
 
 def test_arrays_named_one_by_one_are_the_same_set(folder: Path) -> None:
     names = ("l/gray_scale.npy", "ab/ab/ab1.npy", "ab/ab/ab2.npy")
-    named = list_items([str(folder / name) for name in names])
-    assert [i.read() for i in named] == [i.read() for i in list_items([str(folder)])]
+    named = list_photos([str(folder / name) for name in names])
+    assert [i.read() for i in named] == [i.read() for i in list_photos([str(folder)])]
 
 
 def test_training_and_streaming_read_them(folder: Path) -> None:
-    data = Data.model_validate({"root": str(folder), "side": SIDE, "gray_chroma": 0, "workers": 0})
+    data = DataConfig.model_validate(
+        {"root": str(folder), "side": SIDE, "gray_chroma": 0, "workers": 0}
+    )
     loaded = load_photos(data, parts=["train"])
     assert len(loaded) == 5
     streamed = stream_photos(data, parts=["train"], rank=0, world=1, seed=0, epoch=0)
@@ -80,12 +82,12 @@ def test_a_stray_array_beside_photos_is_passed_over(photo_folder: Path, tmp_path
     for photo in photo_folder.iterdir():
         (tmp_path / photo.name).write_bytes(photo.read_bytes())
     np.save(tmp_path / "features.npy", np.zeros(3))
-    assert len(list_items([str(tmp_path)])) == len(list(photo_folder.iterdir()))
+    assert len(list_photos([str(tmp_path)])) == len(list(photo_folder.iterdir()))
 
 
 def test_numbers_in_names_count_as_numbers() -> None:
     names = ["ab/ab10.npy", "ab/ab9.npy", "ab/ab1.npy", "l/l.npy"]
-    assert [p.name for p in in_order([Path(n) for n in names])][:3] == [
+    assert [p.name for p in natural_sort([Path(n) for n in names])][:3] == [
         "ab1.npy",
         "ab9.npy",
         "ab10.npy",
@@ -115,7 +117,7 @@ def test_wrong_arrays_are_named(tmp_path: Path, arrays: list[np.ndarray], said: 
     for number, array in enumerate(arrays):
         np.save(tmp_path / f"{number}.npy", array, allow_pickle=True)
     with pytest.raises(DataError) as caught:
-        list_items([str(tmp_path)])
+        list_photos([str(tmp_path)])
     for words in said:
         assert words in str(caught.value)
 
@@ -123,11 +125,11 @@ def test_wrong_arrays_are_named(tmp_path: Path, arrays: list[np.ndarray], said: 
 def test_a_file_that_is_no_array(tmp_path: Path) -> None:
     (tmp_path / "l.npy").write_bytes(b"not an array")
     with pytest.raises(DataError, match=r"l\.npy is not a NumPy array"):
-        list_items([str(tmp_path / "l.npy")])
+        list_photos([str(tmp_path / "l.npy")])
 
 
 def test_an_array_that_goes_away_is_a_broken_photo(folder: Path) -> None:
-    items = list_items([str(folder)])
+    items = list_photos([str(folder)])
     (folder / "l" / "gray_scale.npy").unlink()
     with pytest.raises(OSError, match="gray_scale"):
         items[0].read()

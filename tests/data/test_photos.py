@@ -11,9 +11,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from pix2color import config
-from pix2color.data import photos
-from pix2color.data.photos import ALL_PARTS, load_photos, part_of
-from pix2color.data.pixels import Pixels, decode, is_gray
+from pix2color.data import dataset
+from pix2color.data.dataset import ALL_SPLITS, load_photos, split_of
+from pix2color.data.decode import Pixels, decode, is_gray
 from pix2color.errors import DataError, PhotoError
 
 RED, GREEN, BLUE, WHITE = (200, 30, 30), (30, 160, 40), (40, 60, 200), (255, 255, 255)
@@ -34,8 +34,8 @@ def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def colours(seed: int, width: int = 40, height: int = 30) -> Image.Image:
-    """A colourful picture of its own for each seed."""
+def colors(seed: int, width: int = 40, height: int = 30) -> Image.Image:
+    """A colorful picture of its own for each seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -43,12 +43,14 @@ def colours(seed: int, width: int = 40, height: int = 30) -> Image.Image:
 def folder_of(path: Path, number: int) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     for seed in range(number):
-        (path / f"{seed:03}.png").write_bytes(encoded(colours(seed)))
+        (path / f"{seed:03}.png").write_bytes(encoded(colors(seed)))
     return path
 
 
-def settings(*roots: Path, **options: object) -> config.Data:
-    return config.Data.model_validate({"root": [str(r) for r in roots], "side": 24, **options})
+def settings(*roots: Path, **options: object) -> config.DataConfig:
+    return config.DataConfig.model_validate(
+        {"root": [str(r) for r in roots], "side": 24, **options}
+    )
 
 
 def quarters(pixels: Pixels) -> list[tuple[int, ...]]:
@@ -66,7 +68,7 @@ def quarters(pixels: Pixels) -> list[tuple[int, ...]]:
 
 
 def test_decode_keeps_pixels_and_never_enlarges() -> None:
-    image = colours(0)
+    image = colors(0)
     pixels = decode(encoded(image), 100)
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
@@ -86,7 +88,7 @@ def test_decode_reduces_the_shorter_side(form: str, width: int, height: int) -> 
 
 
 def test_a_reduced_jpeg_looks_like_the_reduced_original() -> None:
-    image = colours(3, 1600, 1100)
+    image = colors(3, 1600, 1100)
     found = decode(encoded(image, "JPEG", quality=95), 100)
     expected = np.asarray(image.resize((145, 100), Image.Resampling.LANCZOS))
     assert np.abs(found.astype(int) - expected).mean() < 1.5
@@ -138,7 +140,7 @@ def test_every_mode_becomes_rgb(mode: str) -> None:
         np.testing.assert_allclose(found, 128, atol=1)
 
 
-def test_palettes_keep_their_colours_when_reduced() -> None:
+def test_palettes_keep_their_colors_when_reduced() -> None:
     for found, expected in zip(
         quarters(decode(encoded(corners().quantize(16)), 24)),
         (RED, GREEN, BLUE, WHITE),
@@ -175,7 +177,7 @@ def swapped_profile() -> bytes:
     return bytes(profile).replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
 
 
-def test_a_foreign_profile_changes_the_colours() -> None:
+def test_a_foreign_profile_changes_the_colors() -> None:
     image = Image.new("RGB", (8, 8), RED)
     found = decode(encoded(image, icc_profile=swapped_profile()))
     np.testing.assert_allclose(found[4, 4], RED[::-1], atol=3)
@@ -192,7 +194,7 @@ def test_truncated_files_are_errors(form: str, side: int | None, share: float) -
 
 
 def test_a_truncated_progressive_jpeg_is_an_error() -> None:
-    data = encoded(colours(1, 800, 600), "JPEG", progressive=True)
+    data = encoded(colors(1, 800, 600), "JPEG", progressive=True)
     with pytest.raises(PhotoError):
         decode(data[: len(data) // 2], 64)
 
@@ -227,7 +229,7 @@ def test_the_gray_rule_is_about_chroma(chroma: tuple[int, int], gray: bool) -> N
     assert is_gray(pixels, 5.0) is gray
 
 
-def test_coloured_noise_is_gray_and_a_coloured_corner_is_not() -> None:
+def test_colored_noise_is_gray_and_a_colored_corner_is_not() -> None:
     noise = np.random.default_rng(0).normal(128, 12, (480, 480, 3)).clip(0, 255).astype(np.uint8)
     assert is_gray(noise, 5.0)
     noise[:200, :200] = RED
@@ -239,29 +241,29 @@ def test_coloured_noise_is_gray_and_a_coloured_corner_is_not() -> None:
 
 def test_bundled_photos_are_a_toy_and_say_so() -> None:
     said: list[str] = []
-    loaded = load_photos(config.Data(), parts=("train",), announce=said.append)
-    assert loaded.toy
-    assert loaded.shared
+    loaded = load_photos(config.DataConfig(), parts=("train",), announce=said.append)
+    assert loaded.bundled
+    assert loaded.unsplit
     assert 1 <= len(loaded) <= 5
     assert any("toy amount" in line and "--data" in line for line in said)
     assert any("too few to split" in line for line in said)
     assert any("RAM" in line for line in said)
-    other = load_photos(config.Data(), parts=("val",))
+    other = load_photos(config.DataConfig(), parts=("val",))
     assert other.digest == loaded.digest
 
 
 def test_parts_are_disjoint_complete_and_named(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "p", 60)
     data = settings(root, split={"train": 0.6, "val": 0.2, "test": 0.2})
-    sets = {part: load_photos(data, parts=(part,)) for part in ALL_PARTS}
-    whole = load_photos(data, parts=ALL_PARTS)
+    sets = {part: load_photos(data, parts=(part,)) for part in ALL_SPLITS}
+    whole = load_photos(data, parts=ALL_SPLITS)
     assert all(len(one) > 3 for one in sets.values())
     assert sorted(d for s in sets.values() for d in s.digests) == whole.digests
     assert len(whole) == 60
-    assert not whole.shared
+    assert not whole.unsplit
     for part, one in sets.items():
-        assert one.counts.elsewhere == 60 - len(one)
-        assert {part_of(digest, data.split) for digest in one.digests} == {part}
+        assert one.counts.other_splits == 60 - len(one)
+        assert {split_of(digest, data.split) for digest in one.digests} == {part}
     first = whole.photos[0]
     np.testing.assert_array_equal(first, decode((tmp_path / whole.names[0]).read_bytes(), 24))
     assert whole.nbytes == sum(photo.nbytes for photo in whole.photos)
@@ -282,34 +284,34 @@ def test_names_places_and_threads_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_split_shares_and_edges() -> None:
-    split = config.Split(train=0.7, val=0.2, test=0.1)
-    hashes = [photos.content_hash(str(i).encode()) for i in range(20_000)]
-    found = [part_of(h, split) for h in hashes]
+    split = config.SplitConfig(train=0.7, val=0.2, test=0.1)
+    hashes = [dataset.content_hash(str(i).encode()) for i in range(20_000)]
+    found = [split_of(h, split) for h in hashes]
     for part, share in (("train", 0.7), ("val", 0.2), ("test", 0.1)):
         assert abs(found.count(part) / 20_000 - share) < 0.01  # type: ignore[arg-type]
-    assert part_of("f" * 64, config.Split(train=1, val=0, test=0)) == "train"
-    assert part_of("f" * 64, config.Split(train=0.9, val=0.1, test=0)) == "val"
-    assert part_of("0" * 64, config.Split(train=0, val=0, test=1)) == "test"
+    assert split_of("f" * 64, config.SplitConfig(train=1, val=0, test=0)) == "train"
+    assert split_of("f" * 64, config.SplitConfig(train=0.9, val=0.1, test=0)) == "val"
+    assert split_of("0" * 64, config.SplitConfig(train=0, val=0, test=1)) == "test"
 
 
 def test_everything_left_out_is_counted(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "p", 30)
     (root / "again.png").write_bytes((root / "000.png").read_bytes())
-    (root / "gray.png").write_bytes(encoded(colours(99).convert("L")))
-    (root / "gray-again.png").write_bytes(encoded(colours(99).convert("L")))
+    (root / "gray.png").write_bytes(encoded(colors(99).convert("L")))
+    (root / "gray-again.png").write_bytes(encoded(colors(99).convert("L")))
     (root / "text.jpg").write_text("a text")
-    loaded = load_photos(settings(root), parts=ALL_PARTS)
+    loaded = load_photos(settings(root), parts=ALL_SPLITS)
     counts = loaded.counts
     assert (counts.found, counts.used, counts.gray, counts.duplicates) == (34, 30, 1, 2)
-    assert counts.elsewhere == 0
-    assert counts.broken == (("p/text.jpg", "not a photo in a known format"),)
-    kept = load_photos(settings(root), parts=ALL_PARTS, keep_gray=True)
+    assert counts.other_splits == 0
+    assert counts.corrupt == (("p/text.jpg", "not a photo in a known format"),)
+    kept = load_photos(settings(root), parts=ALL_SPLITS, keep_gray=True)
     assert (kept.counts.used, kept.counts.gray) == (31, 0)
 
 
 def test_limit_takes_the_first_usable_by_content(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "p", 40)
-    (root / "gray.png").write_bytes(encoded(colours(99).convert("L")))
+    (root / "gray.png").write_bytes(encoded(colors(99).convert("L")))
     whole = load_photos(settings(root), parts=("train", "val"))
     for limit in (1, 7, len(whole), 1000):
         some = load_photos(settings(root, limit=limit), parts=("train", "val"))
@@ -322,25 +324,25 @@ def test_too_many_broken_files_stop_with_a_list(tmp_path: Path) -> None:
     for number in range(13):
         (root / f"torn-{number:02}.jpg").write_bytes(b"\xff\xd8 torn")
     with pytest.raises(DataError) as caught:
-        load_photos(settings(root), parts=ALL_PARTS)
+        load_photos(settings(root), parts=ALL_SPLITS)
     message = str(caught.value)
     assert "13 of 53 files" in message
     assert "p/torn-00.jpg (" in message
     assert "p/torn-09.jpg" in message
     assert "p/torn-10.jpg" not in message
     assert "and 3 more" in message
-    assert "data.max_broken" in message
-    loaded = load_photos(settings(root, max_broken=0.5), parts=ALL_PARTS)
-    assert (loaded.counts.used, len(loaded.counts.broken)) == (40, 13)
+    assert "data.max_corrupt_fraction" in message
+    loaded = load_photos(settings(root, max_broken=0.5), parts=ALL_SPLITS)
+    assert (loaded.counts.used, len(loaded.counts.corrupt)) == (40, 13)
 
 
 def test_no_usable_photo_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "torn.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"none of the 1 files can be decoded.*torn\.jpg \(.*empty"):
-        load_photos(settings(tmp_path, max_broken=1), parts=ALL_PARTS)
-    (tmp_path / "torn.jpg").write_bytes(encoded(colours(1).convert("L"), "JPEG"))
-    with pytest.raises(DataError, match="no photo with colours"):
-        load_photos(settings(tmp_path), parts=ALL_PARTS)
+        load_photos(settings(tmp_path, max_broken=1), parts=ALL_SPLITS)
+    (tmp_path / "torn.jpg").write_bytes(encoded(colors(1).convert("L"), "JPEG"))
+    with pytest.raises(DataError, match="no photo with colors"):
+        load_photos(settings(tmp_path), parts=ALL_SPLITS)
 
 
 def test_an_empty_part_falls_back_to_all_photos_and_says_so(tmp_path: Path) -> None:
@@ -349,7 +351,7 @@ def test_an_empty_part_falls_back_to_all_photos_and_says_so(tmp_path: Path) -> N
     data = settings(root, split={"train": 1, "val": 0, "test": 0})
     loaded = load_photos(data, parts=("val",), announce=said.append)
     assert len(loaded) == 25
-    assert loaded.shared
+    assert loaded.unsplit
     assert any("no photo falls into val" in line for line in said)
 
 
@@ -358,7 +360,7 @@ def test_progress_ends_at_its_total(tmp_path: Path, limit: int | None) -> None:
     root = folder_of(tmp_path / "p", 25)
     calls: list[tuple[int, int]] = []
     data = settings(root, limit=limit)
-    load_photos(data, parts=ALL_PARTS, progress=lambda done, total: calls.append((done, total)))
+    load_photos(data, parts=ALL_SPLITS, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(n + 1, limit or 25) for n in range(limit or 25)]
 
 
@@ -367,5 +369,5 @@ def test_pillow_warnings_do_not_leak(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert len(load_photos(settings(root), parts=ALL_PARTS)) == 22
+        assert len(load_photos(settings(root), parts=ALL_SPLITS)) == 22
     assert not caught

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pix2color.data.sources import BUNDLED, list_items
+from pix2color.data.discovery import BUNDLED, list_photos
 from pix2color.errors import DataError
 
 
@@ -31,7 +31,7 @@ def pack(path: Path, members: list[tuple[str, bytes]]) -> Path:
 
 
 def names(*roots: Path | str) -> list[str]:
-    return [item.name for item in list_items([str(root) for root in roots])]
+    return [item.name for item in list_photos([str(root) for root in roots])]
 
 
 def test_folders_are_searched_through_all_levels(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_folders_are_searched_through_all_levels(tmp_path: Path) -> None:
 def test_a_shard_reads_as_a_folder_does(tmp_path: Path) -> None:
     members = [("./b.webp", b"bb"), ("a/1.jpg", b"one"), ("._a.jpg", b"no"), ("a.txt", b"no")]
     shard = pack(tmp_path / "in" / "shard.tar", members)
-    items = list_items([str(shard)])
+    items = list_photos([str(shard)])
     assert [(i.name, i.read()) for i in items] == [
         ("shard.tar/a/1.jpg", b"one"),
         ("shard.tar/b.webp", b"bb"),
@@ -58,7 +58,7 @@ def test_members_are_read_by_several_threads(tmp_path: Path) -> None:
     contents = [bytes([i]) * (1000 + i) for i in range(100)]
     shard = pack(tmp_path / "s.tar", [(f"{i:03}.jpg", c) for i, c in enumerate(contents)])
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda item: item.read(), list_items([str(shard)]))) == contents
+        assert list(pool.map(lambda item: item.read(), list_photos([str(shard)]))) == contents
 
 
 def test_mixed_roots_and_patterns(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_folder_keeps_its_own_name_where_a_link_to_it_comes_first(tmp_path: Pa
     assert names(tmp_path / "photos") == ["photos/real/1.jpg"]
 
 
-def test_training_and_colouring_take_the_same_files_for_photos(tmp_path: Path) -> None:
+def test_training_and_coloring_take_the_same_files_for_photos(tmp_path: Path) -> None:
     from pix2color.photo.formats import PHOTO_SUFFIXES
 
     for number, suffix in enumerate(sorted(PHOTO_SUFFIXES)):
@@ -137,7 +137,7 @@ def test_an_empty_name_is_not_the_current_folder(
 
 
 def test_no_roots_are_the_bundled_photos() -> None:
-    items = list_items([])
+    items = list_photos([])
     assert items
     assert {item.name.removeprefix("skimage/") for item in items} <= set(BUNDLED)
     assert all(item.read() for item in items)
@@ -159,7 +159,7 @@ def test_no_roots_are_the_bundled_photos() -> None:
 def test_what_holds_no_photos_says_so(tmp_path: Path, make: object, words: list[str]) -> None:
     root = make(tmp_path)  # type: ignore[operator]
     with pytest.raises(DataError) as caught:
-        list_items([str(root)])
+        list_photos([str(root)])
     message = str(caught.value)
     assert all(word in message for word in words), message
     assert "\n" not in message
@@ -171,7 +171,7 @@ def test_a_shard_cut_off_is_an_error(tmp_path: Path, size: int) -> None:
     shard = pack(tmp_path / "s.tar", [(f"{i}.jpg", b"x" * 5000) for i in range(5)])
     shard.write_bytes(shard.read_bytes()[:size])
     with pytest.raises(DataError, match=r"s\.tar is not a whole"):
-        list_items([str(shard)])
+        list_photos([str(shard)])
 
 
 def test_a_shard_with_a_damaged_header_is_an_error(tmp_path: Path) -> None:
@@ -180,12 +180,12 @@ def test_a_shard_with_a_damaged_header_is_an_error(tmp_path: Path) -> None:
     content[2 * 5_632 : 2 * 5_632 + 100] = b"?" * 100
     shard.write_bytes(content)
     with pytest.raises(DataError, match=r"s\.tar is not a whole"):
-        list_items([str(shard)])
+        list_photos([str(shard)])
 
 
 def test_a_file_that_shrank_cannot_be_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jpg", b"abcdef")
-    (item,) = list_items([str(path)])
+    (item,) = list_photos([str(path)])
     path.write_bytes(b"abc")
     with pytest.raises(OSError, match="3 of 6 bytes"):
         item.read()

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from pix2color import config
-from pix2color.data import stream
-from pix2color.data.loader import StreamSource
-from pix2color.data.photos import ALL_PARTS, Part, load_photos
-from pix2color.data.stream import StreamCounts, stream_photos
+from pix2color.data import streaming
+from pix2color.data.dataset import ALL_SPLITS, Split, load_photos
+from pix2color.data.loader import StreamingSource
+from pix2color.data.streaming import StreamCounts, stream_photos
 from pix2color.errors import DataError
 
 
@@ -27,7 +27,7 @@ def encoded(image: Image.Image, form: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
-def colours(seed: int) -> bytes:
+def colors(seed: int) -> bytes:
     coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     return encoded(Image.fromarray(coarse).resize((24, 18), Image.Resampling.BICUBIC))
 
@@ -40,19 +40,19 @@ def pack(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
             tar.addfile(member, io.BytesIO(content))
 
 
-def settings(*roots: Path, **options: object) -> config.Data:
+def settings(*roots: Path, **options: object) -> config.DataConfig:
     values = {"root": [str(r) for r in roots], "side": 16, "cache": "none", "workers": 0}
-    return config.Data.model_validate(values | {"shuffle_buffer": 16} | options)
+    return config.DataConfig.model_validate(values | {"shuffle_buffer": 16} | options)
 
 
 def digests(
-    data: config.Data,
+    data: config.DataConfig,
     rank: int = 0,
     world: int = 1,
     *,
     epoch: int = 0,
     seed: int = 0,
-    parts: Sequence[Part] = ALL_PARTS,
+    parts: Sequence[Split] = ALL_SPLITS,
     counts: StreamCounts | None = None,
 ) -> list[str]:
     photos = stream_photos(
@@ -68,7 +68,7 @@ def shards(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "shards"
     folder.mkdir()
     for shard in range(5):
-        photos = [(f"{shard}/{n:02}.a.png", colours(100 * shard + n)) for n in range(14)]
+        photos = [(f"{shard}/{n:02}.a.png", colors(100 * shard + n)) for n in range(14)]
         pack(folder / f"train-{shard}.tar", [*photos, ("notes.txt", b"no photo")])
     yield folder
 
@@ -79,7 +79,7 @@ def files(tmp_path: Path) -> Path:
     folder = tmp_path / "files"
     folder.mkdir()
     for n in range(30):
-        (folder / f"{n}.png").write_bytes(colours(1000 + n))
+        (folder / f"{n}.png").write_bytes(colors(1000 + n))
     return folder
 
 
@@ -88,14 +88,14 @@ def files(tmp_path: Path) -> Path:
 def test_each_photo_once_an_epoch(shards: Path, world: int, workers: int) -> None:
     data = settings(shards, workers=workers)
     shares = [digests(data, rank, world) for rank in range(world)]
-    whole = load_photos(data, parts=ALL_PARTS)
+    whole = load_photos(data, parts=ALL_SPLITS)
     assert sorted(d for share in shares for d in share) == whole.digests
     assert max(map(len, shares)) - min(map(len, shares)) <= 5 - 5 // world * world
 
 
 def test_two_real_processes_see_each_photo_once(shards: Path) -> None:
     script = (
-        "import sys; from pix2color import config; from pix2color.data.stream import stream_photos;"
+        "import sys; from pix2color import config; from pix2color.data.streaming import stream_photos;"
         "d = config.Data(root=(sys.argv[1],), side=16, cache='none', shuffle_buffer=8);"
         "s = stream_photos(d, parts=('train',), rank=int(sys.argv[2]), world=2, seed=3, epoch=1);"
         "print(*(digest for digest, _ in s))"
@@ -105,7 +105,7 @@ def test_two_real_processes_see_each_photo_once(shards: Path) -> None:
             [sys.executable, "-c", script, str(shards), str(rank)],
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(stream.__file__).parents[2],
+            cwd=Path(streaming.__file__).parents[2],
         )
         for rank in range(2)
     ]
@@ -130,7 +130,7 @@ def test_the_order_is_shuffled_and_repeatable(shards: Path) -> None:
 
 def test_parts_are_those_of_the_cache(shards: Path) -> None:
     data = settings(shards, split={"train": 0.5, "val": 0.3, "test": 0.2})
-    for part in ALL_PARTS:
+    for part in ALL_SPLITS:
         expected = load_photos(data, parts=(part,))
         counts = StreamCounts()
         assert sorted(digests(data, parts=(part,), counts=counts)) == expected.digests
@@ -146,7 +146,7 @@ def test_files_stream_without_webdataset(files: Path, monkeypatch: pytest.Monkey
     data = settings(files)
     shares = [digests(data, rank, 4) for rank in range(4)]
     assert [len(share) for share in shares] == [8, 8, 7, 7]
-    expected = load_photos(data, parts=ALL_PARTS).digests
+    expected = load_photos(data, parts=ALL_SPLITS).digests
     assert sorted(d for share in shares for d in share) == expected
     assert digests(data) != digests(data, epoch=1)
 
@@ -160,11 +160,11 @@ def test_training_on_two_processes_sees_each_photo_once_an_epoch(
     expected = sorted(photo.tobytes() for photo in load_photos(data, parts=["train"]).photos)
     steps, size, epochs = len(expected) // 10, 5, 3  # of two processes with 5 photos each
 
-    def photos(source: StreamSource, rank: int, step: int) -> list[bytes]:
-        stacked, _ = source.gather((2 * step + rank) * size, size)
+    def photos(source: StreamingSource, rank: int, step: int) -> list[bytes]:
+        stacked, _ = source.load((2 * step + rank) * size, size)
         return [photo.numpy().tobytes() for photo in stacked]
 
-    sources = [StreamSource(data, seed=3, rank=rank, world=2) for rank in range(2)]
+    sources = [StreamingSource(data, seed=3, rank=rank, world=2) for rank in range(2)]
     seen = [
         [photos(source, rank, step) for rank, source in enumerate(sources)]
         for step in range(epochs * steps)
@@ -174,7 +174,7 @@ def test_training_on_two_processes_sees_each_photo_once_an_epoch(
         if roots == "files":  # shards are dealt out whole, so that shares may differ in size
             assert sorted(photo for step in of_epoch for part in step for photo in part) == expected
     assert {photo for step in seen[: steps + 2] for part in step for photo in part} == set(expected)
-    resumed = [StreamSource(data, seed=3, rank=rank, world=2) for rank in range(2)]
+    resumed = [StreamingSource(data, seed=3, rank=rank, world=2) for rank in range(2)]
     for step in range(steps + 1, epochs * steps):
         assert [photos(source, rank, step) for rank, source in enumerate(resumed)] == seen[step]
 
@@ -182,13 +182,13 @@ def test_training_on_two_processes_sees_each_photo_once_an_epoch(
 def test_files_and_shards_mix(shards: Path, files: Path) -> None:
     data = settings(shards, files)
     shares = [digests(data, rank, 2) for rank in range(2)]
-    assert sorted(shares[0] + shares[1]) == load_photos(data, parts=ALL_PARTS).digests
+    assert sorted(shares[0] + shares[1]) == load_photos(data, parts=ALL_SPLITS).digests
 
 
 def test_a_missing_webdataset_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pack(tmp_path / "s.tar", [("a.png", colours(0))])
+    pack(tmp_path / "s.tar", [("a.png", colors(0))])
     monkeypatch.setitem(sys.modules, "webdataset", None)
     with pytest.raises(DataError, match="pip install"):
         digests(settings(tmp_path))
@@ -237,12 +237,12 @@ def test_a_process_without_photos_is_an_error(files: Path) -> None:
 
 
 def test_the_bundled_photos_stream_whole() -> None:
-    expected = load_photos(config.Data(side=16), parts=("train",)).digests
+    expected = load_photos(config.DataConfig(cache_size=16), parts=("train",)).digests
     assert sorted(digests(settings(), parts=("train",))) == expected
 
 
 def test_a_stream_can_be_left(shards: Path) -> None:
     data = settings(shards, workers=2)
-    photos = stream_photos(data, parts=ALL_PARTS, rank=0, world=1, seed=0, epoch=0)
+    photos = stream_photos(data, parts=ALL_SPLITS, rank=0, world=1, seed=0, epoch=0)
     assert next(iter(photos))[1].shape == (16, 21, 3)
     photos.close()  # type: ignore[attr-defined]

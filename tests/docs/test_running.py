@@ -45,9 +45,9 @@ ONLY_COMPILED = {
 """What a Python block holds -> why it is not run here."""
 
 TINY = (
-    "budget.samples=8", "train.batch=4", "data.crop=32", "data.side=48", "decode.size=32",
-    "train.validate_photos=1", "train.sample_photos=0",
-    "gan.critic_samples=0", "gan.width=8", "data.max_broken=1.0",
+    "budget.samples=8", "train.batch_size=4", "data.crop=32", "data.cache_size=48", "decode.input_size=32",
+    "train.num_val_photos=1", "train.num_sample_photos=0",
+    "gan.discriminator_warmup_samples=0", "gan.base_channels=8", "data.max_corrupt_fraction=1.0",
 )  # fmt: skip
 SHORTER = {
     "infer": ["--size", "48", "--quiet"],
@@ -73,7 +73,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, small_photos: list[np.nda
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         arguments = ["--config", "gan.yaml", "--data", "my-photos/", "--quiet"]
-        arguments += ["--set", "init_from=null", "--set", "model.widths=[8,8,8,8]"]
+        arguments += ["--set", "init_from=null", "--set", "model.decoder_channels=[8,8,8,8]"]
         patch.setattr("pix2color.training.trainer.draw_curves", lambda run: None)
         assert _main("train")([*arguments, *SHORTER["train"]]) == 0
         assert _main("release")(["--run", "runs/gan"]) == 0
@@ -90,8 +90,8 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
             Image.fromarray(np.roll(photo, 3 * number, axis=1)).save(
                 folder / name / f"{number}.png"
             )
-    colour = [Image.fromarray(photo).resize((216, 144)) for photo in photos]
-    gray = [photo.convert("L") for photo in colour]
+    color = [Image.fromarray(photo).resize((216, 144)) for photo in photos]
+    gray = [photo.convert("L") for photo in color]
     for name in ("photos", "scans", "archive"):
         (folder / name).mkdir()
         gray[0].save(folder / name / "one.jpg")
@@ -99,7 +99,7 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
         gray[number].save(folder / name)
     gray[1].save(folder / "scans/portrait.jpg")
     for name in ("other.jpg", "photo.jpg"):
-        colour[2].save(folder / name)
+        color[2].save(folder / name)
     hints = '{"portrait.jpg": [{"x": 12, "y": 8, "color": "#2040ff"}]}'
     (folder / "hints.json").write_text(hints)
     for name in ("configs", "tests"):

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pix2color import color
-from pix2color.config import Decode
+from pix2color.color.lab import rgb_to_lab
+from pix2color.config import DecodeConfig
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
 
 class Warm:
-    """Colours every pixel by its lightness, at half the size; counts its passes."""
+    """Colors every pixel by its lightness, at half the size; counts its passes."""
 
     training = True
 
@@ -36,12 +36,12 @@ class Warm:
         self.sizes.append((lightness.shape[-2], lightness.shape[-1]))
         return F.avg_pool2d(lightness - 50, 2, ceil_mode=True)
 
-    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: Decode) -> Tensor:
+    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: DecodeConfig) -> Tensor:
         """As Generator's; the temperature turns the hue."""
         ab = torch.cat((raw, raw * decode.temperature), dim=1) * decode.saturation / 2
         return F.interpolate(ab, size=size, mode="bilinear")
 
-    def predict(self, lightness: Tensor, decode: Decode) -> Tensor:
+    def predict(self, lightness: Tensor, decode: DecodeConfig) -> Tensor:
         """As Generator's."""
         return self.decode_raw(self.predict_raw(lightness), lightness.shape[-2:], decode)
 
@@ -62,7 +62,7 @@ def rgb(small_photos: list[np.ndarray]) -> Tensor:
 @pytest.fixture(scope="session")
 def lab(rgb: Tensor) -> Tensor:
     """The same in Lab."""
-    return color.rgb_to_lab(rgb)
+    return rgb_to_lab(rgb)
 
 
 @pytest.fixture(scope="session")

@@ -8,25 +8,27 @@ from typing import Any
 
 import pytest
 
-from pix2color import weights
-from pix2color.config import Decode
+from pix2color.checkpoints import checkpoint
+from pix2color.config import DecodeConfig
 from pix2color.errors import ConfigError, WeightsError
-from pix2color.evaluation import checkpoints
+from pix2color.evaluation import checkpoint_methods
 
 
 def test_a_sweep_is_every_combination() -> None:
-    found = checkpoints.parse_sweep(["temperature=0.4,1", "size=64,96"])
+    found = checkpoint_methods.parse_sweep(["temperature=0.4,1", "size=64,96"])
     assert found == [
         {"temperature": 0.4, "size": 64},
         {"temperature": 0.4, "size": 96},
         {"temperature": 1.0, "size": 64},
         {"temperature": 1.0, "size": 96},
     ]
-    assert checkpoints.parse_sweep([]) == []
+    assert checkpoint_methods.parse_sweep([]) == []
 
 
 def test_further_settings_have_names() -> None:
-    found = checkpoints.parse_further(["faithful:temperature=1,vividness=0", "dull:saturation=0.5"])
+    found = checkpoint_methods.parse_variants(
+        ["faithful:temperature=1,vividness=0", "dull:saturation=0.5"]
+    )
     assert found == {
         "faithful": {"temperature": 1.0, "vividness": 0.0},
         "dull": {"saturation": 0.5},
@@ -44,28 +46,28 @@ def test_further_settings_have_names() -> None:
 )
 def test_wrong_settings_are_named(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        checkpoints.parse_sweep([text])
+        checkpoint_methods.parse_sweep([text])
     with pytest.raises(ConfigError, match=message):
-        checkpoints.parse_further([f"name:{text}"])
+        checkpoint_methods.parse_variants([f"name:{text}"])
 
 
 def test_further_settings_without_a_name_are_an_error() -> None:
     for texts in (["temperature=1"], ["a:size=64", "a:size=32"]):
         with pytest.raises(ConfigError, match="NAME:"):
-            checkpoints.parse_further(texts)
+            checkpoint_methods.parse_variants(texts)
 
 
 def test_values_out_of_range_are_an_error() -> None:
     with pytest.raises(ConfigError, match="temperature"):
-        checkpoints.changed(Decode(), {"temperature": -1})
+        checkpoint_methods.with_overrides(DecodeConfig(), {"temperature": -1})
 
 
 def test_rows_are_named_after_runs_and_files(
     warm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    released = SimpleNamespace(generator=warm, decode=Decode(size=64), digest="d1")
-    monkeypatch.setattr(weights, "load", lambda source, device: released)
-    found = checkpoints.checkpoint_rows(
+    released = SimpleNamespace(generator=warm, decode=DecodeConfig(input_size=64), digest="d1")
+    monkeypatch.setattr(checkpoint, "load", lambda source, device: released)
+    found = checkpoint_methods.checkpoint_methods(
         ["default", "runs/gan/release.safetensors", "mine.safetensors", "gan.safetensors"],
         settings={"vividness": 0.5},
         further={"faithful": {"vividness": 0.0}},
@@ -73,13 +75,13 @@ def test_rows_are_named_after_runs_and_files(
     )
     assert [row.name for row in found[::3]] == ["default", "gan", "mine", "gan #2"]
     assert [row.name for row in found[:3]] == ["default", "default (faithful)", "default T 0.4"]
-    assert [row.featured for row in found[:3]] == [True, True, False]
-    settings = [row.about["decode"] for row in found[:3]]
+    assert [row.primary for row in found[:3]] == [True, True, False]
+    settings = [row.metadata["decode"] for row in found[:3]]
     assert [one["vividness"] for one in settings] == [0.5, 0.0, 0.5]
     assert [one["temperature"] for one in settings] == [1.0, 1.0, 0.4]
-    assert found[3].about["checkpoint"] == "runs/gan/release.safetensors"
+    assert found[3].metadata["checkpoint"] == "runs/gan/release.safetensors"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no\.safetensors"):
-        checkpoints.checkpoint_rows([str(tmp_path / "no.safetensors")])
+        checkpoint_methods.checkpoint_methods([str(tmp_path / "no.safetensors")])

@@ -82,12 +82,12 @@ def test_photos_without_any_class_are_an_error() -> None:
         labels_of(["photos/holiday.jpg"])
 
 
-def test_a_file_is_recognised_by_its_keys(weights_file: Path, rgb: Tensor) -> None:
+def test_a_file_is_recognized_by_its_keys(weights_file: Path, rgb: Tensor) -> None:
     model = Classifier(weights_file)
     assert model.name == "mobilenet_v2 (some.safetensors)"
-    best = model.best(rgb)
+    best = model.topk(rgb)
     assert best.shape == (4, 5)
-    first, five = model.hits(rgb, [int(best[0, 0]), int(best[1, 3]), UNKNOWN, -2])
+    first, five = model.topk_correct(rgb, [int(best[0, 0]), int(best[1, 3]), UNKNOWN, -2])
     assert first[:2].tolist() == [1, 0]
     assert five[:2].tolist() == [1, 1]
     assert first[2].isnan() and five[2].isnan()
@@ -121,7 +121,7 @@ def test_classes_are_those_of_torchvision_s_own_preparation(
     for photo in photos.values():
         seen: list[Tensor] = []
         hook = register_module_forward_pre_hook(lambda _, given, to=seen: to.append(given[0]))
-        best = model.best(torch.from_numpy(photo).permute(2, 0, 1)[None] / 255)[0]
+        best = model.topk(torch.from_numpy(photo).permute(2, 0, 1)[None] / 255)[0]
         hook.remove()
         wanted = prepare(Image.fromarray(photo))[None]
         assert float((seen[0] - wanted).abs().mean()) < 0.15  # size and crop may round by a pixel
@@ -139,5 +139,5 @@ def test_the_shared_classifier_reads_labelled_photos(shared_weights: Path) -> No
     for path, label in zip(paths, labels_of([p.name for p in paths]), strict=True):
         photo = np.array(Image.open(path).convert("RGB"))
         rgb = torch.from_numpy(photo).permute(2, 0, 1).unsqueeze(0) / 255
-        hits.append(float(model.hits(rgb, [int(label)])[0]))
+        hits.append(float(model.topk_correct(rgb, [int(label)])[0]))
     assert np.mean(hits) > 0.6

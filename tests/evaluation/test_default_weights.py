@@ -10,19 +10,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pix2color.color import rgb_to_lab
-from pix2color.config import Data
-from pix2color.data.photos import ALL_PARTS, load_photos
-from pix2color.evaluation import rows, runner
-from pix2color.evaluation.checkpoints import checkpoint_rows
-from pix2color.evaluation.protocol import prepare
-from pix2color.evaluation.samples import Interval
+from pix2color.color.lab import rgb_to_lab
+from pix2color.config import DataConfig
+from pix2color.data.dataset import ALL_SPLITS, load_photos
+from pix2color.evaluation import evaluator, methods
+from pix2color.evaluation.bootstrap import ConfidenceInterval
+from pix2color.evaluation.checkpoint_methods import checkpoint_methods
+from pix2color.evaluation.protocol import crop_photo
 
 FAITHFUL = {"temperature": 1.0, "vividness": 0.0, "saturation": 1.0}
 DEFAULT = "default"
 EXPECTED = "default (faithful)"
 
-Figures = dict[str, tuple[dict[str, Interval], dict[str, Interval]]]
+Figures = dict[str, tuple[dict[str, ConfidenceInterval], dict[str, ConfidenceInterval]]]
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +35,18 @@ def off_lightness() -> dict[str, float]:
 def figures(off_lightness: dict[str, float]) -> Figures:
     """Row -> its figures, and their gains over the gray photo, on the same resampled photos."""
 
-    def inspect(row: rows.Row, batch: rows.Batch, rgb: torch.Tensor, ab: torch.Tensor) -> None:
+    def inspect(
+        row: methods.Method, batch: methods.Batch, rgb: torch.Tensor, ab: torch.Tensor
+    ) -> None:
         off = float((rgb_to_lab(rgb)[:, :1] - batch.lightness).abs().max())
         off_lightness[row.name] = max(off, off_lightness.get(row.name, 0.0))
 
-    photos = load_photos(Data(side=176), parts=ALL_PARTS, keep_gray=True)
-    squares = [prepare(photo, "center", crop=176) for photo in photos.photos]
-    compared = checkpoint_rows([DEFAULT], further={"faithful": FAITHFUL})
-    found = runner.evaluate_rows(squares, compared, timed=False, resamples=200, inspect=inspect)
+    photos = load_photos(DataConfig(cache_size=176), parts=ALL_SPLITS, keep_gray=True)
+    squares = [crop_photo(photo, "center", crop=176) for photo in photos.photos]
+    compared = checkpoint_methods([DEFAULT], further={"faithful": FAITHFUL})
+    found = evaluator.evaluate_methods(
+        squares, compared, timed=False, resamples=200, inspect=inspect
+    )
     names = [result.row.name for result in found.results]
     return dict(zip(names, found.figures(), strict=True))
 
@@ -65,12 +69,12 @@ def test_lightness_is_the_photo_s(figures: Figures, off_lightness: dict[str, flo
 
 
 def test_the_default_has_between_a_third_of_the_true_colorfulness_and_all(figures: Figures) -> None:
-    found = figures[DEFAULT][0]["colourfulness_ratio"]
+    found = figures[DEFAULT][0]["colorfulness_ratio"]
     assert 1 / 3 < found.low < found.high < 1, f"colorfulness over the truth's: {found}"
 
 
 def test_vividness_buys_rare_colors_with_mean_error(figures: Figures) -> None:
     vivid, expected = figures[DEFAULT][0], figures[EXPECTED][0]
-    assert vivid["colourfulness_ratio"].value > expected["colourfulness_ratio"].value
+    assert vivid["colorfulness_ratio"].value > expected["colorfulness_ratio"].value
     assert vivid["auc_rebalanced"].value > expected["auc_rebalanced"].value
     assert vivid["auc"].value < expected["auc"].value

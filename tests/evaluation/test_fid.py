@@ -40,43 +40,43 @@ def shifted(pictures: Tensor, levels: float) -> Tensor:
 
 
 def test_a_set_is_at_no_distance_from_itself(fid: Fid, pictures: Tensor) -> None:
-    fid.add("truth", pictures)
-    fid.add("same", pictures)
+    fid.update("truth", pictures)
+    fid.update("same", pictures)
     assert fid.distances("truth") == pytest.approx({"truth": 0, "same": 0}, abs=1e-3)
 
 
-def test_it_grows_with_a_shift_of_colour(fid: Fid, pictures: Tensor) -> None:
+def test_it_grows_with_a_shift_of_color(fid: Fid, pictures: Tensor) -> None:
     """Where the spread is the same, it is the squared distance of the means."""
-    fid.add("truth", shifted(pictures, 0))
+    fid.update("truth", shifted(pictures, 0))
     for levels in (10, 20, 40):
-        fid.add(f"{levels}", shifted(pictures, levels))
-    fid.add("gray", pictures.mean(1, keepdim=True).expand(-1, 3, -1, -1))
+        fid.update(f"{levels}", shifted(pictures, levels))
+    fid.update("gray", pictures.mean(1, keepdim=True).expand(-1, 3, -1, -1))
     found = fid.distances("truth")
     assert [found[f"{n}"] for n in (10, 20, 40)] == pytest.approx([100, 400, 1600], rel=0.05)
     assert found["gray"] > 1
 
 
 def test_batches_add_up(fid: Fid, pictures: Tensor) -> None:
-    fid.add("truth", pictures)
-    fid.add("other", shifted(pictures, 20))
+    fid.update("truth", pictures)
+    fid.update("other", shifted(pictures, 20))
     at_once = fid.distances("truth")
-    fid.clear()
+    fid.reset()
     for part in pictures.split(5):
-        fid.add("truth", part)
-        fid.add("other", shifted(part, 20))
+        fid.update("truth", part)
+        fid.update("other", shifted(part, 20))
     assert fid.distances("truth") == pytest.approx(at_once)
 
 
 def test_one_picture_has_no_distribution(fid: Fid, pictures: Tensor) -> None:
-    fid.add("truth", pictures[:1])
-    fid.add("other", pictures[1:2])
+    fid.update("truth", pictures[:1])
+    fid.update("other", pictures[1:2])
     assert fid.distances("truth") == {}
 
 
 def test_values_outside_a_picture_are_cut(fid: Fid, pictures: Tensor) -> None:
-    fid.add("truth", pictures)
-    fid.add("outside", torch.where(pictures > 0.5, 3.0, -2.0))
-    fid.add("cut", F.threshold(pictures.round(), 0.5, 0.0))
+    fid.update("truth", pictures)
+    fid.update("outside", torch.where(pictures > 0.5, 3.0, -2.0))
+    fid.update("cut", F.threshold(pictures.round(), 0.5, 0.0))
     found = fid.distances("truth")
     assert found["outside"] == pytest.approx(found["cut"], rel=0.01)
 
@@ -125,5 +125,5 @@ def test_inception_measures_pictures_from_a_file(
     torch.save(made[0].state_dict(), tmp_path / "inception.pth")
     meter = inception(str(tmp_path / "inception.pth"), device="cpu")
     assert "torch-fidelity" in meter.description and "inception.pth" in meter.description
-    meter.add("truth", rgb)
+    meter.update("truth", rgb)
     assert meter.distances("truth") == pytest.approx({"truth": 0}, abs=1e-3)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pix2color.ab_bins import PriorCounter
-from pix2color.color import rgb_to_lab
-from pix2color.evaluation import failures, metrics
+from pix2color.color.ab_bins import PriorEstimator
+from pix2color.color.lab import rgb_to_lab
+from pix2color.evaluation import failure_metrics, metrics
 
 
 class OnDevice(torch.Tensor):
@@ -30,32 +30,34 @@ class OnDevice(torch.Tensor):
 
 
 def prior(ab: Tensor, true_ab: Tensor) -> None:
-    counter = PriorCounter()
-    counter.add(ab)
+    counter = PriorEstimator()
+    counter.update(ab)
 
 
 def scores(ab: Tensor, true_ab: Tensor) -> None:
-    metrics.bin_scores(metrics.distance(ab, true_ab), metrics.nearest_bin(true_ab))
+    metrics.per_bin_auc_sums(metrics.ab_error(ab, true_ab), metrics.nearest_bin(true_ab))
 
 
 def figures(ab: Tensor, true_ab: Tensor) -> None:
-    metrics.auc(metrics.distance(ab, true_ab))
+    metrics.auc(metrics.ab_error(ab, true_ab))
     metrics.psnr_lab(ab, true_ab)
     metrics.larger_agrees(ab, true_ab)
     metrics.closeness(ab, true_ab)
-    metrics.colourfulness_lab(ab)
+    metrics.colorfulness_lab(ab)
     rgb, true_rgb = (torch.cat((x, x[:, :1]), dim=1) / 255 + 0.5 for x in (ab, true_ab))
     metrics.psnr(rgb, true_rgb)
     metrics.ssim(rgb, true_rgb)
     metrics.ssim(rgb[..., :8, :8], true_rgb[..., :8, :8])
-    metrics.colourfulness(rgb)
+    metrics.colorfulness(rgb)
 
 
 def failure_measures(ab: Tensor, true_ab: Tensor) -> None:
     plain = true_ab.cpu()
     lightness = np.full(plain.shape[-2:], 50.0)
-    guides = [failures.guide(lightness, np.asarray(one.movedim(0, -1))) for one in plain]
-    failures.measure(guides, ab, true_ab, metrics.nearest_bin(true_ab))
+    guides = [
+        failure_metrics.truth_features(lightness, np.asarray(one.movedim(0, -1))) for one in plain
+    ]
+    failure_metrics.measure(guides, ab, true_ab, metrics.nearest_bin(true_ab))
 
 
 @pytest.mark.parametrize("measure", [prior, scores, figures, failure_measures])

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pix2color.errors import WeightsError
-from pix2color.evaluation.lpips_distance import NETS, Lpips, NetName
-from pix2color.models.undrawn import Undrawn
+from pix2color.evaluation.lpips import NETS, Lpips, NetName
+from pix2color.models.init import skip_weight_init
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_the_known_value(shared_weights: Path) -> None:
 def test_it_is_what_the_package_computes(net: NetName, tmp_path: Path, rgb: Tensor) -> None:
     """The package's own distance, of a backbone with random weights that a file carries over."""
     torch.manual_seed(0)
-    with Undrawn():  # the package draws a whole network, and vgg16's takes seconds
+    with skip_weight_init():  # the package draws a whole network, and vgg16's takes seconds
         whole = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).eval()
     own = {
         key: torch.randn_like(value) / value[0].numel() ** 0.5

@@ -10,7 +10,13 @@ from scipy.integrate import trapezoid
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from pix2color import ab_bins, color
+from pix2color.color import ab_bins
+from pix2color.color.lab import (
+    lightness_to_gray,
+    reduce_chroma_to_gamut,
+    rgb_to_lab,
+    rgb_to_lightness,
+)
 from pix2color.evaluation import metrics
 
 
@@ -64,7 +70,7 @@ def test_gray_has_the_known_psnr() -> None:
     for name, expected in (("astronaut", 17.80), ("chelsea", 19.40), ("coffee", 14.12)):
         photo = getattr(skimage.data, name)()
         truth = torch.from_numpy(photo).permute(2, 0, 1).unsqueeze(0) / 255
-        gray = color.lightness_to_gray(color.rgb_to_lightness(truth)).expand_as(truth)
+        gray = lightness_to_gray(rgb_to_lightness(truth)).expand_as(truth)
         assert float(metrics.psnr(gray, truth)) == pytest.approx(expected, abs=0.02), name
 
 
@@ -92,7 +98,7 @@ def test_readings_of_an_undefined_accuracy() -> None:
 
 
 def test_auc_is_the_integral_over_thresholds(lab: Tensor, wrong_ab: Tensor) -> None:
-    error = metrics.distance(3 * wrong_ab, lab[:, 1:])
+    error = metrics.ab_error(3 * wrong_ab, lab[:, 1:])
     assert float(error.max()) > metrics.AUC_LIMIT  # so that the limit is tried
     thresholds = np.linspace(0, 150, 3001)
     for one, photo in zip(metrics.auc(error), error, strict=True):
@@ -103,20 +109,20 @@ def test_auc_is_the_integral_over_thresholds(lab: Tensor, wrong_ab: Tensor) -> N
 def test_nearest_bin_is_that_of_ab_bins() -> None:
     generator = torch.Generator().manual_seed(2)
     ab = 260 * torch.rand(2, 2, 100, 100, generator=generator) - 130
-    assert torch.equal(metrics.nearest_bin(ab), ab_bins.nearest(ab))
+    assert torch.equal(metrics.nearest_bin(ab), ab_bins.nearest_bin(ab))
 
 
 def test_rebalanced_auc_is_the_mean_over_bins(lab: Tensor, wrong_ab: Tensor) -> None:
     """A slow reference: every pixel in a list of its bin, over all photos."""
     true_ab = lab[:, 1:]
-    error = metrics.distance(wrong_ab, true_ab)
-    scores, counts = metrics.bin_scores(error, metrics.nearest_bin(true_ab))
+    error = metrics.ab_error(wrong_ab, true_ab)
+    scores, counts = metrics.per_bin_auc_sums(error, metrics.nearest_bin(true_ab))
     found, bins = metrics.auc_rebalanced(scores.sum(0), counts.sum(0))
 
     lists: dict[int, list[float]] = {}
-    centres = ab_bins.centres().numpy()
+    centers = ab_bins.bin_centers().numpy()
     for pixel, d in zip(true_ab.permute(0, 2, 3, 1).reshape(-1, 2), error.flatten(), strict=True):
-        nearest = int(np.square(centres - pixel.numpy()).sum(1).argmin())
+        nearest = int(np.square(centers - pixel.numpy()).sum(1).argmin())
         lists.setdefault(nearest, []).append(max(0.0, 1 - float(d) / 150))
     pixels = error.numel()
     own = [np.mean(values) for values in lists.values() if len(values) >= 1e-5 * pixels]
@@ -134,34 +140,34 @@ def test_a_rare_bin_takes_no_part() -> None:
 
 
 def test_weighted_auc_with_equal_weights_is_the_plain_one(lab: Tensor, wrong_ab: Tensor) -> None:
-    error = metrics.distance(wrong_ab, lab[:, 1:])
-    scores, counts = metrics.bin_scores(error, metrics.nearest_bin(lab[:, 1:]))
+    error = metrics.ab_error(wrong_ab, lab[:, 1:])
+    scores, counts = metrics.per_bin_auc_sums(error, metrics.nearest_bin(lab[:, 1:]))
     found = metrics.auc_weighted(scores, counts, torch.full((ab_bins.COUNT,), 3.0))
     assert found.tolist() == pytest.approx(metrics.auc(error).tolist(), abs=1e-3)
 
 
-def test_colourfulness_by_its_formula(rgb: Tensor, lab: Tensor) -> None:
+def test_colorfulness_by_its_formula(rgb: Tensor, lab: Tensor) -> None:
     r, g, b = 255 * rgb[0].numpy()
     rg, yb = r - g, (r + g) / 2 - b
     expected = np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())
-    assert float(metrics.colourfulness(rgb)[0]) == pytest.approx(expected, rel=1e-4)
+    assert float(metrics.colorfulness(rgb)[0]) == pytest.approx(expected, rel=1e-4)
     a, b = lab[0, 1:].numpy()
     expected = np.hypot(a.std(), b.std()) + 0.37 * np.hypot(a.mean(), b.mean())
-    assert float(metrics.colourfulness_lab(lab[:, 1:])[0]) == pytest.approx(expected, rel=1e-4)
+    assert float(metrics.colorfulness_lab(lab[:, 1:])[0]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_shown_prediction_keeps_lightness_and_lies_in_srgb(lab: Tensor) -> None:
     lightness, ab = lab[:, :1], 2.5 * lab[:, 1:]
-    shown, its_ab = metrics.show(lightness, ab)
-    assert torch.equal(its_ab, color.fit_gamut(torch.cat((lightness, ab), 1))[:, 1:])
-    back = color.rgb_to_lab(shown)
+    shown, its_ab = metrics.render(lightness, ab)
+    assert torch.equal(its_ab, reduce_chroma_to_gamut(torch.cat((lightness, ab), 1))[:, 1:])
+    back = rgb_to_lab(shown)
     assert (
         float((back[:, :1] - lightness).abs().max()) < 0.1
     )  # near black, within the gamut's slack
     assert float((back[:, 1:] - its_ab).abs().max()) < 0.3
 
 
-def test_colours_inside_srgb_are_shown_as_they_are(rgb: Tensor, lab: Tensor) -> None:
-    shown, its_ab = metrics.show(lab[:, :1], lab[:, 1:])
+def test_colors_inside_srgb_are_shown_as_they_are(rgb: Tensor, lab: Tensor) -> None:
+    shown, its_ab = metrics.render(lab[:, :1], lab[:, 1:])
     assert float((shown - rgb).abs().max()) < 1e-4
     assert torch.equal(its_ab, lab[:, 1:])

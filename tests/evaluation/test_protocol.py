@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from pix2color import color
-from pix2color.config import Decode
-from pix2color.evaluation import protocol, rows, validate
-from pix2color.evaluation.runner import evaluate_rows
+from pix2color.color.lab import rgb_to_lab
+from pix2color.config import DecodeConfig
+from pix2color.evaluation import methods, protocol, validate
+from pix2color.evaluation.evaluator import evaluate_methods
 
 
 def _ramp(height: int, width: int) -> np.ndarray:
@@ -20,43 +20,43 @@ def _ramp(height: int, width: int) -> np.ndarray:
 
 def test_center_is_the_middle_square_and_never_enlarged() -> None:
     photo = _ramp(50, 81)
-    square = protocol.prepare(photo, "center", crop=None)
+    square = protocol.crop_photo(photo, "center", crop=None)
     assert np.array_equal(square, photo[:, 15:65])
-    assert protocol.prepare(photo, "center", crop=200).shape == (50, 50, 3)
-    assert protocol.prepare(photo, "center", crop=32).shape == (32, 32, 3)
+    assert protocol.crop_photo(photo, "center", crop=200).shape == (50, 50, 3)
+    assert protocol.crop_photo(photo, "center", crop=32).shape == (32, 32, 3)
 
 
 def test_resize_stretches_and_full_keeps() -> None:
     photo = _ramp(50, 81)
-    assert protocol.prepare(photo, "resize", crop=64).shape == (64, 64, 3)
-    assert np.array_equal(protocol.prepare(photo, "full", crop=64), photo)
+    assert protocol.crop_photo(photo, "resize", crop=64).shape == (64, 64, 3)
+    assert np.array_equal(protocol.crop_photo(photo, "full", crop=64), photo)
 
 
-def test_reducing_keeps_the_mean_colour(photos: dict[str, np.ndarray]) -> None:
-    small = protocol.prepare(photos["coffee"], "resize", crop=40)
+def test_reducing_keeps_the_mean_color(photos: dict[str, np.ndarray]) -> None:
+    small = protocol.crop_photo(photos["coffee"], "resize", crop=40)
     assert small.mean((0, 1)) == pytest.approx(photos["coffee"].mean((0, 1)), abs=1.0)
 
 
 def test_batches_hold_photos_of_one_shape_each_once() -> None:
     shapes = [(8, 8), (8, 9), (8, 8), (8, 8), (8, 9)]
     photos = [_ramp(*shape) for shape in shapes]
-    found = list(protocol.batches(photos, size=2))
+    found = list(protocol.group_by_shape(photos, size=2))
     assert sorted(i for group in found for i in group) == list(range(5))
     assert all(len({shapes[i] for i in group}) == 1 and len(group) <= 2 for group in found)
-    assert max(map(len, protocol.batches(photos, size=9, pixels=130))) == 2
-    assert max(map(len, protocol.batches(photos, size=9, pixels=1))) == 1
+    assert max(map(len, protocol.group_by_shape(photos, size=9, pixels=130))) == 2
+    assert max(map(len, protocol.group_by_shape(photos, size=9, pixels=1))) == 1
 
 
 def test_the_network_sees_its_own_size(warm: Any) -> None:
     lightness = torch.rand(1, 1, 40, 60) * 100
-    ab = protocol.predict_ab(warm, lightness, Decode(size=32))
+    ab = protocol.predict_ab(warm, lightness, DecodeConfig(input_size=32))
     assert warm.sizes == [(32, 48)]
     assert ab.shape == (1, 2, 40, 60)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (7, 5)])
-def test_photos_of_any_size_are_coloured(warm: Any, shape: tuple[int, int]) -> None:
-    ab = protocol.predict_ab(warm, torch.full((1, 1, *shape), 50.0), Decode(size=32))
+def test_photos_of_any_size_are_colored(warm: Any, shape: tuple[int, int]) -> None:
+    ab = protocol.predict_ab(warm, torch.full((1, 1, *shape), 50.0), DecodeConfig(input_size=32))
     assert ab.shape == (1, 2, *shape)
     assert ab.isfinite().all()
 
@@ -67,34 +67,34 @@ class _Gray:
     def train(self, mode: bool = True) -> None:
         """As nn.Module's."""
 
-    def predict(self, lightness: torch.Tensor, decode: Decode) -> torch.Tensor:
-        """No colour."""
+    def predict(self, lightness: torch.Tensor, decode: DecodeConfig) -> torch.Tensor:
+        """No color."""
         return torch.zeros(len(lightness), 2, *lightness.shape[-2:])
 
 
 def test_validate_of_gray_gains_nothing(small_photos: list[np.ndarray]) -> None:
-    found = validate(_Gray(), small_photos, Decode(size=32))
+    found = validate(_Gray(), small_photos, DecodeConfig(input_size=32))
     assert [found[f"{name}_gain"] for name in ("auc", "auc_rebalanced", "psnr")] == [0, 0, 0]
-    assert found["colourfulness"] == pytest.approx(0, abs=0.02)
-    assert found["colourfulness_truth"] > 20
+    assert found["colorfulness"] == pytest.approx(0, abs=0.02)
+    assert found["colorfulness_truth"] > 20
     assert found["bins"] > 20
     assert found["cast"] > 30  # the share of pixels with a color
     assert all(isinstance(value, float) for value in found.values())
 
 
 def test_validate_of_the_truth_gains_all(small_photos: list[np.ndarray]) -> None:
-    squares = [protocol.prepare(photo, "center", crop=None) for photo in small_photos]
-    truth = color.rgb_to_lab(protocol.stack(squares, range(4)))
+    squares = [protocol.crop_photo(photo, "center", crop=None) for photo in small_photos]
+    truth = rgb_to_lab(protocol.stack(squares, range(4)))
 
     class Oracle(_Gray):
-        def predict(self, lightness: torch.Tensor, decode: Decode) -> torch.Tensor:
+        def predict(self, lightness: torch.Tensor, decode: DecodeConfig) -> torch.Tensor:
             return truth[:, 1:]
 
-    found = validate(Oracle(), small_photos, Decode(size=72))
+    found = validate(Oracle(), small_photos, DecodeConfig(input_size=72))
     assert found["auc"] == pytest.approx(100, abs=1e-3)
     assert found["auc_rebalanced"] == pytest.approx(100, abs=1e-3)
     assert found["psnr"] == pytest.approx(100, abs=1e-3)
-    assert found["colourfulness_ratio"] == pytest.approx(1, abs=1e-4)
+    assert found["colorfulness_ratio"] == pytest.approx(1, abs=1e-4)
     assert found["score"] == pytest.approx(125, abs=0.01)
     assert found["cast"] == pytest.approx(0, abs=0.01)
     assert "fd" not in found
@@ -107,11 +107,11 @@ def test_validate_measures_cast_and_fd_as_an_evaluation_does(
         def features(self, rgb: torch.Tensor) -> torch.Tensor:
             return 255 * rgb.mean((2, 3))
 
-    squares = [protocol.prepare(photo, "center", crop=48) for photo in small_photos]
-    decode, backbone = Decode(size=32), Means()
+    squares = [protocol.crop_photo(photo, "center", crop=48) for photo in small_photos]
+    decode, backbone = DecodeConfig(input_size=32), Means()
     found = validate(warm, squares, decode, backbone=backbone, batch=3)  # type: ignore[arg-type]
-    row = rows.Network(warm).row("warm", decode)
-    measured = evaluate_rows(squares, [row], backbone=backbone, resamples=0)  # type: ignore[arg-type]
+    row = methods.CachedPredictor(warm).method("warm", decode)
+    measured = evaluate_methods(squares, [row], backbone=backbone, resamples=0)  # type: ignore[arg-type]
     figures = measured.figures()[2][0]
     for name in ("auc", "cast", "fd"):
         assert found[name] == pytest.approx(figures[name].value, rel=1e-3), name
@@ -119,7 +119,7 @@ def test_validate_measures_cast_and_fd_as_an_evaluation_does(
 
 
 def test_validate_leaves_the_network_in_its_mode(warm: Any, small_photos: list[np.ndarray]) -> None:
-    validate(warm, small_photos, Decode(size=32), batch=1)
+    validate(warm, small_photos, DecodeConfig(input_size=32), batch=1)
     assert warm.training
     assert warm.passes == len(small_photos)
 
@@ -127,7 +127,7 @@ def test_validate_leaves_the_network_in_its_mode(warm: Any, small_photos: list[n
 def test_validate_takes_the_largest_side_it_is_given(
     warm: Any, small_photos: list[np.ndarray]
 ) -> None:
-    full = validate(warm, small_photos, Decode(size=32))
-    small = validate(warm, small_photos, Decode(size=32), crop=24)
+    full = validate(warm, small_photos, DecodeConfig(input_size=32))
+    small = validate(warm, small_photos, DecodeConfig(input_size=32), crop=24)
     assert small["auc"] != full["auc"]
     assert small["auc"] == pytest.approx(full["auc"], abs=3)

@@ -11,27 +11,29 @@ import pytest
 from PIL import Image
 
 from pix2color.evaluation import protocol, report
+from pix2color.evaluation.evaluator import Evaluation, evaluate_methods
+from pix2color.evaluation.methods import Method
 from pix2color.evaluation.report import Context
-from pix2color.evaluation.rows import Row
-from pix2color.evaluation.runner import Evaluation, evaluate_rows
 
 
 @pytest.fixture(scope="module")
 def evaluation(small_photos: list[np.ndarray]) -> Evaluation:
-    squares = [protocol.prepare(photo, "center", crop=40) for photo in small_photos]
-    half = Row("half", lambda batch: batch.ab / 2, featured=True, about={"decode": {"size": 192}})
-    dull = Row("dull", lambda batch: batch.ab / 4)
-    return evaluate_rows(squares, [half, dull], pictures=2, resamples=20)
+    squares = [protocol.crop_photo(photo, "center", crop=40) for photo in small_photos]
+    half = Method(
+        "half", lambda batch: batch.ab / 2, primary=True, metadata={"decode": {"input_size": 192}}
+    )
+    dull = Method("dull", lambda batch: batch.ab / 4)
+    return evaluate_methods(squares, [half, dull], pictures=2, resamples=20)
 
 
 @pytest.fixture(scope="module")
 def context() -> Context:
     return Context(
-        protocol={"name": "center", "crop": 40, "text": "centre squares"},
+        protocol={"name": "center", "crop": 40, "text": "center squares"},
         data={"text": "4 of 4 files", "digest": "abc"},
         names=[f"photos/{i}.png" for i in range(4)],
         measured_with={"classifier": "none"},
-        unmeasured={"lpips": ("no backbone: mend", "it is missing because")},
+        skipped_metrics={"lpips": ("no backbone: mend", "it is missing because")},
         notes=["A note."],
         groups={"photos/some": [0, 2]},
     )
@@ -55,7 +57,7 @@ def test_files_are_written_whole(evaluation: Evaluation, context: Context, tmp_p
 
 
 def test_the_tree_holds_figures_gains_and_groups(evaluation: Evaluation, context: Context) -> None:
-    tree = report.as_tree(evaluation, context)
+    tree = report.to_dict(evaluation, context)
     assert [row["name"] for row in tree["rows"]] == ["truth", "gray", "half", "dull"]
     half, gray = tree["rows"][2], tree["rows"][1]
     gain = half["figures"]["auc"]["value"] - gray["figures"]["auc"]["value"]
@@ -69,7 +71,7 @@ def test_the_tree_holds_figures_gains_and_groups(evaluation: Evaluation, context
 def test_the_tree_holds_the_shares_of_colors_of_each_row(
     evaluation: Evaluation, context: Context
 ) -> None:
-    tree = report.as_tree(evaluation, context)
+    tree = report.to_dict(evaluation, context)
     assert tree["cast"]["bands"] == 10 and tree["cast"]["kinds"][0] == "neutral"
     shares = {row["name"]: np.array(row["color_shares"]) for row in tree["rows"]}
     assert all(one.shape == (10, 7) and abs(one.sum() - 1) < 1e-5 for one in shares.values())
@@ -103,7 +105,7 @@ def test_rows_that_are_not_featured_make_no_picture_of_shares(
 
 
 def test_the_page_says_what_is_missing_and_why(evaluation: Evaluation, context: Context) -> None:
-    page = report.markdown(report.as_tree(evaluation, context))
+    page = report.markdown(report.to_dict(evaluation, context))
     assert page.count("no backbone: mend") == 4  # a cell a row
     assert "LPIPS: it is missing because" in page
     for text in ("A note.", "11x11 Gaussian", "20 resamples", "bins that hold", "photos/some"):

@@ -10,19 +10,19 @@ import pytest
 import torch
 import torchvision
 
-from pix2color.config import Decode
-from pix2color.evaluation import protocol, rows
-from pix2color.evaluation.lpips_distance import Lpips
-from pix2color.evaluation.rows import Network, Row
-from pix2color.evaluation.runner import Evaluation, evaluate_rows
-from pix2color.evaluation.samples import FAILURES
+from pix2color.config import DecodeConfig
+from pix2color.evaluation import methods, protocol
+from pix2color.evaluation.bootstrap import FAILURES
+from pix2color.evaluation.evaluator import Evaluation, evaluate_methods
+from pix2color.evaluation.lpips import Lpips
+from pix2color.evaluation.methods import CachedPredictor, Method
 
 
 @pytest.fixture(scope="module")
 def squares(small_photos: list[np.ndarray]) -> list[np.ndarray]:
     """Two shapes, so that batches have to be told apart."""
-    large = [protocol.prepare(photo, "center", crop=None) for photo in small_photos]
-    return [*large[:2], protocol.prepare(small_photos[2], "center", crop=48), large[3]]
+    large = [protocol.crop_photo(photo, "center", crop=None) for photo in small_photos]
+    return [*large[:2], protocol.crop_photo(small_photos[2], "center", crop=48), large[3]]
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,11 @@ def lpips(tmp_path_factory: pytest.TempPathFactory) -> Lpips:
 
 
 class _Readable:
-    """Reads the class of a photo off its brightness, where it has colours."""
+    """Reads the class of a photo off its brightness, where it has colors."""
 
     def hits(self, rgb: torch.Tensor, labels: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        coloured = (rgb[:, 0] - rgb[:, 2]).abs().flatten(1).mean(1) > 0.01
-        return coloured.double(), torch.ones(len(rgb), dtype=torch.float64)
+        colored = (rgb[:, 0] - rgb[:, 2]).abs().flatten(1).mean(1) > 0.01
+        return colored.double(), torch.ones(len(rgb), dtype=torch.float64)
 
 
 class _Means:
@@ -50,10 +50,10 @@ class _Means:
 
 @pytest.fixture(scope="module")
 def evaluation(squares: list[np.ndarray], lpips: Lpips) -> Evaluation:
-    half = Row("half", lambda batch: batch.ab / 2, featured=True)
-    return evaluate_rows(
+    half = Method("half", lambda batch: batch.ab / 2, primary=True)
+    return evaluate_methods(
         squares,
-        [rows.random(squares), half],
+        [methods.random(squares), half],
         lpips=lpips,
         backbone=_Means(),  # type: ignore[arg-type]
         classifier=_Readable(),  # type: ignore[arg-type]
@@ -72,31 +72,31 @@ def test_truth_reaches_every_end(evaluation: Evaluation) -> None:
         assert value[name] == pytest.approx(100, abs=2e-3), name
     assert value["lpips"] == pytest.approx(0, abs=1e-6)
     assert value["lpips_change"] == pytest.approx(-100, abs=1e-3)
-    for name in ("ssim", "colourfulness_ratio", "colourfulness_lab_ratio", "chroma_ratio"):
+    for name in ("ssim", "colorfulness_ratio", "colorfulness_lab_ratio", "chroma_ratio"):
         assert value[name] == pytest.approx(1, abs=1e-4), name
     for name in ("patchiness", "border", "contour", "bleeding", "divergence", "cast", "fd"):
         assert value[name] == pytest.approx(0, abs=1e-2), name
     assert gains["auc"].value > 5
 
 
-def test_gray_has_no_colour_and_gains_nothing(evaluation: Evaluation) -> None:
+def test_gray_has_no_color_and_gains_nothing(evaluation: Evaluation) -> None:
     found, gains = evaluation.figures()[1]
     assert evaluation.results[1].row.name == "gray"
-    assert found["colourfulness"].value == pytest.approx(0, abs=0.02)
-    assert found["colourfulness_lab"].value == pytest.approx(0, abs=1e-6)
+    assert found["colorfulness"].value == pytest.approx(0, abs=0.02)
+    assert found["colorfulness_lab"].value == pytest.approx(0, abs=1e-6)
     assert found["bleeding"].value == pytest.approx(100)
     assert all(one.value == 0 for name, one in gains.items() if np.isfinite(one.value))
 
 
-def test_half_the_colour_lies_between(evaluation: Evaluation) -> None:
+def test_half_the_color_lies_between(evaluation: Evaluation) -> None:
     truth, gray, _, half = (values for values, _ in evaluation.figures())
-    for name in ("auc", "auc_rebalanced", "psnr", "lpips", "colourfulness"):
+    for name in ("auc", "auc_rebalanced", "psnr", "lpips", "colorfulness"):
         ends = sorted((truth[name].value, gray[name].value))
         assert ends[0] < half[name].value < ends[1], name
     assert 0 < half["cast"].value < gray["cast"].value
     assert 0 < half["fd"].value < gray["fd"].value
     assert half["cast"].low <= half["cast"].value <= half["cast"].high
-    assert half["colourfulness_lab_ratio"].value == pytest.approx(0.5, abs=1e-3)
+    assert half["colorfulness_lab_ratio"].value == pytest.approx(0.5, abs=1e-3)
     assert half["auc"].low <= half["auc"].value <= half["auc"].high
     assert half["flip_difference"].value == pytest.approx(0)
     assert set(FAILURES) <= set(half)
@@ -120,7 +120,7 @@ def test_a_part_of_the_photos_has_its_own_figures(
     evaluation: Evaluation, squares: list[np.ndarray]
 ) -> None:
     part = evaluation.select(np.array([0, 3]))
-    alone = evaluate_rows([squares[0], squares[3]], [], resamples=0)
+    alone = evaluate_methods([squares[0], squares[3]], [], resamples=0)
     for name in ("auc", "auc_rebalanced", "psnr", "cast"):
         expected = alone.figures()[1][0][name].value
         assert part.figures()[1][0][name].value == pytest.approx(expected, abs=1e-4)
@@ -129,8 +129,8 @@ def test_a_part_of_the_photos_has_its_own_figures(
 
 def test_the_batch_changes_nothing(warm: Any, squares: list[np.ndarray]) -> None:
     def measure(batch: int) -> dict[str, float]:
-        row = Network(warm).row("warm", Decode(size=48))
-        found = evaluate_rows(squares, [row], batch=batch, resamples=0).figures()[2][0]
+        row = CachedPredictor(warm).method("warm", DecodeConfig(input_size=48))
+        found = evaluate_methods(squares, [row], batch=batch, resamples=0).figures()[2][0]
         return {name: one.value for name, one in found.items()}
 
     assert measure(1) == pytest.approx(measure(4), rel=1e-5)
@@ -138,11 +138,11 @@ def test_the_batch_changes_nothing(warm: Any, squares: list[np.ndarray]) -> None
 
 def test_rows_need_names_of_their_own(squares: list[np.ndarray]) -> None:
     with pytest.raises(ValueError, match="names of their own"):
-        evaluate_rows(squares, [rows.gray()])
+        evaluate_methods(squares, [methods.gray()])
 
 
 def test_photos_of_a_pixel_are_measured(tmp_path: Path) -> None:
     photo = np.full((1, 1, 3), (200, 30, 60), dtype=np.uint8)
-    found = evaluate_rows([photo], [], measure_failures=True, resamples=5).figures()[1][0]
+    found = evaluate_methods([photo], [], measure_failures=True, resamples=5).figures()[1][0]
     assert found["auc"].value < 80
     assert np.isnan(found["ssim"].value)

@@ -7,15 +7,15 @@ import pytest
 import torch
 from scipy import stats
 
-from pix2color import ab_bins
-from pix2color.evaluation import cast, metrics, samples
+from pix2color.color import ab_bins
+from pix2color.evaluation import bootstrap, cast, metrics
+from pix2color.evaluation.bootstrap import PerPhotoMetrics
 from pix2color.evaluation.frechet import frechet_distance
-from pix2color.evaluation.samples import Samples
 
 PHOTOS = 60
 
 
-def _made(seed: int, *, quality: float) -> Samples:
+def _made(seed: int, *, quality: float) -> PerPhotoMetrics:
     """Photos whose figures spread, and whose pixels fall into few bins."""
     rng = np.random.default_rng(seed)
     counts = np.zeros((PHOTOS, ab_bins.COUNT))
@@ -23,72 +23,80 @@ def _made(seed: int, *, quality: float) -> Samples:
     shares = np.clip(quality + 0.1 * rng.standard_normal(counts.shape), 0, 1)
     values = {
         "auc": 100 * quality + rng.gamma(2.0, 2.0, PHOTOS),
-        "colourfulness": rng.gamma(4.0, 10.0 * quality, PHOTOS),
-        "colourfulness_lab": rng.gamma(4.0, 5.0 * quality, PHOTOS),
+        "colorfulness": rng.gamma(4.0, 10.0 * quality, PHOTOS),
+        "colorfulness_lab": rng.gamma(4.0, 5.0 * quality, PHOTOS),
         "lpips": rng.gamma(4.0, 0.05 * (1.1 - quality), PHOTOS),
         "top1": (rng.random(PHOTOS) < quality).astype(float),
     }
     cells = rng.integers(1, 100, (PHOTOS, cast.CELLS)) * rng.gamma(1.0, 1.0, (1, cast.CELLS))
     features = rng.standard_normal((PHOTOS, 5)) + quality
     sums = {"scores": counts * shares, "counts": counts, "cells": cells, "features": features}
-    return Samples(values, sums)
+    return PerPhotoMetrics(values, sums)
 
 
 @pytest.fixture(scope="module")
-def truth() -> Samples:
+def truth() -> PerPhotoMetrics:
     return _made(0, quality=1.0)
 
 
 @pytest.fixture(scope="module")
-def gray() -> Samples:
+def gray() -> PerPhotoMetrics:
     return _made(1, quality=0.4)
 
 
 @pytest.fixture(scope="module")
-def row(truth: Samples) -> Samples:
+def row(truth: PerPhotoMetrics) -> PerPhotoMetrics:
     made = _made(2, quality=0.7)
-    return Samples(made.values, {**made.sums, "scores": 0.7 * truth.sums["counts"]})
+    return PerPhotoMetrics(made.values, {**made.sums, "scores": 0.7 * truth.sums["counts"]})
 
 
-def test_the_first_drawing_is_the_set_itself(row: Samples, truth: Samples, gray: Samples) -> None:
-    weights = samples.draws(PHOTOS, resamples=3, seed=0)
-    found = samples.figures(row, weights, gray=gray, truth=truth)
+def test_the_first_drawing_is_the_set_itself(
+    row: PerPhotoMetrics, truth: PerPhotoMetrics, gray: PerPhotoMetrics
+) -> None:
+    weights = bootstrap.bootstrap_weights(PHOTOS, resamples=3, seed=0)
+    found = bootstrap.figures(row, weights, gray=gray, truth=truth)
     assert found["auc"][0] == pytest.approx(row.values["auc"].mean())
     assert found["top1"][0] == pytest.approx(100 * row.values["top1"].mean())
-    assert found["colourfulness_ratio"][0] == pytest.approx(
-        row.values["colourfulness"].mean() / truth.values["colourfulness"].mean()
+    assert found["colorfulness_ratio"][0] == pytest.approx(
+        row.values["colorfulness"].mean() / truth.values["colorfulness"].mean()
     )
     assert found["auc_rebalanced"][0] == pytest.approx(70.0)
     change = row.values["lpips"].mean() / gray.values["lpips"].mean() - 1
     assert found["lpips_change"][0] == pytest.approx(100 * change)
     won = [x.values["top1"].mean() for x in (row, gray, truth)]
     assert found["top1_won_back"][0] == pytest.approx(100 * (won[0] - won[1]) / (won[2] - won[1]))
-    assert list(found) == [name for name in samples.FIGURES if name in found]
+    assert list(found) == [name for name in bootstrap.METRICS if name in found]
 
 
 def test_draws_are_resamples_with_replacement() -> None:
-    weights = samples.draws(PHOTOS, resamples=50, seed=1)
+    weights = bootstrap.bootstrap_weights(PHOTOS, resamples=50, seed=1)
     assert weights.shape == (51, PHOTOS)
     assert (weights.sum(1) == PHOTOS).all()
-    assert np.array_equal(weights, samples.draws(PHOTOS, resamples=50, seed=1))
+    assert np.array_equal(weights, bootstrap.bootstrap_weights(PHOTOS, resamples=50, seed=1))
 
 
-def test_an_interval_of_a_mean_is_scipys(row: Samples, truth: Samples, gray: Samples) -> None:
-    weights = samples.draws(PHOTOS, resamples=4000, seed=0)
-    for name in ("auc", "colourfulness", "lpips"):
-        found = samples.intervals(samples.figures(row, weights, gray=gray, truth=truth))[name]
+def test_an_interval_of_a_mean_is_scipys(
+    row: PerPhotoMetrics, truth: PerPhotoMetrics, gray: PerPhotoMetrics
+) -> None:
+    weights = bootstrap.bootstrap_weights(PHOTOS, resamples=4000, seed=0)
+    for name in ("auc", "colorfulness", "lpips"):
+        found = bootstrap.intervals(bootstrap.figures(row, weights, gray=gray, truth=truth))[name]
         expected = stats.bootstrap((row.values[name],), np.mean, n_resamples=4000)
         width = expected.confidence_interval.high - expected.confidence_interval.low
         assert found.low == pytest.approx(expected.confidence_interval.low, abs=0.15 * width)
         assert found.high == pytest.approx(expected.confidence_interval.high, abs=0.15 * width)
 
 
-def test_an_interval_of_the_rebalanced_auc_is_scipys(truth: Samples, gray: Samples) -> None:
-    weights = samples.draws(PHOTOS, resamples=2000, seed=0)
-    one = Samples(gray.values, {"scores": gray.sums["scores"]})
+def test_an_interval_of_the_rebalanced_auc_is_scipys(
+    truth: PerPhotoMetrics, gray: PerPhotoMetrics
+) -> None:
+    weights = bootstrap.bootstrap_weights(PHOTOS, resamples=2000, seed=0)
+    one = PerPhotoMetrics(gray.values, {"scores": gray.sums["scores"]})
     counts = gray.sums["counts"]
-    found = samples.intervals(
-        samples.figures(one, weights, gray=gray, truth=Samples(truth.values, {"counts": counts}))
+    found = bootstrap.intervals(
+        bootstrap.figures(
+            one, weights, gray=gray, truth=PerPhotoMetrics(truth.values, {"counts": counts})
+        )
     )["auc_rebalanced"]
 
     def statistic(chosen: np.ndarray) -> float:
@@ -105,10 +113,10 @@ def test_an_interval_of_the_rebalanced_auc_is_scipys(truth: Samples, gray: Sampl
 
 
 def test_cast_is_of_the_pooled_pixels_and_its_interval_is_scipys(
-    row: Samples, truth: Samples, gray: Samples
+    row: PerPhotoMetrics, truth: PerPhotoMetrics, gray: PerPhotoMetrics
 ) -> None:
-    weights = samples.draws(PHOTOS, resamples=2000, seed=0)
-    found = samples.intervals(samples.figures(row, weights, gray=gray, truth=truth))["cast"]
+    weights = bootstrap.bootstrap_weights(PHOTOS, resamples=2000, seed=0)
+    found = bootstrap.intervals(bootstrap.figures(row, weights, gray=gray, truth=truth))["cast"]
 
     def statistic(chosen: np.ndarray) -> float:
         index = chosen.astype(int)
@@ -123,33 +131,37 @@ def test_cast_is_of_the_pooled_pixels_and_its_interval_is_scipys(
     assert found.high == pytest.approx(expected.high, abs=0.2 * width)
 
 
-def test_fd_is_of_the_set_and_has_no_interval(row: Samples, truth: Samples, gray: Samples) -> None:
-    weights = samples.draws(PHOTOS, resamples=20, seed=0)
-    found = samples.intervals(samples.figures(row, weights, gray=gray, truth=truth))["fd"]
+def test_fd_is_of_the_set_and_has_no_interval(
+    row: PerPhotoMetrics, truth: PerPhotoMetrics, gray: PerPhotoMetrics
+) -> None:
+    weights = bootstrap.bootstrap_weights(PHOTOS, resamples=20, seed=0)
+    found = bootstrap.intervals(bootstrap.figures(row, weights, gray=gray, truth=truth))["fd"]
     expected = frechet_distance(row.sums["features"], truth.sums["features"])
     assert found.value == pytest.approx(expected)
     assert np.isnan([found.low, found.high]).all()
 
 
-def test_photos_without_a_figure_do_not_count(truth: Samples, gray: Samples) -> None:
+def test_photos_without_a_figure_do_not_count(
+    truth: PerPhotoMetrics, gray: PerPhotoMetrics
+) -> None:
     values = {name: v.copy() for name, v in gray.values.items()}
     values["top1"][:] = np.nan
     values["top1"][:4] = (1, 0, 0, 1)
-    weights = samples.draws(PHOTOS, resamples=200, seed=0)
-    found = samples.figures(Samples(values, gray.sums), weights, gray=gray, truth=truth)
+    weights = bootstrap.bootstrap_weights(PHOTOS, resamples=200, seed=0)
+    found = bootstrap.figures(PerPhotoMetrics(values, gray.sums), weights, gray=gray, truth=truth)
     assert found["top1"][0] == 50
 
 
 def test_one_photo_has_a_value_and_no_width() -> None:
-    found = samples.intervals({"auc": np.full(11, 88.0)})["auc"]
+    found = bootstrap.intervals({"auc": np.full(11, 88.0)})["auc"]
     assert (found.value, found.low, found.high) == (88.0, 88.0, 88.0)
 
 
 def test_what_is_no_number_becomes_null() -> None:
-    found = samples.intervals({"auc": np.full(11, np.nan)})["auc"]
+    found = bootstrap.intervals({"auc": np.full(11, np.nan)})["auc"]
     assert found.as_json() == {"value": None, "low": None, "high": None}
 
 
 def test_an_interval_contains_its_figure_even_where_every_resample_lies_above() -> None:
-    found = samples.intervals({"divergence": np.array([0.0, *np.linspace(0.1, 0.2, 100)])})
+    found = bootstrap.intervals({"divergence": np.array([0.0, *np.linspace(0.1, 0.2, 100)])})
     assert found["divergence"].low == 0.0

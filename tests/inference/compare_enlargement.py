@@ -1,12 +1,12 @@
-"""Bilinear against edge-aware enlargement: the tables of docs/colouring.md.
+"""Bilinear against edge-aware enlargement: the tables of docs/inference.md.
 
     python tests/inference/compare_enlargement.py
     python tests/inference/compare_enlargement.py --megapixels 2.5 --predicted photos/*.jpg
 
-True ab (of scikit-image's colour photos, or of photos named) is averaged over a network's cells and
+True ab (of scikit-image's color photos, or of photos named) is averaged over a network's cells and
 enlarged again; with --predicted the packaged network's ab take the truth's place in the cells.
-Edge error: mean distance in ab within a cell of the 5 % strongest colour edges. Bleeding: contrast
-leaked across colour edges (evaluation.failures). --megapixels enlarges photos that are smaller.
+Edge error: mean distance in ab within a cell of the 5 % strongest color edges. Bleeding: contrast
+leaked across color edges (evaluation.failures). --megapixels enlarges photos that are smaller.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from pix2color import color, weights
-from pix2color.evaluation import failures
-from pix2color.inference import enlarge, lightness
+from pix2color.checkpoints import checkpoint
+from pix2color.color.lab import rgb_to_lab
+from pix2color.evaluation import failure_metrics
+from pix2color.inference import preprocess, upsample
 
 SIDES = (48, 96, 192)
 
@@ -34,8 +35,10 @@ def resized(plane: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> 
     return np.asarray(image.resize((size[1], size[0]), how))
 
 
-def predicted(full: np.ndarray, seen: tuple[int, int], network: weights.Released) -> np.ndarray:
-    """2,h,w: the network's colours in its cells."""
+def predicted(
+    full: np.ndarray, seen: tuple[int, int], network: checkpoint.Checkpoint
+) -> np.ndarray:
+    """2,h,w: the network's colors in its cells."""
     small = torch.from_numpy(resized(full, seen, Image.Resampling.LANCZOS).copy())
     generator, decode = network.generator, network.decode
     with torch.inference_mode():
@@ -44,23 +47,25 @@ def predicted(full: np.ndarray, seen: tuple[int, int], network: weights.Released
         return generator.head.to_ab(raw, **settings)[0].numpy()
 
 
-def measure(photo: np.ndarray, side: int, network: weights.Released | None) -> list[float]:
+def measure(photo: np.ndarray, side: int, network: checkpoint.Checkpoint | None) -> list[float]:
     """AuC, edge error and bleeding, bilinear then edge-aware."""
-    lab = color.rgb_to_lab(torch.from_numpy(photo.copy()).permute(2, 0, 1)).numpy()
+    lab = rgb_to_lab(torch.from_numpy(photo.copy()).permute(2, 0, 1)).numpy()
     full, ab = lab[0].shape, lab[1:]
-    seen = lightness.network_size(*full, side)
+    seen = preprocess.network_size(*full, side)
     grid = (-(-seen[0] // 4), -(-seen[1] // 4))
-    middle = lightness.guide_size(*full, side)
+    middle = preprocess.guide_size(*full, side)
     if network is None:
         cells = np.stack([resized(p, grid, Image.Resampling.BOX) for p in ab])
     else:
         cells = predicted(lab[0], seen, network)[:, : grid[0], : grid[1]]
     guide = resized(lab[0], middle, Image.Resampling.HAMMING)
-    edges = enlarge.edge_aware(cells, resized(lab[0], grid, Image.Resampling.BOX), guide)
+    edges = upsample.joint_bilateral_upsample(
+        cells, resized(lab[0], grid, Image.Resampling.BOX), guide
+    )
     slope = sum(ndimage.gaussian_gradient_magnitude(p, 1.5) ** 2 for p in ab) ** 0.5
     far = ndimage.distance_transform_edt(slope <= np.percentile(slope, 95))
     near = far <= max(2, full[0] / grid[0])
-    true_edges = failures.colour_edges(ab.transpose(1, 2, 0))
+    true_edges = failure_metrics.color_edges(ab.transpose(1, 2, 0))
     figures = []
     for planes in (cells, edges):
         up = np.stack([resized(p, full, Image.Resampling.BILINEAR) for p in planes])
@@ -68,7 +73,7 @@ def measure(photo: np.ndarray, side: int, network: weights.Released | None) -> l
         figures += [
             100 * (1 - np.minimum(distance, 150).mean() / 150),
             distance[near].mean(),
-            failures.bleeding(true_edges, up.transpose(1, 2, 0)),
+            failure_metrics.bleeding(true_edges, up.transpose(1, 2, 0)),
         ]
     return figures
 
@@ -92,13 +97,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", nargs="*", type=Path)
     parser.add_argument("--megapixels", type=float, default=0.0, help="enlarge smaller photos")
-    parser.add_argument("--predicted", action="store_true", help="the packaged network's colours")
+    parser.add_argument("--predicted", action="store_true", help="the packaged network's colors")
     arguments = parser.parse_args()
-    network = weights.load() if arguments.predicted else None
-    sides = (network.decode.size,) if network else SIDES
+    network = checkpoint.load() if arguments.predicted else None
+    sides = (network.decode.input_size,) if network else SIDES
     everything = list(photos(arguments.photos, arguments.megapixels))
     sys.stdout.write(f"{len(everything)} photos, bilinear > edge-aware\n")
-    sys.stdout.write("network side | AuC | error at colour edges | contrast leaked (%)\n")
+    sys.stdout.write("network side | AuC | error at color edges | contrast leaked (%)\n")
     for side in sides:
         found = np.nanmean([measure(p, side, network) for p in everything], axis=0)
         pairs = [f"{a:.2f} > {b:.2f}" for a, b in zip(found[:3], found[3:], strict=True)]

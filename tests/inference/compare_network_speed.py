@@ -22,10 +22,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pix2color import weights
-from pix2color.inference import onnx_file
-from pix2color.inference.lightness import lightness_table
-from pix2color.inference.onnx_network import OnnxNetwork
+from pix2color.checkpoints import checkpoint, onnx_export
+from pix2color.inference.preprocess import lightness_table
+from pix2color.runtime.onnx import OnnxRuntime
 
 BATCH = 8
 SHAPE = (160, 240)  # of a 3:2 photo at the packaged weights' size
@@ -33,7 +32,7 @@ CPU = torch.device("cpu")
 Way = Callable[[Tensor], Tensor]
 
 
-def ways(released: weights.Released, *, compiled: bool) -> dict[str, tuple[Way, int]]:
+def ways(released: checkpoint.Checkpoint, *, compiled: bool) -> dict[str, tuple[Way, int]]:
     """Name -> what runs the network, and how many photos at a time."""
     generator = released.generator
 
@@ -46,8 +45,8 @@ def ways(released: weights.Released, *, compiled: bool) -> dict[str, tuple[Way, 
             return generator.predict_raw(lightness).float()
 
     with tempfile.TemporaryDirectory() as folder:
-        onnx_file.write(Path(folder) / "out.onnx", released)
-        network = OnnxNetwork.read(Path(folder) / "out.onnx")
+        onnx_export.write(Path(folder) / "out.onnx", released)
+        network = OnnxRuntime.read(Path(folder) / "out.onnx")
 
     def exported(lightness: Tensor) -> Tensor:
         return network.run(lightness, CPU)[0]
@@ -95,7 +94,7 @@ def main() -> None:
     parser.add_argument("--no-compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    released = weights.load()
+    released = checkpoint.load()
     chosen = ways(released, compiled=not options.no_compile)
     photos = specimens()
     decode = released.decode

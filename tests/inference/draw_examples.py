@@ -60,7 +60,7 @@ SQUARES = ("astronaut", "coffee", "chelsea", "rocket", "camera", "grass")
 
 
 def squares(colorizer: Colorizer | None = None, **decode: float) -> Image.Image:
-    """A row of photos, gray or coloured."""
+    """A row of photos, gray or colored."""
     pictures = [gray(name) for name in SQUARES]
     if colorizer is not None:
         pictures = [colorizer(picture, **decode) for picture in pictures]

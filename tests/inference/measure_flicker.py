@@ -1,10 +1,10 @@
-"""How much the colours of a film flicker: the tables of docs/video.md.
+"""How much the colors of a film flicker: the tables of docs/video.md.
 
     python tests/inference/measure_flicker.py            # flicker and accuracy, some minutes
     python tests/inference/measure_flicker.py --speed    # frames a second
 
 Films are made of photos that come with scikit-image, so that the motion of every pixel and its true
-colours are known. Flicker is the mean distance in ab between a pixel and the same thing one frame
+colors are known. Flicker is the mean distance in ab between a pixel and the same thing one frame
 before, where both are in the picture; cuts are left out. AuC and PSNR are against the truth.
 """
 
@@ -26,14 +26,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import filming
 from filming import Take
 
-from pix2color import color
+from pix2color.color.lab import lab_to_rgb, lightness_to_gray, rgb_to_lab
 from pix2color.evaluation import metrics
-from pix2color.inference import lightness
-from pix2color.inference.colorizer import Colorizer, followed
-from pix2color.inference.video import film, reading
-from pix2color.inference.video.steady import Kind, Steady, seen_of
+from pix2color.inference import preprocess
+from pix2color.inference.colorizer import Colorizer, upsample_along_edges
+from pix2color.video import pipeline, reader
+from pix2color.video.stabilizer import Method, TemporalStabilizer, flow_input
 
-KINDS: tuple[Kind, ...] = ("none", "filter", "flow")
+KINDS: tuple[Method, ...] = ("none", "filter", "flow")
 SIZE = (480, 640)
 CHROMA = (240, 320)
 
@@ -92,23 +92,23 @@ def moving(frames: int) -> Film:
     return Film(takes, grain=2, mover=tuple(masks))
 
 
-def coloured(one: Film, colorizer: Colorizer) -> tuple[dict[str, list[np.ndarray]], list]:
+def colored(one: Film, colorizer: Colorizer) -> tuple[dict[str, list[np.ndarray]], list]:
     """ab of each frame by every kind, 2,*CHROMA; and the true Lab, 1,3,*CHROMA."""
     draw = np.random.default_rng(0)
-    steady = {kind: Steady(kind) for kind in KINDS}
+    steady = {kind: TemporalStabilizer(kind) for kind in KINDS}
     made: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
     truth = []
     for take in one.takes:
-        lab = color.rgb_to_lab(torch.from_numpy(np.array(take.rgb)).permute(2, 0, 1)[None])
+        lab = rgb_to_lab(torch.from_numpy(np.array(take.rgb)).permute(2, 0, 1)[None])
         truth.append(torch.nn.functional.avg_pool2d(lab, 2))
-        codes = (255 * color.lightness_to_gray(lab[:, :1])[0, 0]).numpy()
+        codes = (255 * lightness_to_gray(lab[:, :1])[0, 0]).numpy()
         codes = codes * (1 + one.flicker * draw.normal()) + draw.normal(0, 1, SIZE) * one.grain
         codes = np.rint(codes.clip(0, 255)).astype(np.uint8)
-        guess = colorizer.look(codes)
-        guide = lightness.reduced(codes, CHROMA)
-        ab = followed(guess.ab(colorizer.decode).numpy(), guess.cells(), guide)
+        guess = colorizer.predict(codes)
+        guide = preprocess.resize_lightness(codes, CHROMA)
+        ab = upsample_along_edges(guess.ab(colorizer.decode).numpy(), guess.cell_lightness(), guide)
         for kind in KINDS:
-            made[kind].append(steady[kind](ab, guide, seen_of(guess)))
+            made[kind].append(steady[kind](ab, guide, flow_input(guess)))
     return made, truth
 
 
@@ -135,9 +135,9 @@ def accuracy(made: list[np.ndarray], truth: list) -> tuple[float, float]:
     """Mean AuC in percent and PSNR in dB."""
     both = []
     for ab, lab in zip(made, truth, strict=True):
-        rgb, shown = metrics.show(lab[:, :1], torch.from_numpy(ab)[None])
-        auc = metrics.auc(metrics.distance(shown, lab[:, 1:]))
-        both.append((float(auc), float(metrics.psnr(rgb, color.lab_to_rgb(lab)))))
+        rgb, shown = metrics.render(lab[:, :1], torch.from_numpy(ab)[None])
+        auc = metrics.auc(metrics.ab_error(shown, lab[:, 1:]))
+        both.append((float(auc), float(metrics.psnr(rgb, lab_to_rgb(lab)))))
     auc, psnr = np.mean(both, axis=0)
     return float(auc), float(psnr)
 
@@ -153,7 +153,7 @@ def print_flicker(frames: int) -> None:
     say("| --- |" + " ---: |" * 3 * len(KINDS))
     every = []
     for name, one in films(frames).items():
-        made, truth = coloured(one, colorizer)
+        made, truth = colored(one, colorizer)
         row = [(flicker(one, made[kind]), *accuracy(made[kind], truth)) for kind in KINDS]
         every.append(row)
         print_row(name, row)
@@ -172,13 +172,15 @@ def print_speed(frames: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             takes = filming.shot("coffee", frames, height=height, width=width, step=2)
             source = filming.write(Path(folder) / "film.mp4", filming.gray(takes))
-            options = film.Options(colorizer.decode)
-            film.colour(source, Path(folder) / "warm.mp4", colorizer, options, stop=Few(2))
+            options = pipeline.VideoOptions(colorizer.decode)
+            pipeline.colorize_video(
+                source, Path(folder) / "warm.mp4", colorizer, options, stop=Few(2)
+            )
             start, used = time.perf_counter(), time.process_time()
-            film.colour(source, Path(folder) / "made.mp4", colorizer, options)
+            pipeline.colorize_video(source, Path(folder) / "made.mp4", colorizer, options)
             seconds, used = time.perf_counter() - start, time.process_time() - used
-            with reading.Reader(source) as reader:
-                name = f"{reader.signal.width} x {reader.signal.height}"
+            with reader.Reader(source) as video:
+                name = f"{video.signal.width} x {video.signal.height}"
         say(f"| {name} | {frames / seconds:.1f} | {used / frames:.2f} |")
 
 

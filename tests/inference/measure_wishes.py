@@ -1,11 +1,11 @@
-"""What hints, variants and confidence are worth: the tables and the plot of docs/colouring.md.
+"""What hints, variants and confidence are worth: the tables and the plot of docs/inference.md.
 
     python tests/inference/measure_wishes.py hints photos/ --limit 100
     python tests/inference/measure_wishes.py variants photos/ --limit 100
     python tests/inference/measure_wishes.py confidence photos/ --limit 300 --plot reliability.png
 
-Photos are colour photos that the weights have not seen; their centre squares, faithful decoding.
-hints: AuC and PSNR with true colours at random points, beside Levin, Lischinski and Weiss 2004 with
+Photos are color photos that the weights have not seen; their center squares, faithful decoding.
+hints: AuC and PSNR with true colors at random points, beside Levin, Lischinski and Weiss 2004 with
 the same points and no network; of a network that takes hints also what it makes of them without
 spreading. variants: mean distance of the pairs, and the AuC of the best of N.
 confidence: how often the true bin is among the classes that hold a given share of the probability.
@@ -25,21 +25,21 @@ import torch
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 
-from pix2color import color
-from pix2color.config import Data, Decode
-from pix2color.data.photos import ALL_PARTS, load_photos
+from pix2color.color.lab import lab_to_rgb, lightness_to_gray, rgb_to_lab
+from pix2color.config import DataConfig, DecodeConfig
+from pix2color.data.dataset import ALL_SPLITS, load_photos
 from pix2color.evaluation import metrics
-from pix2color.evaluation.protocol import prepare
+from pix2color.evaluation.protocol import crop_photo
+from pix2color.guidance.hints import Hint, rasterize
+from pix2color.guidance.propagation import propagate_hints
+from pix2color.guidance.variants import distance, sample_variants
 from pix2color.inference.colorizer import Colorizer
-from pix2color.inference.enlarge import edge_aware
-from pix2color.inference.guess import Guess
-from pix2color.inference.hints import Hint, draw
-from pix2color.inference.spread import spread
-from pix2color.inference.variants import distance, vary
+from pix2color.inference.prediction import Prediction
+from pix2color.inference.upsample import joint_bilateral_upsample
 
 POINTS = (1, 5, 10, 50)
 COUNTS = (1, 2, 4, 8)
-_PATCH = 1  # pixels around a point whose mean colour is the hint
+_PATCH = 1  # pixels around a point whose mean color is the hint
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Seen:
 
     lab: np.ndarray
     """3,H,W"""
-    guess: Guess
-    decode: Decode
+    guess: Prediction
+    decode: DecodeConfig
     codes: np.ndarray
     """H,W, the gray photo"""
     colorizer: Colorizer
@@ -57,27 +57,27 @@ class Seen:
 
 def photos(arguments: argparse.Namespace) -> Iterator[Seen]:
     colorizer = Colorizer.from_pretrained(arguments.checkpoint, device="cpu")
-    decode = colorizer.decoding(temperature=1.0, vividness=0.0, saturation=1.0)
-    data = Data(root=tuple(arguments.photos), side=176, limit=arguments.limit)
-    for photo in load_photos(data, parts=ALL_PARTS, keep_gray=True).photos:
-        square = prepare(photo, "center", crop=176)
+    decode = colorizer.resolve_decode(temperature=1.0, vividness=0.0, saturation=1.0)
+    data = DataConfig(roots=tuple(arguments.photos), cache_size=176, max_photos=arguments.limit)
+    for photo in load_photos(data, parts=ALL_SPLITS, keep_gray=True).photos:
+        square = crop_photo(photo, "center", crop=176)
         rgb = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
-        lab = color.rgb_to_lab(rgb)
-        codes = (255 * color.lightness_to_gray(lab[:, :1])[0, 0]).round().byte().numpy()
-        guess = colorizer.look(codes, decode.size, features=True)
+        lab = rgb_to_lab(rgb)
+        codes = (255 * lightness_to_gray(lab[:, :1])[0, 0]).round().byte().numpy()
+        guess = colorizer.predict(codes, decode.input_size, features=True)
         yield Seen(lab[0].numpy(), guess, decode, codes, colorizer)
 
 
 def figures(one: Seen, ab: np.ndarray) -> tuple[float, float]:
-    """AuC and PSNR of colours at the photo's size."""
+    """AuC and PSNR of colors at the photo's size."""
     lab = torch.from_numpy(one.lab)[None]
-    rgb, shown = metrics.show(lab[:, :1], torch.from_numpy(ab)[None])
-    error = metrics.distance(shown, lab[:, 1:])
-    return float(metrics.auc(error)), float(metrics.psnr(rgb, color.lab_to_rgb(lab)))
+    rgb, shown = metrics.render(lab[:, :1], torch.from_numpy(ab)[None])
+    error = metrics.ab_error(shown, lab[:, 1:])
+    return float(metrics.auc(error)), float(metrics.psnr(rgb, lab_to_rgb(lab)))
 
 
 def enlarged(one: Seen, ab: np.ndarray) -> np.ndarray:
-    return edge_aware(ab, one.guess.cells(), one.lab[0])
+    return joint_bilateral_upsample(ab, one.guess.cell_lightness(), one.lab[0])
 
 
 def places(number: int, count: int, side: int) -> np.ndarray:
@@ -89,32 +89,32 @@ def patch(one: Seen, y: int, x: int) -> tuple[slice, slice]:
 
 
 def hinted(one: Seen, points: np.ndarray) -> dict[str, np.ndarray]:
-    """The network's colours with the truth at some points spread over them."""
+    """The network's colors with the truth at some points spread over them."""
     hints = []
     for y, x in points:
         a, b = one.lab[1:, *patch(one, y, x)].mean(axis=(1, 2)).tolist()
         hints.append(Hint((a, b), ((float(x), float(y)),)))
     guess, found = one.guess, {}
-    if one.colorizer.backend.takes_hints:
-        guess = one.colorizer.look(one.codes, one.decode.size, features=True, hints=hints)
+    if one.colorizer.backend.accepts_hints:
+        guess = one.colorizer.predict(one.codes, one.decode.input_size, features=True, hints=hints)
         found["told, not spread"] = enlarged(one, guess.ab(one.decode).numpy())
     base = guess.ab(one.decode)
-    share, wanted = draw(hints, one.codes.shape, (base.shape[1], base.shape[2]))
-    return {"ours": enlarged(one, spread(guess, base, share, wanted)), **found}
+    share, wanted = rasterize(hints, one.codes.shape, (base.shape[1], base.shape[2]))
+    return {"ours": enlarged(one, propagate_hints(guess, base, share, wanted)), **found}
 
 
 def levin(one: Seen, points: np.ndarray, weights: sparse.csr_matrix) -> np.ndarray:
-    """Levin et al. 2004: colours that vary only where L does, pinned at the points."""
+    """Levin et al. 2004: colors that vary only where L does, pinned at the points."""
     height, width = one.lab.shape[1:]
     pinned = np.zeros((height, width))
-    colours = np.zeros((2, height, width))
+    colors = np.zeros((2, height, width))
     for y, x in points:
         where = patch(one, y, x)
         pinned[where] = 1
-        colours[:, *where] = one.lab[1:, *where].mean(axis=(1, 2))[:, None, None]
+        colors[:, *where] = one.lab[1:, *where].mean(axis=(1, 2))[:, None, None]
     keep = sparse.diags(1 - pinned.ravel())
     matrix = (sparse.identity(height * width) - keep @ weights).tocsc()
-    solved = [spsolve(matrix, (pinned * plane).ravel()) for plane in colours]
+    solved = [spsolve(matrix, (pinned * plane).ravel()) for plane in colors]
     return np.stack(solved).reshape(2, height, width).astype(np.float32)
 
 
@@ -161,7 +161,7 @@ def measure_variants(arguments: argparse.Namespace) -> None:
     best: dict[int, list[float]] = {count: [] for count in COUNTS}
     apart: dict[int, list[float]] = {count: [] for count in COUNTS}
     for one in photos(arguments):
-        versions = [g.ab(one.decode) for g in vary(one.guess, max(COUNTS), one.decode)]
+        versions = [g.ab(one.decode) for g in sample_variants(one.guess, max(COUNTS), one.decode)]
         scores = [figures(one, enlarged(one, ab.numpy()))[0] for ab in versions]
         for count in COUNTS:
             best[count].append(max(scores[:count]))

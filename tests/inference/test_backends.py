@@ -1,4 +1,4 @@
-"""onnxruntime in torch's place: the same colours, the same promises, and files that are wrong."""
+"""onnxruntime in torch's place: the same colors, the same promises, and files that are wrong."""
 
 from __future__ import annotations
 
@@ -17,32 +17,35 @@ from PIL import Image
 from standin import write_release
 from torch import Tensor
 
-from pix2color import weights
+from pix2color.checkpoints import checkpoint
 from pix2color.errors import Pix2ColorError, WeightsError
-from pix2color.inference import backends
 from pix2color.inference.colorizer import Colorizer
-from pix2color.models.heads import ClassHead
+from pix2color.models.heads import ClassificationHead
 from pix2color.photo import Photo
+from pix2color.runtime import backends
 
-onnx = pytest.importorskip("onnx", reason="the onnx extra is not installed")
+onnx_format = pytest.importorskip("onnx", reason="the onnx extra is not installed")
 pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
-from pix2color.inference import onnx_file, onnx_network  # noqa: E402
-from pix2color.inference.onnx_network import OnnxNetwork  # noqa: E402
+from pix2color.runtime import (
+    onnx,
+    onnx_export,
+)
+from pix2color.runtime.onnx import OnnxRuntime  # noqa: E402
 
 CPU = torch.device("cpu")
 ODD = (("astronaut", 97, 131), ("coffee", 161, 243), ("chelsea", 235, 187))  # height, width
 
 
 @pytest.fixture(scope="module")
-def released() -> weights.Released:
-    return weights.load()
+def released() -> checkpoint.Checkpoint:
+    return checkpoint.load()
 
 
 @pytest.fixture(scope="module")
-def packaged(tmp_path_factory: pytest.TempPathFactory, released: weights.Released) -> Path:
+def packaged(tmp_path_factory: pytest.TempPathFactory, released: checkpoint.Checkpoint) -> Path:
     """The packaged network as ONNX."""
     path = tmp_path_factory.mktemp("onnx") / "out.onnx"
-    assert onnx_file.write(path, released) < onnx_file.TOLERANCE
+    assert onnx_export.write(path, released) < onnx_export.TOLERANCE
     return path
 
 
@@ -56,14 +59,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(small: Path) -> Path:
     """That network as ONNX."""
     path = small.with_suffix(".onnx")
-    onnx_file.write(path, weights.load(small))
+    onnx_export.write(path, checkpoint.load(small))
     return path
 
 
 @pytest.fixture
 def traced(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares tests the tracing of the small network, which takes most of an export."""
-    monkeypatch.setattr(onnx_file, "_graph", lambda generator: exported.read_bytes())
+    monkeypatch.setattr(onnx_export, "_graph", lambda generator: exported.read_bytes())
 
 
 def lightness_of(photo: np.ndarray, height: int, width: int) -> Tensor:
@@ -75,7 +78,7 @@ def gray_of(photo: np.ndarray, width: int = 90, height: int = 60) -> np.ndarray:
     return np.asarray(Image.fromarray(photo).convert("L").resize((width, height)))
 
 
-def off_at(network: OnnxNetwork, released: weights.Released, lightness: Tensor) -> float:
+def off_at(network: OnnxRuntime, released: checkpoint.Checkpoint, lightness: Tensor) -> float:
     """The greatest difference of ab from torch's, after checking shapes and features."""
     raw, features = network.run(lightness, CPU, features=True)
     wanted_features, wanted = released.generator.predict_features(lightness)
@@ -97,19 +100,19 @@ def test_ab_of_real_photos_is_torch_s_at_odd_sizes(
     height: int,
     width: int,
     packaged: Path,
-    released: weights.Released,
+    released: checkpoint.Checkpoint,
     photos: dict[str, np.ndarray],
 ) -> None:
     lightness = lightness_of(photos[name], height, width)
-    assert off_at(OnnxNetwork.read(packaged), released, lightness) < 0.1
+    assert off_at(OnnxRuntime.read(packaged), released, lightness) < 0.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
-        {"head": {"kind": "regression"}},
-        {"head": {"kind": "classes64"}},
+        {"head": {"type": "regression"}},
+        {"head": {"type": "marginal64"}},
         {"encoder": "resnet18", "attention": True},
         {"encoder": "mobilenet_v2", "decoder": "hypercolumn", "stride": 2},
         {"head": {"compat": "aml"}, "stride": 4},
@@ -119,16 +122,16 @@ def test_ab_of_real_photos_is_torch_s_at_odd_sizes(
 def test_other_networks_too(
     model: dict[str, Any], tmp_path: Path, photos: dict[str, np.ndarray]
 ) -> None:
-    found = weights.load(write_release(tmp_path / "other.safetensors", **model))
-    onnx_file.write(tmp_path / "out.onnx", found)
-    network = OnnxNetwork.read(tmp_path / "out.onnx")
+    found = checkpoint.load(write_release(tmp_path / "other.safetensors", **model))
+    onnx_export.write(tmp_path / "out.onnx", found)
+    network = OnnxRuntime.read(tmp_path / "out.onnx")
     lightness = lightness_of(photos["coffee"], 61, 93)
     raw, _ = network.run(lightness, CPU)
     assert torch.allclose(raw, found.generator.predict_raw(lightness), atol=1e-3, rtol=1e-3)
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path, small: Path) -> None:
-    found = weights.load(small)
+    found = checkpoint.load(small)
 
     class Odd(type(found.generator)):  # type: ignore[misc]
         def predict_features(self, lightness: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,7 +139,7 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, small: Path) -> None:
 
     found.generator.__class__ = Odd
     with pytest.raises(WeightsError, match=r"cannot be exported to ONNX: .*matrix_exp"):
-        onnx_file.write(tmp_path / "out.onnx", found)
+        onnx_export.write(tmp_path / "out.onnx", found)
     assert not list(tmp_path.iterdir())
 
 
@@ -144,20 +147,20 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, small: Path) -> None:
 def test_a_network_that_differs_is_not_written(
     tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_file, "_difference", lambda network, released: 0.2)
+    monkeypatch.setattr(onnx_export, "_difference", lambda network, released: 0.2)
     with pytest.raises(WeightsError, match=r"differs by 0\.2"):
-        onnx_file.write(tmp_path / "out.onnx", weights.load(small))
+        onnx_export.write(tmp_path / "out.onnx", checkpoint.load(small))
     assert not list(tmp_path.iterdir())
 
 
 def test_the_file_alone_is_a_colorizer(
-    packaged: Path, released: weights.Released, photos: dict[str, np.ndarray]
+    packaged: Path, released: checkpoint.Checkpoint, photos: dict[str, np.ndarray]
 ) -> None:
     colorizer, torchs = Colorizer.from_pretrained(packaged), Colorizer(released)
     assert (colorizer.backend.kind, torchs.backend.kind) == ("onnx", "torch")
     assert colorizer.decode == released.decode and colorizer.digest == released.digest
-    assert isinstance(colorizer.head, ClassHead)
-    assert isinstance(released.generator.head, ClassHead)
+    assert isinstance(colorizer.head, ClassificationHead)
+    assert isinstance(released.generator.head, ClassificationHead)
     assert torch.equal(colorizer.head.log_prior, released.generator.head.log_prior)
     gray = gray_of(photos["coffee"], 301, 203)
     one, other = colorizer(gray), torchs(gray)
@@ -195,7 +198,7 @@ def test_out_of_memory_tries_smaller_networks_and_says_so(
 ) -> None:
     colorizer = Colorizer.from_pretrained(exported)
     network = colorizer.backend
-    assert isinstance(network, OnnxNetwork)
+    assert isinstance(network, OnnxRuntime)
     whole = network._sessions[CPU]
 
     class Cramped:
@@ -205,21 +208,23 @@ def test_out_of_memory_tries_smaller_networks_and_says_so(
             return whole.run(wanted, given)
 
     monkeypatch.setitem(network._sessions, CPU, Cramped())
-    out = colorizer.colour(Photo(np.full((300, 200), 99, np.uint8)), colorizer.decoding(size=192))
+    out = colorizer.colorize(
+        Photo(np.full((300, 200), 99, np.uint8)), colorizer.resolve_decode(size=192)
+    )
     assert out.notes == ("out of memory: network at 96 pixels on cpu",)
 
 
 def test_a_full_gpu_gives_way_to_the_cpu(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make = OnnxNetwork._session
+    make = OnnxRuntime._session
 
-    def full(self: OnnxNetwork, device: torch.device) -> Any:
+    def full(self: OnnxRuntime, device: torch.device) -> Any:
         if device.type == "cuda":
             raise Exception("CUDA failure 2: out of memory")
         return make(self, device)
 
-    monkeypatch.setattr(OnnxNetwork, "_session", full)
-    colorizer = Colorizer(OnnxNetwork.read(exported), device="cuda")
-    out = colorizer.colour(Photo(np.full((30, 20), 99, np.uint8)))
+    monkeypatch.setattr(OnnxRuntime, "_session", full)
+    colorizer = Colorizer(OnnxRuntime.read(exported), device="cuda")
+    out = colorizer.colorize(Photo(np.full((30, 20), 99, np.uint8)))
     assert out.notes == ("out of memory: network at 48 pixels on cpu",)
 
 
@@ -229,14 +234,14 @@ def test_a_fault_of_another_kind_is_not_taken_for_it(
     colorizer = Colorizer.from_pretrained(exported)
     monkeypatch.setattr(colorizer.backend, "_sessions", {CPU: object()})
     with pytest.raises(RuntimeError, match="onnxruntime"):
-        colorizer.colour(Photo(np.full((30, 20), 99, np.uint8)))
+        colorizer.colorize(Photo(np.full((30, 20), 99, np.uint8)))
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps", "warp9"])
 def test_a_device_that_onnxruntime_lacks_is_named(
     device: str, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = onnx_network.library()
+    library = onnx.library()
     monkeypatch.setattr(library, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(Pix2ColorError, match=f"no device '{device}' here: .*leave --device out"):
         Colorizer.from_pretrained(exported, device)
@@ -252,10 +257,10 @@ def test_another_provider_is_not_taken_in_silence(
         def get_providers(self) -> list[str]:
             return ["CPUExecutionProvider"]
 
-    colorizer = Colorizer(OnnxNetwork.read(exported), device="cuda")
-    monkeypatch.setattr(onnx_network.library(), "InferenceSession", Session)
+    colorizer = Colorizer(OnnxRuntime.read(exported), device="cuda")
+    monkeypatch.setattr(onnx.library(), "InferenceSession", Session)
     with pytest.raises(Pix2ColorError, match="no device 'cuda' here"):
-        colorizer.colour(Photo(np.full((30, 20), 99, np.uint8)))
+        colorizer.colorize(Photo(np.full((30, 20), 99, np.uint8)))
 
 
 # --- which backend, and the cache ----------------------------------------------------------------
@@ -269,7 +274,7 @@ def test_other_weights_are_exported_once_and_said_so(
     said: list[str] = []
     for _ in range(2):
         found = Colorizer.from_pretrained(small, backend="onnx", announce=said.append)
-        assert found.backend.kind == "onnx" and found.digest == weights.load(small).digest
+        assert found.backend.kind == "onnx" and found.digest == checkpoint.load(small).digest
     (path,) = (tmp_path / "pix2color").iterdir()
     assert path.name.startswith(found.digest) and len(said) == 1 and str(path) in said[0]
 
@@ -306,22 +311,25 @@ def test_a_missing_extra_is_one_line(
 
 def changed(path: Path, change: Callable[[dict[str, str]], Any]) -> bytes:
     """An ONNX file with other metadata."""
-    model = onnx.load(path)
+    model = onnx_format.load(path)
     texts = {one.key: one.value for one in model.metadata_props}
     change(texts)
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, texts)
+    onnx_format.helper.set_model_props(model, texts)
     data: bytes = model.SerializeToString()
     return data
 
 
 def not_ours() -> bytes:
     """A graph that gives back what it takes."""
-    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
-    node = onnx.helper.make_node("Identity", ["x"], ["y"])
-    graph = onnx.helper.make_graph([node], "identity", value[:1], value[1:])
-    opset = onnx.helper.make_opsetid("", 17)
-    model = onnx.helper.make_model(graph, ir_version=8, opset_imports=[opset])
+    value = [
+        onnx_format.helper.make_tensor_value_info(name, onnx_format.TensorProto.FLOAT, [1])
+        for name in "xy"
+    ]
+    node = onnx_format.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx_format.helper.make_graph([node], "identity", value[:1], value[1:])
+    opset = onnx_format.helper.make_opsetid("", 17)
+    model = onnx_format.helper.make_model(graph, ir_version=8, opset_imports=[opset])
     data: bytes = model.SerializeToString()
     return data
 
@@ -368,9 +376,9 @@ def test_no_file_is_said() -> None:
         Colorizer.from_pretrained("none.onnx")
 
 
-def test_the_example_of_the_docs_colours_a_photo(
+def test_the_example_of_the_docs_colors_a_photo(
     packaged: Path,
-    released: weights.Released,
+    released: checkpoint.Checkpoint,
     photos: dict[str, np.ndarray],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -382,7 +390,7 @@ def test_the_example_of_the_docs_colours_a_photo(
     Image.fromarray(gray).save("photo.jpg", quality=100)
     example = example.replace('"out.onnx"', repr(str(packaged)))
     exec(compile(example, "docs/onnx.md", "exec"), {})
-    one = np.asarray(Image.open("coloured.png")).astype(float)
+    one = np.asarray(Image.open("colored.png")).astype(float)
     other = Colorizer(released)(gray).astype(float)
     assert np.ptp(one, axis=2).max() > 40
     assert np.abs(one - other).mean() < 6  # chroma is enlarged in another way

@@ -31,7 +31,7 @@ def test_every_kind_of_picture_comes_back_as_it_came(
     Image.fromarray(gray).save(path)
     expected = colorizer(gray)
     assert expected.shape == (60, 90, 3) and expected.dtype == np.uint8
-    assert np.ptp(expected.astype(int), axis=2).max() > 20  # there is colour
+    assert np.ptp(expected.astype(int), axis=2).max() > 20  # there is color
     assert (np.asarray(colorizer(Image.fromarray(gray))) == expected).all()
     assert (colorizer(path).pixels == expected).all()
     assert (colorizer(str(path)).pixels == expected).all()
@@ -93,7 +93,7 @@ def test_gray_profile_gives_way_to_srgb_and_rgb_stays(
     assert photo.icc == profiles.srgb_profile()
 
 
-def test_all_pages_are_coloured(colorizer: Colorizer, gray: np.ndarray) -> None:
+def test_all_pages_are_colored(colorizer: Colorizer, gray: np.ndarray) -> None:
     photo = Photo(gray.copy(), pages=(Photo(gray[:30].copy()), Photo(gray[:, :20].copy())))
     out = colorizer(photo)
     assert [p.pixels.shape for p in (out, *out.pages)] == [(60, 90, 3), (30, 90, 3), (60, 20, 3)]
@@ -130,7 +130,7 @@ def test_an_absent_device_is_an_error() -> None:
         Colorizer.from_pretrained(device="warp9")
 
 
-def test_reading_back_what_was_coloured(
+def test_reading_back_what_was_colored(
     colorizer: Colorizer, gray: np.ndarray, tmp_path: Path
 ) -> None:
     write(colorizer(Photo(gray.copy(), format="PNG")), tmp_path / "out.png")

@@ -14,11 +14,12 @@ import torch
 from PIL import Image, ImageCms
 from standin import released
 
-from pix2color import color
-from pix2color.inference import borders, lightness, pipeline
+from pix2color.color.lab import rgb_to_lab, rgb_to_lightness
+from pix2color.inference import borders, preprocess
 from pix2color.inference.colorizer import Colorizer
-from pix2color.inference.plan import Job
-from pix2color.photo import Limits, Mark, Photo, exif, read, write
+from pix2color.jobs import pipeline
+from pix2color.jobs.planner import Job
+from pix2color.photo import Limits, Photo, Provenance, exif, read, write
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "photo"))
 from test_space import adobe_rgb, gray_gamma
@@ -37,8 +38,8 @@ def gray(bits: int = 8, shape: tuple[int, int] = (61, 83)) -> np.ndarray:
 
 
 def run(job: Job, colorizer: Colorizer, **options: Any) -> pipeline.Outcome:
-    settings = pipeline.Options(colorizer.decode, **options)
-    return next(iter(pipeline.run([job], lambda: colorizer, settings)))
+    settings = pipeline.JobOptions(colorizer.decode, **options)
+    return next(iter(pipeline.colorize_jobs([job], lambda: colorizer, settings)))
 
 
 def make(path: Path, bits: int, alpha: bool) -> None:
@@ -64,8 +65,8 @@ def test_lossless_files_keep_lightness_depth_and_alpha(
     out = read(job.target)
     assert out.bits == bits and out.pixels.shape == (61, 83, 3)
     rgb = torch.from_numpy(out.pixels.astype(np.float32) / (2**bits - 1)).permute(2, 0, 1)
-    ours = color.rgb_to_lab(rgb)
-    expected = lightness.lightness_table(bits)[gray(bits)]
+    ours = rgb_to_lab(rgb)
+    expected = preprocess.lightness_table(bits)[gray(bits)]
     assert np.abs(ours[0].numpy() - expected).max() <= (0.5 if bits == 8 else 0.01)
     assert ours[1:].abs().max() > 10
     if alpha:
@@ -75,13 +76,13 @@ def test_lossless_files_keep_lightness_depth_and_alpha(
 def test_mark_is_in_exif_and_xmp_of_every_container(tmp_path: Path, colorizer: Colorizer) -> None:
     block = Image.Exif()
     block[305] = "ScanSoft 3"
-    mark = Mark("0123456789ab", "size 48")
+    mark = Provenance("0123456789ab", "size 48")
     for suffix in (".jpg", ".png", ".tif", ".webp", ".avif"):
         job = Job(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
         Image.fromarray(gray()).save(job.source, exif=block)
         assert run(job, colorizer, mark=mark).status == "done"
         software = Image.open(job.target).getexif()[305]
-        assert software.startswith("colours predicted by pix2color")
+        assert software.startswith("colors predicted by pix2color")
         assert "weights 0123456789ab, size 48" in software and software.endswith("| ScanSoft 3")
         out = read(job.target)
         assert out.xmp is not None and b'pix2color:weights="0123456789ab"' in out.xmp
@@ -95,7 +96,7 @@ def test_mark_is_in_exif_and_xmp_of_every_container(tmp_path: Path, colorizer: C
 
 
 def lightness_by_littlecms(pixels: np.ndarray, icc: bytes) -> np.ndarray:
-    """L of 8-bit pixels of a profile, through Pillow's colour management to sRGB."""
+    """L of 8-bit pixels of a profile, through Pillow's color management to sRGB."""
     image = ImageCms.profileToProfile(
         Image.fromarray(pixels),
         ImageCms.ImageCmsProfile(io.BytesIO(icc)),
@@ -104,7 +105,7 @@ def lightness_by_littlecms(pixels: np.ndarray, icc: bytes) -> np.ndarray:
         outputMode="RGB",
     )
     rgb = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
-    return color.rgb_to_lightness(rgb)[0].numpy()
+    return rgb_to_lightness(rgb)[0].numpy()
 
 
 def test_a_photo_in_adobe_rgb_stays_there_or_becomes_srgb(
@@ -119,12 +120,12 @@ def test_a_photo_in_adobe_rgb_stays_there_or_becomes_srgb(
     out = read(job.target)
     assert out.icc == icc
     after = lightness_by_littlecms(np.ascontiguousarray(out.pixels), icc)
-    # littlecms rounds to 8 bits twice and clips colours outside sRGB.
+    # littlecms rounds to 8 bits twice and clips colors outside sRGB.
     assert np.abs(after - before).mean() < 0.3
     assert run(job, colorizer, srgb=True).status == "done"
     out = read(job.target)
     assert out.icc is not None and out.icc != icc
-    after = color.rgb_to_lightness(torch.from_numpy(out.pixels.copy()).permute(2, 0, 1))[0].numpy()
+    after = rgb_to_lightness(torch.from_numpy(out.pixels.copy()).permute(2, 0, 1))[0].numpy()
     assert np.abs(after - before).mean() < 0.4
 
 
@@ -138,40 +139,40 @@ def test_a_gray_profile_gives_lightness_and_way_to_srgb(
     out = read(job.target)
     assert out.icc is not None and out.icc[16:20] == b"RGB "
     linear = (gray(16) / 65535) ** (round(gamma * 256) / 256)
-    expected = 116 * lightness.lab_f(linear) - 16
+    expected = 116 * preprocess.lab_f(linear) - 16
     rgb = torch.from_numpy(out.pixels.astype(np.float32) / 65535).permute(2, 0, 1)
     # The curve is taken at 4,096 steps; below the first ones it is a line.
     bright = linear > 1e-3
-    assert np.abs(color.rgb_to_lightness(rgb)[0].numpy() - expected)[bright].max() < 0.02
+    assert np.abs(rgb_to_lightness(rgb)[0].numpy() - expected)[bright].max() < 0.02
 
 
-def test_all_pages_of_a_tiff_are_coloured(tmp_path: Path, colorizer: Colorizer) -> None:
+def test_all_pages_of_a_tiff_are_colored(tmp_path: Path, colorizer: Colorizer) -> None:
     job = Job(tmp_path / "in.tif", tmp_path / "out.tif")
     pages = (Photo(gray(16)), Photo(gray(8, (30, 40))))
     write(Photo(gray(), pages=pages, format="TIFF"), job.source)
-    assert run(job, colorizer, mark=Mark("w", "o")).status == "done"
+    assert run(job, colorizer, mark=Provenance("w", "o")).status == "done"
     with tifffile.TiffFile(job.target) as file:
         assert [(p.shape, p.dtype) for p in file.pages] == [
             ((61, 83, 3), np.uint8), ((61, 83, 3), np.uint16), ((30, 40, 3), np.uint8),
         ]  # fmt: skip
 
 
-def test_keep_color_skips_colour_and_does_sepia(
+def test_keep_color_skips_color_and_does_sepia(
     tmp_path: Path, photos: dict[str, np.ndarray], colorizer: Colorizer
 ) -> None:
-    colour = Job(tmp_path / "colour.png", tmp_path / "out/colour.png")
-    Image.fromarray(photos["coffee"]).save(colour.source)
-    outcome = run(colour, colorizer, keep_color=True)
-    assert (outcome.status, outcome.reason) == ("skipped", "it already has colour")
-    assert not colour.target.exists()
-    from pix2color.inference import full_size
+    color = Job(tmp_path / "color.png", tmp_path / "out/color.png")
+    Image.fromarray(photos["coffee"]).save(color.source)
+    outcome = run(color, colorizer, keep_color=True)
+    assert (outcome.status, outcome.reason) == ("skipped", "it already has color")
+    assert not color.target.exists()
+    from pix2color.inference import compose
 
     sepia = Job(tmp_path / "sepia.png", tmp_path / "out/sepia.png")
     tone = np.array((6.0, 20.0), np.float32).reshape(2, 1, 1)
-    write(Photo(full_size.compose(gray(), tone)), sepia.source)
+    write(Photo(compose.compose_rgb(gray(), tone)), sepia.source)
     assert run(sepia, colorizer, keep_color=True).status == "done"
-    before = lightness.lightness_table(8)[lightness.gray_codes(read(sepia.source))]
-    after = lightness.lightness_table(8)[lightness.gray_codes(read(sepia.target))]
+    before = preprocess.lightness_table(8)[preprocess.gray_values(read(sepia.source))]
+    after = preprocess.lightness_table(8)[preprocess.gray_values(read(sepia.target))]
     assert np.abs(after - before).max() <= 0.75  # both are rounded to gray codes here
 
 
@@ -181,7 +182,7 @@ def test_truncated_photos_and_limits(tmp_path: Path, colorizer: Colorizer) -> No
     data = job.source.read_bytes()
     job.source.write_bytes(data[: len(data) * 2 // 3])
     assert run(job, colorizer).status == "failed" and not job.target.exists()
-    outcome = run(job, colorizer, limits=Limits(truncated="keep"))
+    outcome = run(job, colorizer, limits=Limits(on_truncated="keep"))
     assert outcome.status == "done" and "truncated" in outcome.notes[0]
     job.source.write_bytes(data)
     outcome = run(job, colorizer, limits=Limits(megapixels=0.05))
@@ -200,16 +201,16 @@ class TestBorders:
 
     @pytest.mark.parametrize("value", [3.0, 94.0])
     def test_a_frame_is_found(self, value: float) -> None:
-        rows, columns = borders.neutral(self.framed(value, 10))
+        rows, columns = borders.content_slices(self.framed(value, 10))
         assert 10 <= rows.start <= 13 and 127 <= rows.stop <= 130
         assert 10 <= columns.start <= 13 and 167 <= columns.stop <= 170
 
     def test_no_frame_no_border(self) -> None:
-        assert borders.neutral(self.framed(94.0, 0)) == (slice(0, 120), slice(0, 160))
+        assert borders.content_slices(self.framed(94.0, 0)) == (slice(0, 120), slice(0, 160))
 
     def test_a_plain_sky_is_no_border(self) -> None:
         ramp = np.repeat(np.linspace(95, 40, 200)[:, None], 100, axis=1).astype(np.float32)
-        assert borders.neutral(ramp) == (slice(0, 200), slice(0, 100))
+        assert borders.content_slices(ramp) == (slice(0, 200), slice(0, 100))
 
     def test_the_frame_stays_gray(self, colorizer: Colorizer) -> None:
         codes = np.pad(gray(8, (200, 260)), 24, constant_values=245)

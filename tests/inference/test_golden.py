@@ -18,8 +18,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pix2color.color import rgb_to_lab
-from pix2color.inference import lightness
+from pix2color.color.lab import rgb_to_lab
+from pix2color.inference import preprocess
 from pix2color.inference.colorizer import Colorizer
 from pix2color.photo import read
 
@@ -30,9 +30,9 @@ MOST = 1.0  # ab units: the greatest difference of a cell
 MEAN = 0.05  # ab units: the mean difference of a photo's cells; golden.npz itself is float16
 
 
-def colours(colorizer: Colorizer, path: Path) -> np.ndarray:
+def colors(colorizer: Colorizer, path: Path) -> np.ndarray:
     """ab of a photo, averaged over GRID x GRID cells: 2,GRID,GRID."""
-    ab = colorizer.chroma(lightness.gray_codes(read(path)), colorizer.decode)
+    ab = colorizer.predict_ab(preprocess.gray_values(read(path)), colorizer.decode)
     return F.adaptive_avg_pool2d(torch.from_numpy(ab), GRID).numpy()
 
 
@@ -51,10 +51,10 @@ def threads() -> Iterator[None]:
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 def test_colors_are_the_same_but_for_rounding(path: Path, colorizer: Colorizer) -> None:
     golden = np.load(GOLDEN)[path.stem].astype(np.float32)
-    off = np.abs(colours(colorizer, path) - golden)
+    off = np.abs(colors(colorizer, path) - golden)
     said = f"{path.stem}: ab differs by {off.mean():.3f}, at most {off.max():.2f}"
     assert off.max() <= MOST and off.mean() <= MEAN, f"{said}; see this file's first lines"
-    assert np.abs(golden).max() > 10  # it is a coloured picture that is compared
+    assert np.abs(golden).max() > 10  # it is a colored picture that is compared
 
 
 @pytest.mark.usefixtures("threads")
@@ -62,7 +62,7 @@ def test_the_same_for_any_number_of_threads(colorizer: Colorizer) -> None:
     found = []
     for count in (1, 2, 4):
         torch.set_num_threads(count)
-        found.append(colours(colorizer, PHOTOS[0]))
+        found.append(colors(colorizer, PHOTOS[0]))
     assert all((one == found[0]).all() for one in found)
 
 
@@ -72,7 +72,7 @@ def test_the_same_in_any_list(colorizer: Colorizer) -> None:
         assert (one.pixels == colorizer(path).pixels).all()
 
 
-def test_the_files_written_have_those_colours(colorizer: Colorizer) -> None:
+def test_the_files_written_have_those_colors(colorizer: Colorizer) -> None:
     """From the photo's pixels: the whole way through the Colorizer, not its network alone."""
     photo = read(PHOTOS[0])
     out = colorizer(photo)
@@ -80,11 +80,11 @@ def test_the_files_written_have_those_colours(colorizer: Colorizer) -> None:
     ab = F.adaptive_avg_pool2d(rgb_to_lab(rgb[None])[:, 1:], GRID)[0].numpy()
     golden = np.load(GOLDEN)[PHOTOS[0].stem].astype(np.float32)
     chroma, wanted = np.hypot(*ab).mean(), np.hypot(*golden).mean()
-    assert chroma == pytest.approx(wanted, rel=0.15)  # less where sRGB has no such colour
+    assert chroma == pytest.approx(wanted, rel=0.15)  # less where sRGB has no such color
     assert np.corrcoef(ab.ravel(), golden.ravel())[0, 1] > 0.97
 
 
 if __name__ == "__main__":
     made = Colorizer.from_pretrained(device="cpu")
-    arrays = {path.stem: colours(made, path).astype(np.float16) for path in PHOTOS}
+    arrays = {path.stem: colors(made, path).astype(np.float16) for path in PHOTOS}
     np.savez_compressed(GOLDEN, **arrays)

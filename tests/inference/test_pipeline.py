@@ -18,12 +18,13 @@ from PIL import Image
 from standin import Tint, released
 
 from pix2color import io
-from pix2color.config import Decode
+from pix2color.config import DecodeConfig
 from pix2color.errors import PhotoError
-from pix2color.inference import full_size, pipeline
+from pix2color.inference import compose
 from pix2color.inference.colorizer import Colorizer
-from pix2color.inference.guess import Guess
-from pix2color.inference.plan import Job, plan
+from pix2color.inference.prediction import Prediction
+from pix2color.jobs import pipeline
+from pix2color.jobs.planner import Job, plan_jobs
 from pix2color.photo import Limits, Photo, files, read, write
 
 TESTS = Path(__file__).parents[1]
@@ -48,11 +49,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def colour(colorizer: Colorizer, source: Path, out: Path, **options: object) -> dict[str, str]:
+def color(colorizer: Colorizer, source: Path, out: Path, **options: object) -> dict[str, str]:
     workers = options.pop("workers", None)
-    settings = pipeline.Options(colorizer.decode, **options)  # type: ignore[arg-type]
-    jobs = plan([source], out).jobs
-    runs = pipeline.run(jobs, lambda: colorizer, settings, workers=workers)  # type: ignore[arg-type]
+    settings = pipeline.JobOptions(colorizer.decode, **options)  # type: ignore[arg-type]
+    jobs = plan_jobs([source], out).jobs
+    runs = pipeline.colorize_jobs(jobs, lambda: colorizer, settings, workers=workers)  # type: ignore[arg-type]
     return {o.job.source.name: o.status for o in runs}
 
 
@@ -64,11 +65,13 @@ def test_the_same_bytes_for_any_order_and_number_of_workers(
     for workers, threads in ((1, 1), (4, 1), (3, 2)):
         torch.set_num_threads(threads)
         out = tmp_path / f"out{workers}"
-        colour(colorizer, source, out, workers=workers)
+        color(colorizer, source, out, workers=workers)
         results.append(contents(out))
     torch.set_num_threads(1)
-    for job in reversed(plan([source], tmp_path / "reversed").jobs):
-        list(pipeline.run([job], lambda: colorizer, pipeline.Options(colorizer.decode)))
+    for job in reversed(plan_jobs([source], tmp_path / "reversed").jobs):
+        list(
+            pipeline.colorize_jobs([job], lambda: colorizer, pipeline.JobOptions(colorizer.decode))
+        )
     results.append(contents(tmp_path / "reversed"))
     assert len(results[0]) == 6 and all(r == results[0] for r in results)
 
@@ -82,9 +85,9 @@ def test_photos_whose_names_differ_at_the_end_alone_keep_their_own_picture(
     names = ["p.jpg", "p.png", "p.tif", *(f"{long}{i}.jpg" for i in range(5))]
     for path, name in zip(sorted(source.iterdir()), names, strict=True):
         path.rename(source / name)
-    statuses = colour(colorizer, source, tmp_path / "together", workers=8)
+    statuses = color(colorizer, source, tmp_path / "together", workers=8)
     assert statuses == dict.fromkeys(names, "done")
-    colour(colorizer, source, tmp_path / "alone", workers=1)
+    color(colorizer, source, tmp_path / "alone", workers=1)
     assert contents(tmp_path / "together") == contents(tmp_path / "alone")
 
 
@@ -92,14 +95,14 @@ def test_resume_skips_what_is_done_and_redoes_what_changed(
     tmp_path: Path, colorizer: Colorizer
 ) -> None:
     source, out = folder_of(tmp_path / "in", 4), tmp_path / "out"
-    colour(colorizer, source, out)
+    color(colorizer, source, out)
     before = contents(out)
     (out / "01.png").unlink()
     newer = time.time() + 10
     os.utime(source / "02.tif", (newer, newer))
     stale = out / f".03.{io._owner(2**22 + 1)}{files.PART_SUFFIX}"
     stale.write_bytes(b"half")
-    statuses = colour(colorizer, source, out, resume=True)
+    statuses = color(colorizer, source, out, resume=True)
     assert statuses == {
         "00.jpg": "skipped",
         "01.png": "done",
@@ -130,11 +133,11 @@ def hungry(most: int) -> Colorizer:
 
 def test_out_of_memory_tries_smaller_networks_and_says_so() -> None:
     photo = Photo(np.random.default_rng(0).integers(0, 256, (50, 70), dtype=np.uint8))
-    out = hungry(100).colour(photo)
+    out = hungry(100).colorize(photo)
     assert out.notes == ("out of memory: network at 96 pixels on cpu",)
     assert np.ptp(out.pixels.astype(int), axis=-1).max() > 10
     with pytest.raises(PhotoError, match="out of memory"):
-        hungry(10).colour(photo)
+        hungry(10).colorize(photo)
 
 
 @pytest.mark.parametrize(
@@ -160,23 +163,25 @@ def test_every_way_to_run_out_of_memory_is_known(
         return run_network(small, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(colorizer, "run_network", cramped)
-    decode = colorizer.decoding(size=192)
-    out = colorizer.colour(Photo(np.full((300, 200), 99, np.uint8)), decode)
+    decode = colorizer.resolve_decode(size=192)
+    out = colorizer.colorize(Photo(np.full((300, 200), 99, np.uint8)), decode)
     assert out.notes == ("out of memory: network at 96 pixels on cpu",)
 
 
 def test_memory_that_runs_out_in_decoding_counts_too(
     colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded = Guess.ab
+    decoded = Prediction.ab
 
-    def cramped(self: Guess, decode: Decode) -> torch.Tensor:
-        if min(self.small.shape) > 100:
+    def cramped(self: Prediction, decode: DecodeConfig) -> torch.Tensor:
+        if min(self.input_lightness.shape) > 100:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return decoded(self, decode)
 
-    monkeypatch.setattr(Guess, "ab", cramped)
-    out = colorizer.colour(Photo(np.full((300, 200), 99, np.uint8)), colorizer.decoding(size=192))
+    monkeypatch.setattr(Prediction, "ab", cramped)
+    out = colorizer.colorize(
+        Photo(np.full((300, 200), 99, np.uint8)), colorizer.resolve_decode(size=192)
+    )
     assert out.notes == ("out of memory: network at 96 pixels on cpu",)
 
 
@@ -188,7 +193,7 @@ def test_errors_of_another_kind_are_not_taken_for_it(
 
     monkeypatch.setattr(colorizer, "run_network", faulty)
     with pytest.raises(RuntimeError, match="mat1"):
-        colorizer.colour(Photo(np.full((30, 20), 99, np.uint8)))
+        colorizer.colorize(Photo(np.full((30, 20), 99, np.uint8)))
 
 
 class Elsewhere(Tint):
@@ -236,7 +241,10 @@ def test_a_full_device_gives_way_to_the_cpu(
     network = Elsewhere(room)
     colorizer = Colorizer(replace(released(size=192), generator=network), device="cuda")  # type: ignore[arg-type]
     photo = Photo(np.random.default_rng(0).integers(0, 256, (300, 200), dtype=np.uint8))
-    out = [colorizer.colour(photo), colorizer.colour(photo)]  # the second tries the device again
+    out = [
+        colorizer.colorize(photo),
+        colorizer.colorize(photo),
+    ]  # the second tries the device again
     assert [o.notes for o in out] == [notes, notes]
     assert (out[0].pixels == out[1].pixels).all()
     assert np.ptp(out[0].pixels.astype(int), axis=-1).max() > 10
@@ -252,20 +260,20 @@ def test_out_of_memory_to_the_last_fails_the_photo_and_leaves_no_gray_one(
 
     monkeypatch.setattr(colorizer, "run_network", none)
     source = folder_of(tmp_path / "in", 2)
-    assert set(colour(colorizer, source, tmp_path / "out").values()) == {"failed"}
+    assert set(color(colorizer, source, tmp_path / "out").values()) == {"failed"}
     assert contents(tmp_path / "out") == {}
 
 
 def test_out_of_memory_in_the_bands_takes_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    compose = full_size.compose
+    real_compose = compose.compose_rgb
 
     def cramped(*arguments: object, band: int | None = None) -> np.ndarray:
         if band is None:
             raise MemoryError
-        return compose(*arguments, band=band)  # type: ignore[arg-type]
+        return real_compose(*arguments, band=band)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(full_size, "compose", cramped)
-    out = Colorizer(released()).colour(Photo(np.full((40, 40), 99, np.uint8)))
+    monkeypatch.setattr(compose, "compose", cramped)
+    out = Colorizer(released()).colorize(Photo(np.full((40, 40), 99, np.uint8)))
     assert "smaller bands" in out.notes[0]
 
 
@@ -278,7 +286,7 @@ def test_a_full_disk_fails_the_photo_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    statuses = colour(colorizer, source, tmp_path / "out")
+    statuses = color(colorizer, source, tmp_path / "out")
     assert set(statuses.values()) == {"failed"} and contents(tmp_path / "out") == {}
 
 
@@ -332,7 +340,7 @@ def _hostile_run(tmp_path: Path, colorizer: Colorizer, count: int) -> None:
     for i, data in enumerate(hostile(7, count, samples)):
         (source / f"{i:04}.jpg").write_bytes(data)
     before = psutil.Process().memory_info().rss
-    statuses = colour(colorizer, source, tmp_path / "out")
+    statuses = color(colorizer, source, tmp_path / "out")
     assert len(statuses) == count and set(statuses.values()) <= {"done", "failed"}
     assert sum(s == "failed" for s in statuses.values()) > count // 3
     assert psutil.Process().memory_info().rss - before < 300e6
@@ -348,7 +356,7 @@ torch.set_num_threads(1)
 from standin import released
 from pix2color.inference import pipeline
 from pix2color.inference.colorizer import Colorizer
-from pix2color.inference.plan import plan
+from pix2color.jobs.planner import plan
 colorizer = Colorizer(released())
 print("ready", flush=True)
 while True:
@@ -385,7 +393,7 @@ def _killed(tmp_path: Path, colorizer: Colorizer, *, kills: int) -> None:
     """SIGKILL at random instants of a run that starts over and over; then a resumed run."""
     source = folder_of(tmp_path / "in", 6, side=300)
     originals = contents(source)
-    colour(colorizer, source, tmp_path / "calm")
+    color(colorizer, source, tmp_path / "calm")
     expected = contents(tmp_path / "calm")
     out = tmp_path / "out"
     rng = random.Random(5)
@@ -418,7 +426,7 @@ def test_a_job_whose_folder_is_a_file_fails_alone(tmp_path: Path, colorizer: Col
         Job(source / "00.jpg", tmp_path / "file" / "00.jpg"),
         Job(source / "01.png", tmp_path / "out" / "01.png"),
     ]
-    runs = pipeline.run(jobs, lambda: colorizer, pipeline.Options(colorizer.decode))
+    runs = pipeline.colorize_jobs(jobs, lambda: colorizer, pipeline.JobOptions(colorizer.decode))
     assert {o.job.source.name: o.status for o in runs} == {"00.jpg": "failed", "01.png": "done"}
 
 
@@ -459,7 +467,7 @@ def test_photos_at_a_time_are_bounded_by_their_pixels_not_by_their_files(
     counted = Concurrency()
     monkeypatch.setattr(pipeline, "read", counted.read)
     limits = Limits(megapixels=megapixels)
-    statuses = colour(colorizer, tmp_path / "in", tmp_path / "out", workers=4, limits=limits)
+    statuses = color(colorizer, tmp_path / "in", tmp_path / "out", workers=4, limits=limits)
     assert set(statuses.values()) == {"done"} and counted.most == most
 
 
@@ -486,9 +494,9 @@ def test_whatever_one_photo_raises_is_its_outcome_and_the_others_go_on(
         return read(path, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "read", faulty)
-    jobs = plan([folder_of(tmp_path / "in", 4)], tmp_path / "out").jobs
-    options = pipeline.Options(colorizer.decode)
-    found = {o.job.source.name: o for o in pipeline.run(jobs, lambda: colorizer, options)}
+    jobs = plan_jobs([folder_of(tmp_path / "in", 4)], tmp_path / "out").jobs
+    options = pipeline.JobOptions(colorizer.decode)
+    found = {o.job.source.name: o for o in pipeline.colorize_jobs(jobs, lambda: colorizer, options)}
     assert [found[name].status for name in sorted(found)] == ["done", "failed", "done", "done"]
     reason = found["01.png"].reason
     assert words in reason and "\n" not in reason
@@ -506,14 +514,14 @@ def test_an_interrupt_inside_a_worker_ends_the_run(
 
     monkeypatch.setattr(pipeline, "read", interrupted)
     with pytest.raises(error):
-        colour(colorizer, folder_of(tmp_path / "in", 2), tmp_path / "out", workers=1)
+        color(colorizer, folder_of(tmp_path / "in", 2), tmp_path / "out", workers=1)
 
 
 def test_a_job_with_a_problem_fails_with_it(tmp_path: Path, colorizer: Colorizer) -> None:
     source = folder_of(tmp_path / "in", 1) / "00.jpg"
     job = Job(source, tmp_path / "out/00.jpg", problem="it and another would both become 00.jpg")
-    options = pipeline.Options(colorizer.decode)
-    [outcome] = pipeline.run([job], lambda: colorizer, options)
+    options = pipeline.JobOptions(colorizer.decode)
+    [outcome] = pipeline.colorize_jobs([job], lambda: colorizer, options)
     assert (outcome.status, outcome.reason) == ("failed", job.problem)
     assert not (tmp_path / "out").exists()
 
@@ -523,11 +531,11 @@ def test_a_pipe_that_took_a_photos_place_fails_and_does_not_hang(
 ) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     job = Job(tmp_path / "a.jpg", tmp_path / "out/a.jpg")
-    options = pipeline.Options(colorizer.decode)
+    options = pipeline.JobOptions(colorizer.decode)
     started = threading.Event()
 
     def run() -> None:
-        [outcome] = pipeline.run([job], lambda: colorizer, options)
+        [outcome] = pipeline.colorize_jobs([job], lambda: colorizer, options)
         assert outcome.status == "failed" and "not a regular file" in outcome.reason
         started.set()
 

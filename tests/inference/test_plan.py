@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pix2color.errors import Pix2ColorError
-from pix2color.inference.plan import plan
+from pix2color.jobs.planner import plan_jobs
 
 
 def touch(*paths: Path) -> None:
@@ -21,14 +21,14 @@ def touch(*paths: Path) -> None:
 
 
 def targets(inputs: list[Path], out: Path) -> list[str]:
-    return [str(job.target.relative_to(out)) for job in plan(inputs, out).jobs]
+    return [str(job.target.relative_to(out)) for job in plan_jobs(inputs, out).jobs]
 
 
 def test_tree_and_names_are_kept_and_other_files_passed_over(tmp_path: Path) -> None:
     root, out = tmp_path / "in", tmp_path / "out"
     touch(root / "a.jpg", root / "b/c/d.TIF", root / "b/e.png", root / "notes.txt", root / ".x.jpg")
     touch(root / ".hidden/y.jpg", root / "raw.CR2")
-    found = plan([root], out)
+    found = plan_jobs([root], out)
     assert targets([root], out) == ["a.jpg", "b/c/d.TIF", "b/e.png"]
     assert found.unsupported == (root / "raw.CR2",)
 
@@ -38,7 +38,7 @@ def test_files_by_name_are_taken_whatever_their_ending(tmp_path: Path) -> None:
     assert targets([tmp_path / "scan.dat"], tmp_path / "out") == ["scan.dat"]
 
 
-def test_containers_without_colour_change_their_ending(tmp_path: Path) -> None:
+def test_containers_without_color_change_their_ending(tmp_path: Path) -> None:
     touch(tmp_path / "in/a.gif", tmp_path / "in/b.pgm")
     assert targets([tmp_path / "in"], tmp_path / "out") == ["a.png", "b.ppm"]
 
@@ -66,7 +66,7 @@ def test_photos_that_would_become_one_file_fail_and_the_others_go_on(
     tmp_path: Path, first: str, second: str
 ) -> None:
     touch(tmp_path / first, tmp_path / second, tmp_path / "x/free.jpg")
-    jobs = plan([tmp_path / "x", tmp_path / "y"], tmp_path / "out").jobs
+    jobs = plan_jobs([tmp_path / "x", tmp_path / "y"], tmp_path / "out").jobs
     problems = {job.source: job.problem for job in jobs}
     assert problems.pop(tmp_path / "x/free.jpg") == ""
     assert set(problems) == {tmp_path / first, tmp_path / second}
@@ -80,31 +80,31 @@ def test_the_same_photo_under_two_names_is_no_collision(
 ) -> None:
     touch(tmp_path / "in/a.jpg")
     monkeypatch.chdir(tmp_path)
-    (job,) = plan(["in", tmp_path / "in", "in/../in/a.jpg"], "out").jobs
+    (job,) = plan_jobs(["in", tmp_path / "in", "in/../in/a.jpg"], "out").jobs
     assert not job.problem
 
 
 def test_a_source_is_never_a_target(tmp_path: Path) -> None:
     touch(tmp_path / "in/a.jpg")
     with pytest.raises(Pix2ColorError, match="never"):
-        plan([tmp_path / "in"], tmp_path / "in")
+        plan_jobs([tmp_path / "in"], tmp_path / "in")
     with pytest.raises(Pix2ColorError, match="never"):
-        plan([tmp_path / "in/a.jpg"], tmp_path / "in/../in")
+        plan_jobs([tmp_path / "in/a.jpg"], tmp_path / "in/../in")
 
 
 def test_a_source_is_never_a_target_through_links(tmp_path: Path) -> None:
     touch(tmp_path / "in/a.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "in")
     with pytest.raises(Pix2ColorError, match="never"):
-        plan([tmp_path / "in"], tmp_path / "link")
+        plan_jobs([tmp_path / "in"], tmp_path / "link")
     (tmp_path / "out").mkdir()
     os.link(tmp_path / "in/a.jpg", tmp_path / "out/a.jpg")
     with pytest.raises(Pix2ColorError, match="never"):
-        plan([tmp_path / "in"], tmp_path / "out")
+        plan_jobs([tmp_path / "in"], tmp_path / "out")
     (tmp_path / "out2").mkdir()
     (tmp_path / "out2/a.jpg").symlink_to(tmp_path / "in/a.jpg")
     with pytest.raises(Pix2ColorError, match="never"):
-        plan([tmp_path / "in"], tmp_path / "out2")
+        plan_jobs([tmp_path / "in"], tmp_path / "out2")
 
 
 def test_a_link_to_itself_and_what_is_no_file_are_left_out_with_the_reason(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_link_to_itself_and_what_is_no_file_are_left_out_with_the_reason(tmp_p
     (tmp_path / "album/everything").symlink_to("/")
     (tmp_path / "album/back").symlink_to(root)
     os.mkfifo(root / "pipe.jpg")
-    found = plan([root], tmp_path / "out")
+    found = plan_jobs([root], tmp_path / "out")
     assert [job.source for job in found.jobs] == [root / "a.jpg", root / "album/b.jpg"]
     reasons = {entry.path.name: entry.reason for entry in found.left_out}
     assert set(reasons) == {"loop.jpg", "zero.png", "gone.tif", "up", "pipe.jpg", "outside",
@@ -137,7 +137,7 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     try:
         if os.access(tmp_path / "in/private", os.R_OK):
             pytest.skip("this user may read everything")
-        found = plan([tmp_path / "in"], tmp_path / "out")
+        found = plan_jobs([tmp_path / "in"], tmp_path / "out")
     finally:
         (tmp_path / "in/private").chmod(0o700)
     assert [job.source.name for job in found.jobs] == ["a.jpg"]
@@ -159,7 +159,7 @@ def test_what_is_no_file_cannot_be_named(tmp_path: Path, name: str, words: str) 
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
     (tmp_path / "zero").symlink_to("/dev/zero")
     with pytest.raises(Pix2ColorError, match=words):
-        plan([tmp_path / name], tmp_path / "out")
+        plan_jobs([tmp_path / name], tmp_path / "out")
 
 
 @pytest.mark.parametrize("out", ["", "{tmp}/file", "{tmp}/file/below", "{tmp}/loop", "{tmp}/gone"])
@@ -168,7 +168,7 @@ def test_an_output_folder_that_cannot_be_is_refused_at_once(tmp_path: Path, out:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "gone").symlink_to("nowhere")
     with pytest.raises(Pix2ColorError, match="folder"):
-        plan([tmp_path / "in"], out.format(tmp=tmp_path))
+        plan_jobs([tmp_path / "in"], out.format(tmp=tmp_path))
 
 
 def test_an_empty_name_is_not_the_current_folder(
@@ -177,24 +177,26 @@ def test_an_empty_name_is_not_the_current_folder(
     touch(tmp_path / "a.jpg")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Pix2ColorError, match="empty"):
-        plan([""], tmp_path / "out")
+        plan_jobs([""], tmp_path / "out")
 
 
 def test_missing_and_empty_inputs(tmp_path: Path) -> None:
     with pytest.raises(Pix2ColorError, match="no such file or folder"):
-        plan([tmp_path / "nowhere"], tmp_path / "out")
+        plan_jobs([tmp_path / "nowhere"], tmp_path / "out")
     with pytest.raises(Pix2ColorError, match="no photo in"):
-        plan([tmp_path], tmp_path / "out")
+        plan_jobs([tmp_path], tmp_path / "out")
     (tmp_path / "a.jpg").symlink_to("moved.jpg")
     with pytest.raises(Pix2ColorError, match=r"no photo in .*a\.jpg: a link to nothing"):
-        plan([tmp_path], tmp_path / "out")
+        plan_jobs([tmp_path], tmp_path / "out")
 
 
 def test_a_photo_that_two_inputs_place_differently_collides_only_where_it_does(
     tmp_path: Path,
 ) -> None:
     touch(tmp_path / "in/b/a.jpg", tmp_path / "in/a.gif", tmp_path / "other/a.png")
-    jobs = plan([tmp_path / "in", tmp_path / "in/b", tmp_path / "other"], tmp_path / "out").jobs
+    jobs = plan_jobs(
+        [tmp_path / "in", tmp_path / "in/b", tmp_path / "other"], tmp_path / "out"
+    ).jobs
     found = {str(job.target.relative_to(tmp_path / "out")): job.problem for job in jobs}
     assert found["b/a.jpg"] == "" and found["a.jpg"] == "" and found["a.png"] != ""
 
@@ -220,7 +222,7 @@ def test_any_tree_is_either_refused_or_kept_one_to_one(
         made.add(path)
     if not made:
         return
-    jobs = plan([root / "in"], root / "out").jobs
+    jobs = plan_jobs([root / "in"], root / "out").jobs
     keys = [unicodedata.normalize("NFC", str(path)).casefold() for path in made]
     alone = {path for path, key in zip(made, keys, strict=True) if keys.count(key) == 1}
     assert {job.source for job in jobs} == made

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from standin import released
 
-from pix2color import color
+from pix2color.color.lab import gray_to_lightness, rgb_to_lightness
 from pix2color.errors import PhotoError, WeightsError
-from pix2color.inference import reversible
 from pix2color.inference.colorizer import Colorizer
-from pix2color.photo import Limits, Mark, Photo
+from pix2color.jobs import lossless_jpeg
+from pix2color.photo import Limits, Photo, Provenance
 
 jpeglib = pytest.importorskip("jpeglib", reason="the reversible extra is not installed")
 
@@ -48,9 +48,9 @@ def luma(data: bytes) -> np.ndarray:
     return np.array(image)
 
 
-def coloured(data: bytes, mark: Mark | None = None) -> bytes:
+def colored(data: bytes, mark: Provenance | None = None) -> bytes:
     colorizer = Colorizer(released())
-    return reversible.colour(data, colorizer.colour, mark=mark, limits=Limits())
+    return lossless_jpeg.colorize(data, colorizer.colorize, mark=mark, limits=Limits())
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -66,9 +66,9 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("shape", [(64, 96), (61, 83), (1, 1), (9, 200)])
 def test_the_scan_comes_back_bit_for_bit(kind: str, shape: tuple[int, int]) -> None:
     source = jpeg(gray(*shape), **KINDS[kind])
-    result = coloured(source)
+    result = colored(source)
     assert Image.open(io.BytesIO(result)).mode == "RGB"
-    back = reversible.uncolour(result)
+    back = lossless_jpeg.restore_gray(result)
     before, between, after = (coefficients(d) for d in (source, result, back))
     for found in (between, after):
         assert np.array_equal(found.Y, before.Y) and np.array_equal(found.qt[0], before.qt[0])
@@ -76,26 +76,26 @@ def test_the_scan_comes_back_bit_for_bit(kind: str, shape: tuple[int, int]) -> N
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(back))), luma(source))
 
 
-def test_colours_are_there_and_in_gamut() -> None:
+def test_colors_are_there_and_in_gamut() -> None:
     source = jpeg(gray(120, 160), quality=90)
-    rgb = np.asarray(Image.open(io.BytesIO(coloured(source)))).astype(int)
+    rgb = np.asarray(Image.open(io.BytesIO(colored(source)))).astype(int)
     assert np.ptp(rgb, axis=-1).max() > 25
     own = 0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]
-    # Clipping of decoded colours would show as a change of luma.
+    # Clipping of decoded colors would show as a change of luma.
     assert np.abs(own - luma(source)).mean() < 0.6
 
 
 def test_lightness_moves_little() -> None:
     source = jpeg(gray(120, 160), quality=95)
-    rgb = torch.from_numpy(np.array(Image.open(io.BytesIO(coloured(source))))).permute(2, 0, 1)
-    expected = color.gray_to_lightness(torch.from_numpy(luma(source)))
-    difference = (color.rgb_to_lightness(rgb)[0] - expected).abs()
+    rgb = torch.from_numpy(np.array(Image.open(io.BytesIO(colored(source))))).permute(2, 0, 1)
+    expected = gray_to_lightness(torch.from_numpy(luma(source)))
+    difference = (rgb_to_lightness(rgb)[0] - expected).abs()
     assert difference.mean() < 3
 
 
-def test_a_colour_photo_gives_up_its_old_colours(photos: dict[str, np.ndarray]) -> None:
+def test_a_color_photo_gives_up_its_old_colors(photos: dict[str, np.ndarray]) -> None:
     source = jpeg(photos["chelsea"], quality=85, subsampling="4:2:0")
-    result = coloured(source)
+    result = colored(source)
     assert np.array_equal(luma(result), luma(source))
 
 
@@ -104,7 +104,7 @@ def test_turned_photos_and_metadata(turn: int) -> None:
     block = Image.Exif()
     block[274], block[271] = turn, "maker"
     source = jpeg(gray(64, 96), exif=block, dpi=(300, 300), comment=b"scan", quality=90)
-    result = coloured(source, Mark("w", "o"))
+    result = colored(source, Provenance("w", "o"))
     seen = Image.open(io.BytesIO(result))
     assert seen.getexif()[274] == turn and seen.getexif()[271] == "maker"
     assert "pix2color" in seen.getexif()[305] and seen.info["dpi"] == (300, 300)
@@ -116,8 +116,8 @@ def test_iptc_and_xmp_stay_there_and_back() -> None:
     packet = b'<r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#"> kept </r:RDF>'
     segment = b"\xff\xed" + (len(iptc) + 2).to_bytes(2, "big") + iptc
     source = jpeg(gray(40, 50), extra=segment, xmp=packet)
-    result = coloured(source, Mark("0123456789abcdef", "vividness 1"))
-    for data in (result, reversible.uncolour(result)):
+    result = colored(source, Provenance("0123456789abcdef", "vividness 1"))
+    for data in (result, lossless_jpeg.restore_gray(result)):
         assert segment in data
         assert b" kept " in Image.open(io.BytesIO(data)).info["xmp"]
 
@@ -126,11 +126,11 @@ def test_other_files_are_refused() -> None:
     file = io.BytesIO()
     Image.fromarray(gray(20, 20)).save(file, "PNG")
     with pytest.raises(PhotoError, match="only a JPEG"):
-        coloured(file.getvalue())
-    with pytest.raises(PhotoError, match="no colour"):
-        reversible.uncolour(jpeg(gray(20, 20)))
+        colored(file.getvalue())
+    with pytest.raises(PhotoError, match="no color"):
+        lossless_jpeg.restore_gray(jpeg(gray(20, 20)))
     with pytest.raises(PhotoError):
-        coloured(jpeg(gray(200, 200))[:900])
+        colored(jpeg(gray(200, 200))[:900])
 
 
 @pytest.mark.parametrize(
@@ -146,5 +146,5 @@ def test_errors_of_the_network_are_not_blamed_on_the_jpeg(error: Exception) -> N
         raise error
 
     with pytest.raises(type(error)) as caught:
-        reversible.colour(jpeg(gray(20, 20)), paint, mark=None, limits=Limits())
+        lossless_jpeg.colorize(jpeg(gray(20, 20)), paint, mark=None, limits=Limits())
     assert caught.value is error

@@ -19,14 +19,14 @@ from standin import released
 
 from pix2color.errors import PhotoError
 from pix2color.inference.colorizer import Colorizer
-from pix2color.photo import Mark
+from pix2color.photo import Provenance
 
 av = pytest.importorskip("av", reason="the video extra is not installed")
 
 import filming  # noqa: E402
 
-from pix2color.inference.video import film, flow, reading, shots, signal, steady  # noqa: E402
-from pix2color.inference.video.turning import Turn  # noqa: E402
+from pix2color.video import optical_flow, pipeline, reader, scene_cuts, stabilizer, yuv  # noqa: E402
+from pix2color.video.rotation import Rotation  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 8
@@ -43,11 +43,13 @@ def frames() -> list[np.ndarray]:
     return filming.gray(filming.shot("coffee", FRAMES, step=2))
 
 
-def colour(
+def color(
     source: Path, colorizer: Colorizer, target: Path | None = None, **options: Any
-) -> film.Result:
+) -> pipeline.VideoResult:
     target = target or source.with_name(f"out-{source.stem}.mkv")
-    return film.colour(source, target, colorizer, film.Options(colorizer.decode, **options))
+    return pipeline.colorize_video(
+        source, target, colorizer, pipeline.VideoOptions(colorizer.decode, **options)
+    )
 
 
 def decoded(path: Path) -> list[Any]:
@@ -60,8 +62,8 @@ def times(path: Path) -> list[Fraction]:
 
 
 def luma(path: Path) -> np.ndarray:
-    with reading.Reader(path) as reader:
-        return np.stack([signal.luma(frame, reader.signal) for frame in reader.frames()])
+    with reader.Reader(path) as video:
+        return np.stack([yuv.luma(frame, video.signal) for frame in video.frames()])
 
 
 def chroma(frame: Any) -> np.ndarray:
@@ -104,7 +106,7 @@ def test_luma_times_depth_and_sound_are_kept(
     source = filming.write(tmp_path / name, frames, **how)
     target = tmp_path / "out" / Path(name).with_suffix(".mkv" if name == "a.avi" else name[1:])
     target.parent.mkdir()
-    result = colour(source, colorizer, target)
+    result = color(source, colorizer, target)
     assert result.status == "done" and result.frames == len(frames)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
     assert times(target) == times(source)
@@ -126,36 +128,36 @@ def test_luma_times_depth_and_sound_are_kept(
 
 
 def test_planes_before_the_encoder_hold_the_very_luma(frames: list[np.ndarray]) -> None:
-    form = signal.Signal(64, 48, 8, False, 6, 2, 2)
+    form = yuv.PixelFormat(64, 48, 8, False, 6, 2, 2)
     given = np.arange(256, dtype=np.uint8)[None].repeat(12, 0).reshape(48, 64)
-    codes = signal.gray_codes(given, form)
-    assert codes.min() == 0 and codes.max() == 255  # what lies outside 16..235 is cut for colours
-    made = form.frame(given, signal.chroma(codes, np.full((2, 6, 8), 40, np.float32), form))
-    assert np.array_equal(signal.luma(made, form), given)
+    codes = yuv.gray_values(given, form)
+    assert codes.min() == 0 and codes.max() == 255  # what lies outside 16..235 is cut for colors
+    made = form.frame(given, yuv.chroma(codes, np.full((2, 6, 8), 40, np.float32), form))
+    assert np.array_equal(yuv.luma(made, form), given)
 
 
 @pytest.mark.parametrize("bits", [8, 10])
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("matrix", [1, 6, 9])
-def test_chroma_shows_the_colour_that_was_asked_for(bits: int, full: bool, matrix: int) -> None:
-    """Against full_size.compose: of a flat colour RGB comes out, shifted by the luma's change."""
-    from pix2color.inference import full_size
+def test_chroma_shows_the_color_that_was_asked_for(bits: int, full: bool, matrix: int) -> None:
+    """Against full_size.compose: of a flat color RGB comes out, shifted by the luma's change."""
+    from pix2color.inference import compose
 
-    form = signal.Signal(32, 32, bits, full, matrix, 2, 2)
+    form = yuv.PixelFormat(32, 32, bits, full, matrix, 2, 2)
     black, white = form.luma_range()
     given = np.full((32, 32), (black + white) // 2, np.uint8 if bits == 8 else np.uint16)
-    codes = signal.gray_codes(given, form)
+    codes = yuv.gray_values(given, form)
     for a, b in ((20.0, 30.0), (-25.0, 10.0), (10.0, -40.0), (0.0, 0.0)):
         ab = np.stack([np.full((4, 4), a), np.full((4, 4), b)]).astype(np.float32)
-        cb, cr = (plane[0, 0].astype(float) for plane in signal.chroma(codes, ab, form))
+        cb, cr = (plane[0, 0].astype(float) for plane in yuv.chroma(codes, ab, form))
         assert (cb, cr) == (128 * 2 ** (bits - 8),) * 2 or (a, b) != (0, 0)
         reach = 2**bits - 1 if full else 224 * 2 ** (bits - 8)
-        red, blue = signal._WEIGHTS[matrix]
+        red, blue = yuv._WEIGHTS[matrix]
         shown = [
             (cr - 128 * 2 ** (bits - 8)) / reach * 2 * (1 - red),
             (cb - 128 * 2 ** (bits - 8)) / reach * 2 * (1 - blue),
         ]
-        wanted = full_size.compose(codes, ab)[0, 0] / np.iinfo(codes.dtype).max
+        wanted = compose.compose_rgb(codes, ab)[0, 0] / np.iinfo(codes.dtype).max
         own = red * wanted[0] + (1 - red - blue) * wanted[1] + blue * wanted[2]
         assert np.allclose(shown, [wanted[0] - own, wanted[2] - own], atol=0.012)
 
@@ -169,15 +171,15 @@ def test_variable_times_rotation_shape_and_tags_are_kept(
         aspect=Fraction(16, 15), tags={"title": "a film", "comment": "from the attic"},
     )  # fmt: skip
     target = tmp_path / "out.mp4"
-    colour(source, colorizer, target, mark=Mark("0123", "size 48"))
+    color(source, colorizer, target, mark=Provenance("0123", "size 48"))
     assert times(target) == times(source) == [Fraction(time, 100) for time in shown]
     with av.open(str(source)) as old, av.open(str(target)) as new:
         assert new.streams.video[0].sample_aspect_ratio == Fraction(16, 15)
         assert new.metadata["title"] == "a film"
         comment = new.metadata["comment"]
-        assert comment.startswith("colours predicted by pix2color") and "attic" in comment
+        assert comment.startswith("colors predicted by pix2color") and "attic" in comment
         assert next(new.decode(video=0)).rotation == next(old.decode(video=0)).rotation == 90
-    colour(source, colorizer, target)
+    color(source, colorizer, target)
     with av.open(str(target)) as new:
         assert new.metadata["comment"] == "from the attic"
 
@@ -185,12 +187,12 @@ def test_variable_times_rotation_shape_and_tags_are_kept(
 def test_a_turned_film_is_seen_upright(
     frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path
 ) -> None:
-    """Colours of a film that lies on its side are those of the upright film, turned."""
+    """Colors of a film that lies on its side are those of the upright film, turned."""
     upright = filming.write(tmp_path / "up.mp4", frames)
     lying = [np.ascontiguousarray(np.rot90(frame, -1)) for frame in frames]
     turned = filming.write(tmp_path / "lying.mp4", lying, rotation=90)
     for path in (upright, turned):
-        colour(path, colorizer)
+        color(path, colorizer)
     one, two = (chroma(decoded(tmp_path / f"out-{p.stem}.mkv")[0]) for p in (upright, turned))
     assert np.abs(np.rot90(two, 1, axes=(1, 2)) - one).mean() < 3
 
@@ -200,8 +202,8 @@ def test_a_turned_film_is_seen_upright(
 @pytest.mark.parametrize("across", [False, True])
 def test_turning_back(swapped: bool, down: bool, across: bool) -> None:
     plane = np.arange(12).reshape(3, 4)
-    turn = Turn(swapped, down, across)
-    assert np.array_equal(turn.stored(turn.upright(plane)[None])[0], plane)
+    turn = Rotation(swapped, down, across)
+    assert np.array_equal(turn.invert(turn.apply(plane)[None])[0], plane)
 
 
 def test_cuts_are_found_and_motion_is_none() -> None:
@@ -214,34 +216,36 @@ def test_cuts_are_found_and_motion_is_none() -> None:
     for name, pan in pans.items():
         for before, after in itertools.pairwise(pan):
             flickering = after * draw.uniform(0.85, 1.15) + draw.normal(0, 3, after.shape)
-            assert not shots.cut(before, flickering), name
+            assert not scene_cuts.is_cut(before, flickering), name
         for other in names:
-            assert other == name or shots.cut(pan[-1], pans[other][0]), (name, other)
+            assert other == name or scene_cuts.is_cut(pan[-1], pans[other][0]), (name, other)
 
 
 def test_flow_finds_a_pan() -> None:
     takes = filming.shot("astronaut", 2, height=80, width=106, step=3)
     before, after = (np.float32(frame / 2.55) for frame in filming.gray(takes))
-    moved = flow.flow(before, after)
+    moved = optical_flow.flow(before, after)
     rows, columns = filming.places(*takes, 80, 106)
     wanted = np.stack([rows, columns]) - np.mgrid[:80, :106]
     error = np.hypot(*(moved - wanted))
     assert np.median(error) < 0.4 and np.hypot(*wanted).mean() > 2.5
-    back = flow.carried(before[None], moved)[0]
-    there = flow.inside(moved)
+    back = optical_flow.warp(before[None], moved)[0]
+    there = optical_flow.inside(moved)
     assert np.abs(back - after)[there].mean() < 0.4 * np.abs(before - after)[there].mean()
 
 
 def test_carrying_by_nothing_changes_nothing() -> None:
     planes = np.random.default_rng(0).normal(size=(3, 7, 5)).astype(np.float32)
-    assert np.allclose(flow.carried(planes, np.zeros((2, 7, 5), np.float32)), planes, atol=1e-5)
-    assert flow.inside(np.zeros((2, 7, 5), np.float32)).all()
+    assert np.allclose(
+        optical_flow.warp(planes, np.zeros((2, 7, 5), np.float32)), planes, atol=1e-5
+    )
+    assert optical_flow.inside(np.zeros((2, 7, 5), np.float32)).all()
 
 
-def steadied(takes: list[filming.Take], kind: steady.Kind) -> tuple[list[np.ndarray], int]:
-    """Noisy colours of a film after Steady, and how many shots it saw."""
+def steadied(takes: list[filming.Take], kind: stabilizer.Method) -> tuple[list[np.ndarray], int]:
+    """Noisy colors of a film after Steady, and how many shots it saw."""
     draw = np.random.default_rng(0)
-    one = steady.Steady(kind)
+    one = stabilizer.TemporalStabilizer(kind)
     made = []
     for take, gray in zip(takes, filming.gray(takes), strict=True):
         level = np.float32(gray / 2.55)
@@ -257,8 +261,8 @@ def unsteadiness(takes: list[filming.Take], made: list[np.ndarray]) -> float:
         height, width = made[number].shape[1:]
         rows, columns = filming.places(takes[number - 1], takes[number], height, width)
         moved = np.float32(np.stack([rows, columns]) - np.mgrid[:height, :width])
-        change = made[number] - flow.carried(made[number - 1], moved)
-        found.append(np.abs(change)[:, flow.inside(moved)].mean())
+        change = made[number] - optical_flow.warp(made[number - 1], moved)
+        found.append(np.abs(change)[:, optical_flow.inside(moved)].mean())
     return float(np.mean(found))
 
 
@@ -272,10 +276,10 @@ def test_steadiness_lessens_flicker_and_ends_with_the_shot() -> None:
     assert found == 2 and np.array_equal(both[8], plain[8])  # nothing of the first shot is left
 
 
-def test_what_comes_into_view_keeps_its_own_colours() -> None:
-    """A dark bar moves over a light ground: behind it no ghost of its colour stays."""
+def test_what_comes_into_view_keeps_its_own_colors() -> None:
+    """A dark bar moves over a light ground: behind it no ghost of its color stays."""
     made = []
-    one = steady.Steady("flow")
+    one = stabilizer.TemporalStabilizer("flow")
     for number in range(8):
         level = np.full((60, 80), 80, np.float32)
         ab = np.zeros((2, 60, 80), np.float32)
@@ -291,18 +295,18 @@ def test_a_stopped_film_is_playable_and_goes_on_to_the_same_frames(
 ) -> None:
     frames = filming.gray(filming.shot("coffee", 10, step=2))
     source = filming.write(tmp_path / "a.mp4", frames, sounds=1)
-    options = film.Options(colorizer.decode, segment=4)
-    film.colour(source, tmp_path / "whole.mp4", colorizer, options)
+    options = pipeline.VideoOptions(colorizer.decode, segment=4)
+    pipeline.colorize_video(source, tmp_path / "whole.mp4", colorizer, options)
     target = tmp_path / "out.mp4"
-    result = film.colour(source, target, colorizer, options, stop=after(6))
+    result = pipeline.colorize_video(source, target, colorizer, options, stop=after(6))
     partial = tmp_path / "out.partial.mp4"
-    assert result == film.Result("stopped", partial, 6, ())
+    assert result == pipeline.VideoResult("stopped", partial, 6, ())
     assert not target.exists() and len(decoded(partial)) == 6
     assert 0 < len(sound(partial)) < len(sound(source))
-    going_on = film.Options(colorizer.decode, segment=4, resume=True)
-    stages: list[film.Stage] = []
-    film.colour(source, target, colorizer, going_on, progress=stages.append)
-    assert stages[0] == film.Stage(4, 10) and stages[-1].done == 10
+    going_on = pipeline.VideoOptions(colorizer.decode, segment=4, resume=True)
+    stages: list[pipeline.VideoProgress] = []
+    pipeline.colorize_video(source, target, colorizer, going_on, progress=stages.append)
+    assert stages[0] == pipeline.VideoProgress(4, 10) and stages[-1].done == 10
     assert packets(target) == packets(tmp_path / "whole.mp4")
     assert not partial.exists() and not list(tmp_path.glob(".*"))
 
@@ -325,12 +329,18 @@ def test_other_settings_or_no_resume_begin_again(
     source, target = filming.write(tmp_path / "a.mp4", frames), tmp_path / "out.mp4"
 
     def first_stage(**how: Any) -> int:
-        film.colour(
-            source, target, colorizer, film.Options(colorizer.decode, segment=2), stop=after(4)
+        pipeline.colorize_video(
+            source,
+            target,
+            colorizer,
+            pipeline.VideoOptions(colorizer.decode, segment=2),
+            stop=after(4),
         )
-        stages: list[film.Stage] = []
+        stages: list[pipeline.VideoProgress] = []
         given = {"decode": colorizer.decode, "segment": 2} | how
-        film.colour(source, target, colorizer, film.Options(**given), progress=stages.append)
+        pipeline.colorize_video(
+            source, target, colorizer, pipeline.VideoOptions(**given), progress=stages.append
+        )
         return stages[0].done
 
     assert first_stage(resume=True) == 4
@@ -342,8 +352,10 @@ def test_stopped_before_the_first_frame(
     frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path
 ) -> None:
     source = filming.write(tmp_path / "a.mp4", frames)
-    options = film.Options(colorizer.decode)
-    result = film.colour(source, tmp_path / "b.mp4", colorizer, options, stop=lambda: True)
+    options = pipeline.VideoOptions(colorizer.decode)
+    result = pipeline.colorize_video(
+        source, tmp_path / "b.mp4", colorizer, options, stop=lambda: True
+    )
     assert result.path is None and sorted(p.name for p in tmp_path.glob("[!.]*")) == ["a.mp4"]
 
 
@@ -361,7 +373,7 @@ def refused(path: Path, colorizer: Colorizer) -> str:
     """The error of a film; nothing may be left beside it."""
     before = sorted(path.parent.iterdir())
     with pytest.raises(PhotoError) as caught:
-        colour(path, colorizer)
+        color(path, colorizer)
     left = [found for found in path.parent.iterdir() if found not in before]
     assert left == []
     return str(caught.value)
@@ -398,14 +410,14 @@ def test_broken_and_missing_parts_are_said(
 ) -> None:
     middle = filming.write(tmp_path / "middle.mkv", frames, codec="mjpeg", pixels="yuvj420p")
     broken(middle)
-    result = colour(middle, colorizer)
+    result = color(middle, colorizer)
     assert result.status == "done" and result.frames >= FRAMES - 1
     assert any("broken" in note or "damaged" in note for note in result.notes)
     long = filming.write(
         tmp_path / "long.mkv", frames, rate=2, codec="ffv1", pixels="yuv420p", sounds=1
     )
     long.write_bytes(long.read_bytes()[: long.stat().st_size // 2])
-    result = colour(long, colorizer)
+    result = color(long, colorizer)
     assert 0 < result.frames < FRAMES
     assert any("it ends after" in note for note in result.notes)
     assert len(decoded(tmp_path / "out-long.mkv")) == result.frames
@@ -416,7 +428,7 @@ def test_a_film_that_begins_late_is_whole(
 ) -> None:
     late = [100 + number for number in range(FRAMES)]
     source = filming.write(tmp_path / "a.mkv", frames, times=late, sounds=1)
-    assert colour(source, colorizer).notes == ()
+    assert color(source, colorizer).notes == ()
     assert times(tmp_path / "out-a.mkv") == times(source)
 
 
@@ -440,7 +452,7 @@ def test_a_changing_size_is_said_and_made_one(
                         packet.pts = packet.dts = packet.pts + number * 40 * FRAMES
                         packet.stream = stream
                         new.mux(packet)
-    result = colour(source, colorizer)
+    result = color(source, colorizer)
     assert any("change their size" in note for note in result.notes), result
     made = decoded(tmp_path / "out-a.mkv")
     assert len(made) == 2 * FRAMES and {(f.width, f.height) for f in made} == {(64, 48)}
@@ -465,11 +477,11 @@ def test_what_a_container_cannot_hold_is_named(
         line.pts = line.dts = 40
         line.duration, line.time_base, line.stream = 100, Fraction(1, 1000), words
         container.mux(line)
-    assert colour(source, colorizer).notes == ()
+    assert color(source, colorizer).notes == ()
     with av.open(str(tmp_path / "out-a.mkv")) as new:
         assert [s.type for s in new.streams] == ["video", "subtitle", "attachment"]
         assert [bytes(p) for p in new.demux(subtitles=0) if p.size] == [b"a word"]
-    notes = colour(source, colorizer, tmp_path / "out.mp4").notes
+    notes = color(source, colorizer, tmp_path / "out.mp4").notes
     assert any("stream 1 (subtitle, srt) is left out" in note for note in notes), notes
 
 
@@ -483,7 +495,7 @@ def test_a_full_disk_leaves_nothing_under_the_name(
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(PhotoError, match="No space left"):
-        colour(source, colorizer, tmp_path / "out.mp4")
+        color(source, colorizer, tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()
 
 
@@ -494,17 +506,17 @@ def test_memory_does_not_grow_with_the_film(
     source = filming.write(tmp_path / "a.mp4", frames * 4)
     alive: list[int] = []
     seen = {"read": 0}
-    original = signal.gray_codes
+    original = yuv.gray_values
 
     def counted(values: Any, form: Any) -> Any:
         seen["read"] += 1
         return original(values, form)
 
     monkey = pytest.MonkeyPatch()
-    monkey.setattr(signal, "gray_codes", counted)
+    monkey.setattr(yuv, "gray_codes", counted)
     try:
-        film.colour(
-            source, tmp_path / "out.mp4", colorizer, film.Options(colorizer.decode),
+        pipeline.colorize_video(
+            source, tmp_path / "out.mp4", colorizer, pipeline.VideoOptions(colorizer.decode),
             progress=lambda stage: (time.sleep(0.005), alive.append(seen["read"] - stage.done))[1],  # type: ignore[func-returns-value]
         )  # fmt: skip
     finally:
@@ -518,12 +530,12 @@ from pathlib import Path
 sys.path.insert(0, "tests")
 from standin import released
 from pix2color.inference.colorizer import Colorizer
-from pix2color.inference.video import film
+from pix2color.video import film
 colorizer = Colorizer(released())
 def slowly(stage):
     print(stage.done, flush=True)
     time.sleep(0.05)
-film.colour(Path(sys.argv[1]), Path(sys.argv[2]), colorizer,
+film.color(Path(sys.argv[1]), Path(sys.argv[2]), colorizer,
             film.Options(colorizer.decode, segment=5, resume=True), progress=slowly)
 """
 
@@ -533,7 +545,9 @@ def test_killed_films_go_on_to_the_same_frames(colorizer: Colorizer, tmp_path: P
     takes = [*filming.shot("coffee", 20, step=2), *filming.shot("rocket", 20, step=2)]
     source = filming.write(tmp_path / "a.mp4", filming.gray(takes), sounds=1)
     whole, target = tmp_path / "whole.mp4", tmp_path / "out.mp4"
-    film.colour(source, whole, colorizer, film.Options(colorizer.decode, segment=5))
+    pipeline.colorize_video(
+        source, whole, colorizer, pipeline.VideoOptions(colorizer.decode, segment=5)
+    )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for count in (7, 28):
         process = subprocess.Popen(
@@ -547,9 +561,9 @@ def test_killed_films_go_on_to_the_same_frames(colorizer: Colorizer, tmp_path: P
                 break
         process.wait()
         assert not target.exists()
-    stages: list[film.Stage] = []
-    film.colour(
-        source, target, colorizer, film.Options(colorizer.decode, segment=5, resume=True),
+    stages: list[pipeline.VideoProgress] = []
+    pipeline.colorize_video(
+        source, target, colorizer, pipeline.VideoOptions(colorizer.decode, segment=5, resume=True),
         progress=stages.append,
     )  # fmt: skip
     assert stages[0].done >= 25

@@ -16,17 +16,17 @@ import torch
 from PIL import Image
 from standin import released, write_release
 
-from pix2color.color import rgb_to_lab
+from pix2color.color.lab import rgb_to_lab
 from pix2color.errors import Pix2ColorError
-from pix2color.inference import lightness
-from pix2color.inference.backends import TorchBackend
+from pix2color.guidance.hints import Hint, parse_hints, rasterize, read_hints
+from pix2color.guidance.palette import match_palette, palette_of
+from pix2color.guidance.propagation import propagate_hints
+from pix2color.guidance.variants import distance, sample_variants
+from pix2color.inference import preprocess
 from pix2color.inference.colorizer import Colorizer
-from pix2color.inference.guess import Guess
-from pix2color.inference.hints import Hint, draw, parse_hints, read_hints
-from pix2color.inference.palette import palette_of, towards
-from pix2color.inference.spread import spread
-from pix2color.inference.variants import distance, vary
+from pix2color.inference.prediction import Prediction
 from pix2color.photo import profiles, read
+from pix2color.runtime.backends import TorchRuntime
 
 PHOTOS = Path(__file__).parents[2] / "photos"
 BLUE = "#2040ff"
@@ -38,9 +38,9 @@ def colorizer() -> Colorizer:
 
 
 @pytest.fixture(scope="module")
-def guess(colorizer: Colorizer) -> Guess:
-    codes = lightness.gray_codes(read(PHOTOS / "astronaut.jpg"))
-    return colorizer.look(codes, 96, features=True)
+def guess(colorizer: Colorizer) -> Prediction:
+    codes = preprocess.gray_values(read(PHOTOS / "astronaut.jpg"))
+    return colorizer.predict(codes, 96, features=True)
 
 
 def lab_of(pixels: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Colorizer:
     """A network that takes hints, not trained: its input for them is random."""
     path = write_release(tmp_path_factory.mktemp("hints") / "hints.safetensors", hints=True)
     colorizer = Colorizer.from_pretrained(path, device="cpu")
-    assert isinstance(colorizer.backend, TorchBackend)
+    assert isinstance(colorizer.backend, TorchRuntime)
     given = colorizer.backend.generator.hint_input
     assert given is not None
     for parameter in given.parameters():
@@ -67,17 +67,17 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Colorizer:
 def test_a_network_that_takes_hints_is_told_and_others_are_not(
     listener: Colorizer, colorizer: Colorizer
 ) -> None:
-    codes = lightness.gray_codes(read(PHOTOS / "astronaut.jpg"))
+    codes = preprocess.gray_values(read(PHOTOS / "astronaut.jpg"))
     hints = parse_hints([{"x": 120, "y": 80, "color": BLUE}])
-    assert listener.backend.takes_hints and not colorizer.backend.takes_hints
+    assert listener.backend.accepts_hints and not colorizer.backend.accepts_hints
     for one, differs in ((listener, True), (colorizer, False)):
-        plain, told = one.look(codes, 96), one.look(codes, 96, hints=hints)
+        plain, told = one.predict(codes, 96), one.predict(codes, 96, hints=hints)
         assert torch.equal(plain.raw, told.raw) is not differs
     with pytest.raises(Pix2ColorError, match="outside"):
-        listener.look(codes, 96, hints=parse_hints([{"x": 9999, "y": 0, "color": BLUE}]))
+        listener.predict(codes, 96, hints=parse_hints([{"x": 9999, "y": 0, "color": BLUE}]))
 
 
-def test_a_colour_that_is_told_is_still_pinned_exactly(listener: Colorizer) -> None:
+def test_a_color_that_is_told_is_still_pinned_exactly(listener: Colorizer) -> None:
     gray = np.full((96, 96), 120, np.uint8)
     pixels = listener(gray, hints=[{"box": [8, 8, 87, 87], "ab": [10, -20]}])
     np.testing.assert_allclose(lab_of(pixels)[1:, 48, 48], [10, -20], atol=1.5)
@@ -109,12 +109,12 @@ def test_points_strokes_and_boxes_are_read(tmp_path: Path) -> None:
     [
         ({"x": 1, "y": 2}, "expected a list"),
         ([3], "hint 1: expected an object"),
-        ([{"x": 1, "y": 2, "colour": "red"}], "unknown key colour; known: ab, box, color"),
+        ([{"x": 1, "y": 2, "color": "red"}], "unknown key color; known: ab, box, color"),
         ([{"color": "red"}], "give a point"),
         ([{"x": 1, "y": 2, "box": [0, 0, 1, 1], "color": "red"}], "give a point"),
         ([{"x": 1, "y": 2}], "give a color such as"),
-        ([{"x": 1, "y": 2, "color": "reddish"}], "unknown colour 'reddish'"),
-        ([{"x": 1, "y": 2, "ab": [500, 0]}], "no colour that sRGB has"),
+        ([{"x": 1, "y": 2, "color": "reddish"}], "unknown color 'reddish'"),
+        ([{"x": 1, "y": 2, "ab": [500, 0]}], "no color that sRGB has"),
         ([{"x": 1, "y": 2, "ab": [1]}], "not a list of 2 numbers"),
         ([{"x": 1, "color": "red"}], "None is not a number"),
         ([{"x": True, "y": 2, "color": "red"}], "True is not a number"),
@@ -139,47 +139,49 @@ def test_files_that_are_no_json_are_named(tmp_path: Path) -> None:
 
 
 def test_a_point_is_its_cell_and_a_box_its_area() -> None:
-    share, ab = draw([Hint((10, 20), ((35.0, 5.0),))], (40, 80), (4, 8))
+    share, ab = rasterize([Hint((10, 20), ((35.0, 5.0),))], (40, 80), (4, 8))
     assert share[0, 3] == 1 and share.sum() == 1
     assert ab[:, 0, 3].tolist() == [10, 20]
-    share, _ = draw([Hint((1, 1), box=(10, 10, 29, 19))], (40, 80), (4, 8))
+    share, _ = rasterize([Hint((1, 1), box=(10, 10, 29, 19))], (40, 80), (4, 8))
     assert share.sum() == pytest.approx(2) and share[1, 1] == share[1, 2] == 1
-    share, _ = draw([Hint((1, 1), ((20.0, 20.0),), radius=10)], (40, 80), (4, 8))
+    share, _ = rasterize([Hint((1, 1), ((20.0, 20.0),), radius=10)], (40, 80), (4, 8))
     assert share.sum() * 100 == pytest.approx(np.pi * 100, rel=0.15)
 
 
 def test_a_hint_outside_the_photo_is_refused() -> None:
     for hint in (Hint((1, 1), ((80.0, 3.0),)), Hint((1, 1), box=(0, -2, 3, 3))):
         with pytest.raises(Pix2ColorError, match=r"hint 1: .* outside the photo of 80 x 40"):
-            draw([hint], (40, 80), (4, 8))
+            rasterize([hint], (40, 80), (4, 8))
 
 
 # --- spreading -------------------------------------------------------------------------------
 
 
-def test_no_hint_changes_nothing(guess: Guess, colorizer: Colorizer) -> None:
+def test_no_hint_changes_nothing(guess: Prediction, colorizer: Colorizer) -> None:
     ab = guess.ab(colorizer.decode)
     none = np.zeros(ab.shape[1:], np.float32)
-    assert np.array_equal(spread(guess, ab, none, np.zeros(ab.shape, np.float32)), ab.numpy())
+    assert np.array_equal(
+        propagate_hints(guess, ab, none, np.zeros(ab.shape, np.float32)), ab.numpy()
+    )
 
 
-def test_a_hint_is_met_and_fades(guess: Guess, colorizer: Colorizer) -> None:
+def test_a_hint_is_met_and_fades(guess: Prediction, colorizer: Colorizer) -> None:
     ab = guess.ab(colorizer.decode)
     rows, columns = ab.shape[1:]
     share = np.zeros((rows, columns), np.float32)
     wanted = np.zeros((2, rows, columns), np.float32)
     y, x = rows // 2, columns // 2
     share[y, x], wanted[:, y, x] = 1, (20, -60)
-    found = spread(guess, ab, share, wanted)
+    found = propagate_hints(guess, ab, share, wanted)
     change = np.linalg.norm(found - ab.numpy(), axis=0)
     assert found[:, y, x] == pytest.approx([20, -60], abs=2)
-    assert change.sum() > 3 * change[y, x]  # its neighbours follow
+    assert change.sum() > 3 * change[y, x]  # its neighbors follow
     assert change[:, 0].max() < 0.15 * change.max()  # the border of the photo hardly does
-    assert (found == spread(guess, ab, share, wanted)).all()
+    assert (found == propagate_hints(guess, ab, share, wanted)).all()
 
 
 def test_the_truth_at_more_points_is_nearer_to_it(colorizer: Colorizer) -> None:
-    """What hints are for: each further true colour makes the whole photo truer."""
+    """What hints are for: each further true color makes the whole photo truer."""
     photo = skimage.data.astronaut()
     true = lab_of(photo)[1:]
     points = np.random.default_rng(0).integers(8, 500, (40, 2))
@@ -197,23 +199,23 @@ def test_the_truth_at_more_points_is_nearer_to_it(colorizer: Colorizer) -> None:
 # --- palettes --------------------------------------------------------------------------------
 
 
-def test_a_palette_draws_the_colours_to_it(guess: Guess, colorizer: Colorizer) -> None:
+def test_a_palette_draws_the_colors_to_it(guess: Prediction, colorizer: Colorizer) -> None:
     green = Image.new("RGB", (64, 64), (40, 160, 60))
     palette = palette_of(green)
     assert float(palette.sum()) == pytest.approx(1)
     shares = []
     for strength in (0.0, 0.5, 1.0):
-        p = towards(guess, palette, strength).log_probabilities().exp().mean((1, 2))
+        p = match_palette(guess, palette, strength).log_probabilities().exp().mean((1, 2))
         shares.append(float((p * (palette > 0.01)).sum()))
     own = guess.log_probabilities()
-    assert torch.allclose(towards(guess, palette, 0.0).log_probabilities(), own, atol=1e-3)
+    assert torch.allclose(match_palette(guess, palette, 0.0).log_probabilities(), own, atol=1e-3)
     assert shares[0] < shares[1] < shares[2] and shares[2] > 0.5
     with pytest.raises(Pix2ColorError, match=r"lies in 0\.\.1"):
-        towards(guess, palette, 2.0)
+        match_palette(guess, palette, 2.0)
 
 
-def test_a_reference_without_colours_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Pix2ColorError, match="has no colours"):
+def test_a_reference_without_colors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Pix2ColorError, match="has no colors"):
         palette_of(PHOTOS / "camera.jpg")
     with pytest.raises(Pix2ColorError, match=r"reference .*none\.jpg"):
         palette_of(tmp_path / "none.jpg")
@@ -253,9 +255,11 @@ def _swapping_profile() -> bytes:
 # --- variants and confidence -----------------------------------------------------------------
 
 
-def test_variants_differ_where_the_network_is_unsure(guess: Guess, colorizer: Colorizer) -> None:
+def test_variants_differ_where_the_network_is_unsure(
+    guess: Prediction, colorizer: Colorizer
+) -> None:
     decode = colorizer.decode
-    versions = vary(guess, 4, decode)
+    versions = sample_variants(guess, 4, decode)
     assert len(versions) == 4 and versions[0] is guess
     pictures = [one.ab(decode) for one in versions]
     pairs = [distance(a, b) for i, a in enumerate(pictures) for b in pictures[:i]]
@@ -264,13 +268,15 @@ def test_variants_differ_where_the_network_is_unsure(guess: Guess, colorizer: Co
     sure = guess.confidence()
     middle = sure.median()
     assert float(apart[sure < middle].mean()) > 1.3 * float(apart[sure >= middle].mean())
-    again = [one.ab(decode) for one in vary(guess, 4, decode)]
+    again = [one.ab(decode) for one in sample_variants(guess, 4, decode)]
     assert all(torch.equal(a, b) for a, b in zip(pictures, again, strict=True))
 
 
-def test_variants_are_coherent_in_space(guess: Guess, colorizer: Colorizer) -> None:
-    """Neighbours differ no more in a variant than they do in the guess, by much."""
-    first, *others = (one.ab(colorizer.decode) for one in vary(guess, 4, colorizer.decode))
+def test_variants_are_coherent_in_space(guess: Prediction, colorizer: Colorizer) -> None:
+    """Neighbors differ no more in a variant than they do in the guess, by much."""
+    first, *others = (
+        one.ab(colorizer.decode) for one in sample_variants(guess, 4, colorizer.decode)
+    )
 
     def roughness(ab: torch.Tensor) -> float:
         return float(ab.diff(dim=1).norm(dim=0).mean() + ab.diff(dim=2).norm(dim=0).mean())
@@ -278,13 +284,13 @@ def test_variants_are_coherent_in_space(guess: Guess, colorizer: Colorizer) -> N
     assert max(roughness(ab) for ab in others) < 2 * roughness(first)
 
 
-def test_confidence_is_low_where_any_colour_would_do(guess: Guess) -> None:
+def test_confidence_is_low_where_any_color_would_do(guess: Prediction) -> None:
     prior = guess.head.log_prior  # type: ignore[union-attr]
     raw = guess.raw.clone()
     raw[:, 0, 0] = prior
     raw[:, 0, 1] = -50
     raw[7, 0, 1] = 50
-    sure = guess.with_raw(raw).confidence()
+    sure = guess.with_logits(raw).confidence()
     assert float(sure[0, 0]) == pytest.approx(0, abs=1e-3)
     assert float(sure[0, 1]) == pytest.approx(1, abs=1e-3)
     assert 0 <= float(sure.min()) <= float(sure.max()) <= 1

@@ -1,8 +1,8 @@
-"""Which blocks of a network rate colourings as LPIPS does: the choice of loss.perceptual_blocks.
+"""Which blocks of a network rate colorings as LPIPS does: the choice of loss.perceptual_layers.
 
     python tests/losses/measure_blocks.py photos/ --network mobilenet_v2.safetensors --limit 100
 
-Photos are colour photos that the weights have not seen; their centre squares. A row a block and
+Photos are color photos that the weights have not seen; their center squares. A row a block and
 distance: its mean for the gray photo, the change from that in percent at each setting, and how the
 photos' ratios to gray at the first setting go with LPIPS's own (correlation). A block to train on
 has its best setting where LPIPS (squeeze) has its best, and a high correlation.
@@ -19,30 +19,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pix2color import color, weights
-from pix2color.config import Data, Decode
-from pix2color.data.photos import ALL_PARTS, load_photos
+from pix2color.checkpoints import checkpoint
+from pix2color.checkpoints.pretrained import pretrained_encoder
+from pix2color.color.lab import rgb_to_lab
+from pix2color.config import DataConfig, DecodeConfig
+from pix2color.data.dataset import ALL_SPLITS, load_photos
 from pix2color.evaluation import metrics
-from pix2color.evaluation.lpips_distance import Lpips
-from pix2color.evaluation.protocol import network_input, prepare, resize
+from pix2color.evaluation.lpips import Lpips
+from pix2color.evaluation.protocol import crop_photo, network_input, resize
 from pix2color.losses.perceptual import DISTANCES, PerceptualLoss
-from pix2color.pretrained import pretrained_encoder
 
 SETTINGS = ((1.0, 0.0), (1.0, 0.15), (1.0, 0.3), (0.6, 0.3), (0.6, 0.5))
 """Temperature and vividness."""
 
 
-def colourings(rgb: Tensor, found: weights.Weights) -> list[Tensor]:
+def colorings(rgb: Tensor, found: checkpoint.Weights) -> list[Tensor]:
     """The gray photo, then one at each setting: 1,3,H,W each, in 0..1."""
-    lightness = color.rgb_to_lab(rgb)[:, :1]
+    lightness = rgb_to_lab(rgb)[:, :1]
     small = network_input(lightness, found.decode.size)
     raw = found.generator.predict_raw(small)
     abs_ = [torch.zeros_like(rgb[:, 1:])]
     for temperature, vividness in SETTINGS:
-        decode = Decode(temperature=temperature, vividness=vividness)
+        decode = DecodeConfig(temperature=temperature, vividness=vividness)
         ab = found.generator.decode_raw(raw, (small.shape[-2], small.shape[-1]), decode)
         abs_.append(resize(ab, *rgb.shape[-2:]))
-    return [metrics.show(lightness, ab)[0] for ab in abs_]
+    return [metrics.render(lightness, ab)[0] for ab in abs_]
 
 
 def main() -> int:
@@ -54,7 +55,7 @@ def main() -> int:
     parser.add_argument("--lpips-backbone", help="squeezenet1_1's weights")
     arguments = parser.parse_args()
 
-    found = weights.load(arguments.checkpoint)
+    found = checkpoint.load(arguments.checkpoint)
     lpips = Lpips("squeeze", backbone=arguments.lpips_backbone)
     encoder = pretrained_encoder("mobilenet_v2", arguments.network)
     names = [
@@ -64,12 +65,12 @@ def main() -> int:
     ]
     blocks = PerceptualLoss(encoder, blocks=dict.fromkeys(names, 1.0))
     rows: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
-    data = Data(root=tuple(arguments.photos), side=176, limit=arguments.limit)
-    for photo in load_photos(data, parts=ALL_PARTS, keep_gray=True).photos:
-        square = prepare(photo, "center", crop=176)
+    data = DataConfig(roots=tuple(arguments.photos), cache_size=176, max_photos=arguments.limit)
+    for photo in load_photos(data, parts=ALL_SPLITS, keep_gray=True).photos:
+        square = crop_photo(photo, "center", crop=176)
         rgb = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
-            shown = colourings(rgb, found)
+            shown = colorings(rgb, found)
             truth = lpips.features(rgb)
             here, wanted = [blocks.features(one) for one in shown], blocks.features(rgb)
             for distance, name in itertools.product(DISTANCES, names):

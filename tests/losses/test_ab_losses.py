@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pix2color import ab_bins
-from pix2color.ab_bins import Prior, soft_encode
-from pix2color.color import rgb_to_lab
+from pix2color.color import ab_bins
+from pix2color.color.ab_bins import Prior, soft_encode
+from pix2color.color.lab import rgb_to_lab
 from pix2color.losses import ab as losses
-from pix2color.models.heads import ClassHead
+from pix2color.models.heads import ClassificationHead
 
 
 @pytest.fixture
 def ab(square: Tensor) -> Tensor:
-    """True colours at stride 4: 2,2,16,16."""
+    """True colors at stride 4: 2,2,16,16."""
     true = F.avg_pool2d(rgb_to_lab(square)[:, 1:], 4)
     return torch.cat((true, -true))
 
@@ -27,10 +27,10 @@ def logits(seed: int = 0, *, batch: int = 2) -> Tensor:
     return 3 * torch.randn(batch, 313, 16, 16, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("neighbours", [1, 5, 10])
-def test_cross_entropy_equals_the_dense_form(neighbours: int, ab: Tensor) -> None:
-    code = soft_encode(ab, neighbours=neighbours)
-    dense = -(code.dense() * logits().log_softmax(1)).sum(1).mean()
+@pytest.mark.parametrize("neighbors", [1, 5, 10])
+def test_cross_entropy_equals_the_dense_form(neighbors: int, ab: Tensor) -> None:
+    code = soft_encode(ab, neighbors=neighbors)
+    dense = -(code.to_dense() * logits().log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(losses.soft_cross_entropy(logits(), code), dense)
 
 
@@ -39,17 +39,17 @@ def test_its_gradient_is_share_minus_target(ab: Tensor) -> None:
     raw = logits().requires_grad_()
     losses.soft_cross_entropy(raw, code).backward()
     assert raw.grad is not None
-    expected = (raw.detach().softmax(1) - code.dense()) / (2 * 16 * 16)
+    expected = (raw.detach().softmax(1) - code.to_dense()) / (2 * 16 * 16)
     torch.testing.assert_close(raw.grad, expected, rtol=1e-4, atol=1e-8)
 
 
 def test_each_pixel_weighs_what_its_own_bin_weighs(ab: Tensor) -> None:
-    """Not the mean weight of its neighbours, and not that of another pixel."""
+    """Not the mean weight of its neighbors, and not that of another pixel."""
     code = soft_encode(ab)
     weight = ab_bins.rebalancing_weights(Prior.load().probability).float()
-    own = weight[ab_bins.nearest(ab)]
+    own = weight[ab_bins.nearest_bin(ab)]
     assert float(own.std()) > 0.01
-    each = -(code.dense() * logits().log_softmax(1)).sum(1)
+    each = -(code.to_dense() * logits().log_softmax(1)).sum(1)
     found = losses.soft_cross_entropy(logits(), code, class_weight=weight)
     torch.testing.assert_close(found, (own * each).mean())
 
@@ -63,16 +63,16 @@ def test_weights_of_one_change_nothing(ab: Tensor) -> None:
 
 def test_the_entropy_of_the_code_is_the_floor(ab: Tensor) -> None:
     code = soft_encode(ab)
-    best = code.dense().clamp_min(1e-12).log()
-    floor = losses.code_entropy(code)
+    best = code.to_dense().clamp_min(1e-12).log()
+    floor = losses.label_entropy(code)
     torch.testing.assert_close(losses.soft_cross_entropy(best, code), floor, rtol=0, atol=1e-4)
     assert float(losses.soft_cross_entropy(logits(), code)) > float(floor)
 
 
-@pytest.mark.parametrize(("neighbours", "nats"), [(1, 0.0), (5, 1.135), (10, 1.333)])
-def test_the_entropy_on_a_bin_s_centre(neighbours: int, nats: float) -> None:
-    code = soft_encode(torch.zeros(1, 2, 1, 1), neighbours=neighbours)
-    assert float(losses.code_entropy(code)) == pytest.approx(nats, abs=2e-3)
+@pytest.mark.parametrize(("neighbors", "nats"), [(1, 0.0), (5, 1.135), (10, 1.333)])
+def test_the_entropy_on_a_bin_s_center(neighbors: int, nats: float) -> None:
+    code = soft_encode(torch.zeros(1, 2, 1, 1), neighbors=neighbors)
+    assert float(losses.label_entropy(code)) == pytest.approx(nats, abs=2e-3)
 
 
 def test_cross_entropy_is_float32_inside_autocast(ab: Tensor) -> None:
@@ -87,8 +87,8 @@ def test_cross_entropy_is_float32_inside_autocast(ab: Tensor) -> None:
 @pytest.mark.parametrize("rebalance", [None, 0.5])
 def test_the_class_head_s_loss_is_this_one(rebalance: float | None, ab: Tensor) -> None:
     prior = Prior.load().probability
-    head = ClassHead(8, prior, neighbours=10, rebalance=rebalance)
-    code = soft_encode(ab, neighbours=10)
+    head = ClassificationHead(8, prior, neighbors=10, rebalance=rebalance)
+    code = soft_encode(ab, neighbors=10)
     weight = None
     if rebalance is not None:
         weight = ab_bins.rebalancing_weights(prior, mix=rebalance).float()

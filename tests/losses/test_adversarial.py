@@ -22,7 +22,7 @@ def constant(value: float) -> Tensor:
     [("vanilla", math.log(2), 0.0067153), ("lsgan", 0.5, 20.5), ("hinge", 1.0, 0.0)],
 )
 def test_the_critic_s_loss(mode: str, undecided: float, right: float) -> None:
-    """At logits 0 and 0, and at 5 (true) and -5 (coloured)."""
+    """At logits 0 and 0, and at 5 (true) and -5 (colored)."""
     found = discriminator_loss(constant(0), constant(0), mode=mode)
     assert float(found) == pytest.approx(undecided, rel=1e-5)
     found = discriminator_loss(constant(5), constant(-5), mode=mode)
@@ -43,7 +43,7 @@ def test_the_players_pull_in_opposite_directions(mode: str) -> None:
     real, fake = constant(0.1).requires_grad_(), constant(-0.1).requires_grad_()
     discriminator_loss(real, fake, mode=mode).backward()
     assert real.grad is not None and fake.grad is not None
-    if mode == "lsgan":  # whose aim for coloured photos is 0, from either side
+    if mode == "lsgan":  # whose aim for colored photos is 0, from either side
         assert float(real.grad.mean()) < 0
     else:
         assert float(real.grad.mean()) < 0 < float(fake.grad.mean())

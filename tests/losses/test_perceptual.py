@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pix2color.color import lab_to_rgb, rgb_to_lab
+from pix2color.color.lab import lab_to_rgb, rgb_to_lab
 from pix2color.errors import ConfigError
-from pix2color.losses.perceptual import PerceptualLoss, relative_l1, unit_square
+from pix2color.losses.perceptual import PerceptualLoss, normalized_l2, scale_normalized_l1
 from pix2color.models.encoders import build_encoder
 
 
@@ -27,7 +27,7 @@ def test_zero_at_the_truth_and_more_the_farther(perceptual: PerceptualLoss, squa
     assert 0 < near < far
 
 
-def test_its_gradient_reaches_every_colour(perceptual: PerceptualLoss, square: Tensor) -> None:
+def test_its_gradient_reaches_every_color(perceptual: PerceptualLoss, square: Tensor) -> None:
     """Also where the prediction lies outside sRGB, near black and white."""
     lab = rgb_to_lab(square)
     ab = (2.5 * lab[:, 1:] + 30).requires_grad_()
@@ -55,7 +55,10 @@ def test_levels_that_an_encoder_does_not_have_are_left_out(square: Tensor) -> No
     encoder = build_encoder("convnext_tiny").eval()
     lab = rgb_to_lab(square)
     gray = lab_to_rgb(lab * torch.tensor((1.0, 0.0, 0.0)).view(1, 3, 1, 1))
-    whole = [relative_l1(a, b) for a, b in zip(*map(encoder.features, (gray, square)), strict=True)]
+    whole = [
+        scale_normalized_l1(a, b)
+        for a, b in zip(*map(encoder.features, (gray, square)), strict=True)
+    ]
     assert len(whole) == 4
     found = PerceptualLoss(encoder)(gray, square)
     torch.testing.assert_close(found, torch.stack(whole).mean())
@@ -76,22 +79,22 @@ def test_named_blocks_are_compared_with_their_weights(
             lambda _module, _inputs, output, outputs=outputs: outputs.append(output.clone())
         )
     found = PerceptualLoss(encoder, distance="lpips", blocks=blocks)(square.flip(-1), square)
-    wanted = sum(weight * unit_square(*seen[block]) for block, weight in blocks.items())
+    wanted = sum(weight * normalized_l2(*seen[block]) for block, weight in blocks.items())
     torch.testing.assert_close(found, wanted)
     assert float(found) > 0
 
 
 def test_unit_square_knows_direction_not_length() -> None:
     a, b = torch.tensor((3.0, 0.0)).view(1, 2, 1, 1), torch.tensor((0.0, 5.0)).view(1, 2, 1, 1)
-    assert float(unit_square(a, 7 * a)) == 0
-    assert float(unit_square(a, b)) == pytest.approx(2)
-    assert float(unit_square(a, -b)) == pytest.approx(2)
-    assert float(unit_square(a, -a)) == pytest.approx(4)
+    assert float(normalized_l2(a, 7 * a)) == 0
+    assert float(normalized_l2(a, b)) == pytest.approx(2)
+    assert float(normalized_l2(a, -b)) == pytest.approx(2)
+    assert float(normalized_l2(a, -a)) == pytest.approx(4)
 
 
 def test_a_feature_that_is_zero_everywhere_keeps_the_gradient_finite() -> None:
     zero = torch.zeros(1, 4, 2, 2, requires_grad=True)
-    unit_square(zero, torch.ones(1, 4, 2, 2)).backward()
+    normalized_l2(zero, torch.ones(1, 4, 2, 2)).backward()
     assert zero.grad is not None
     assert bool(zero.grad.isfinite().all())
 

@@ -1,4 +1,4 @@
-"""The class loss at adjusted logits: the same best logits, more say for rare colours."""
+"""The class loss at adjusted logits: the same best logits, more say for rare colors."""
 
 from __future__ import annotations
 
@@ -6,49 +6,49 @@ import pytest
 import torch
 from torch import Tensor
 
-from pix2color import ab_bins
-from pix2color.config import Head
-from pix2color.models.heads import ClassHead
+from pix2color.color import ab_bins
+from pix2color.config import HeadConfig
+from pix2color.models.heads import ClassificationHead
 
 PIXELS = 200
 
 
 @pytest.fixture
-def colours() -> Tensor:
-    """1,2,1,PIXELS: two common bins, two rare ones, each at its own centre."""
+def colors() -> Tensor:
+    """1,2,1,PIXELS: two common bins, two rare ones, each at its own center."""
     bins = torch.tensor([150] * 120 + [160] * 60 + [20] * 15 + [300] * 5)
-    return ab_bins.centres()[bins].T[None, :, None]
+    return ab_bins.bin_centers()[bins].T[None, :, None]
 
 
-def head(adjust: float) -> ClassHead:
+def head(adjust: float) -> ClassificationHead:
     """Its prior is not the photo's own distribution."""
     prior = torch.full((ab_bins.COUNT,), 1e-4)
     prior[150], prior[160], prior[20] = 0.5, 0.4, 0.02
-    return ClassHead(4, prior / prior.sum(), neighbours=1, adjust=adjust)
+    return ClassificationHead(4, prior / prior.sum(), neighbors=1, adjust=adjust)
 
 
-def gradient(colours: Tensor, logits: Tensor, adjust: float) -> Tensor:
+def gradient(colors: Tensor, logits: Tensor, adjust: float) -> Tensor:
     """313: of the loss by one distribution for all the pixels."""
     shared = logits.clone().requires_grad_()
     raw = shared.view(1, -1, 1, 1).expand(-1, -1, 1, PIXELS)
-    head(adjust).loss(raw, colours)["cross_entropy"].backward()
+    head(adjust).loss(raw, colors)["cross_entropy"].backward()
     assert shared.grad is not None
     return shared.grad
 
 
 @pytest.mark.parametrize("adjust", [0.0, 0.3, 0.5, 1.0])
-def test_the_true_distribution_is_the_best_at_every_tau(colours: Tensor, adjust: float) -> None:
+def test_the_true_distribution_is_the_best_at_every_tau(colors: Tensor, adjust: float) -> None:
     share = torch.zeros(ab_bins.COUNT)
     share[torch.tensor((150, 160, 20, 300))] = torch.tensor((0.6, 0.3, 0.075, 0.025))
     true = share.clamp_min(1e-12).log()
-    assert float(gradient(colours, true, adjust).abs().max()) < 1e-5
-    assert float(gradient(colours, torch.zeros(ab_bins.COUNT), adjust).abs().max()) > 1e-2
+    assert float(gradient(colors, true, adjust).abs().max()) < 1e-5
+    assert float(gradient(colors, torch.zeros(ab_bins.COUNT), adjust).abs().max()) > 1e-2
 
 
-def test_rare_colours_have_more_say(colours: Tensor) -> None:
-    """The share of the pull that comes from the rarest colour grows with tau."""
+def test_rare_colors_have_more_say(colors: Tensor) -> None:
+    """The share of the pull that comes from the rarest color grows with tau."""
     start = torch.zeros(ab_bins.COUNT)
-    pulls = [-gradient(colours, start, tau) for tau in (0.0, 0.5, 1.0)]
+    pulls = [-gradient(colors, start, tau) for tau in (0.0, 0.5, 1.0)]
     shares = [float(pull[300] / pull.clamp_min(0).sum()) for pull in pulls]
     assert shares[0] < shares[1] < shares[2]
 
@@ -63,5 +63,5 @@ def test_vividness_stays_a_choice_afterwards() -> None:
 
 def test_it_is_not_for_class_weights_or_regression() -> None:
     for other in ({"rebalance": 0.5}, {"kind": "regression"}, {"compat": "aml"}):
-        with pytest.raises(ValueError, match="adjust needs kind: classes, rebalance: null"):
-            Head.model_validate({"adjust": 0.5, **other})
+        with pytest.raises(ValueError, match="adjust needs type: classes, rebalance: null"):
+            HeadConfig.model_validate({"adjust": 0.5, **other})

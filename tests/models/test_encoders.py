@@ -11,7 +11,7 @@ import torch
 import torchvision.models as tv
 from torch import Tensor, nn
 
-from pix2color.color import gray_to_lightness, lightness_to_gray
+from pix2color.color.lab import gray_to_lightness, lightness_to_gray
 from pix2color.errors import ConfigError
 from pix2color.models.encoders import NAMES, Encoder, build_encoder
 
@@ -89,7 +89,7 @@ def test_features_are_those_of_the_whole_network_on_the_gray_photo(name: str, gr
         assert float(difference.max()) < 1e-3 * scale  # borders and corners included
 
 
-def test_normalisation_is_the_encoder_s_and_is_not_saved() -> None:
+def test_normalization_is_the_encoder_s_and_is_not_saved() -> None:
     encoder = build_encoder("resnet18")
     assert not {"mean", "std"} & set(encoder.state_dict())
     torch.testing.assert_close(encoder.mean, MEAN)
@@ -101,9 +101,9 @@ def train_once(encoder: Encoder) -> list[bool]:
     features = encoder.train().features(torch.rand(2, 3, 32, 32))
     learning = [any(p.requires_grad for p in level.parameters()) for level in encoder.levels]
     if any(learning):
-        optimiser = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=0.1)
+        optimizer = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=0.1)
         torch.stack([f.square().mean() for f in features if f.requires_grad]).sum().backward()
-        optimiser.step()
+        optimizer.step()
     return learning
 
 

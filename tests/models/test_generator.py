@@ -8,24 +8,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from pix2color import ab_bins, weights
-from pix2color.ab_bins import Prior
-from pix2color.color import rgb_to_lightness
-from pix2color.config import Decode, Model
+from pix2color.build import build_generator
+from pix2color.checkpoints import checkpoint
+from pix2color.color import ab_bins
+from pix2color.color.ab_bins import Prior
+from pix2color.color.lab import rgb_to_lightness
+from pix2color.config import DecodeConfig, ModelConfig
 from pix2color.errors import ConfigError
 from pix2color.models.generator import Generator, pad_to_multiple
-from pix2color.models.heads import ClassHead, RegressionHead
+from pix2color.models.heads import ClassificationHead, RegressionHead
 from pix2color.models.unet import UNetDecoder
-from pix2color.recipe import build_generator
 
-PLAIN = Decode()
+PLAIN = DecodeConfig()
 
 
 def make(encoder: str = "mobilenet_v2", **options: object) -> Generator:
-    """A tiny untrained generator in evaluation mode, whose colours vary over the picture."""
+    """A tiny untrained generator in evaluation mode, whose colors vary over the picture."""
     torch.manual_seed(0)
     values = {"encoder": encoder, "pretrained": "none", "widths": [16], "depth": [1], **options}
-    generator = build_generator(Model.model_validate(values))
+    generator = build_generator(ModelConfig.model_validate(values))
     torch.nn.init.normal_(generator.head.project.weight, std=0.5)
     return generator.eval()
 
@@ -57,7 +58,7 @@ def noise(*size: int) -> Tensor:
 def test_the_output_has_the_declared_stride(encoder: str, stride: int) -> None:
     generator = make(encoder, stride=stride)
     assert generator.stride == stride
-    step = generator.multiple
+    step = generator.size_divisor
     assert step % stride == 0
     for height, width in ((step, step), (2 * step, 3 * step)):
         raw = generator(noise(height, width))
@@ -82,7 +83,7 @@ SIZES = [(1, 1), (1, 40), (33, 2), (3, 5), (31, 33), (32, 32), (65, 47), (64, 96
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-def test_photos_of_any_size_are_coloured(size: tuple[int, int], class_generator: Generator) -> None:
+def test_photos_of_any_size_are_colored(size: tuple[int, int], class_generator: Generator) -> None:
     ab = class_generator.predict(noise(*size), PLAIN)
     assert ab.shape == (1, 2, *size)
     assert ab.dtype == torch.float32
@@ -119,7 +120,7 @@ def test_photos_of_a_batch_do_not_see_each_other(
     torch.testing.assert_close(together, apart, rtol=0, atol=1e-3)
 
 
-def test_colours_lie_where_the_photo_has_them(regression_generator: Generator) -> None:
+def test_colors_lie_where_the_photo_has_them(regression_generator: Generator) -> None:
     """A change in one corner of L changes ab most there, so that nothing is shifted or turned."""
     plain = torch.full((1, 1, 128, 128), 50.0)
     spot = plain.clone()
@@ -133,9 +134,9 @@ def test_colours_lie_where_the_photo_has_them(regression_generator: Generator) -
     assert int(change.argmax()) == 3  # first row, last column of a 4 x 4 grid
 
 
-def test_under_bfloat16_colours_come_as_float32_and_near_the_exact_ones(lightness: Tensor) -> None:
+def test_under_bfloat16_colors_come_as_float32_and_near_the_exact_ones(lightness: Tensor) -> None:
     """Not within 1 unit with the packaged weights: it is not declared exact."""
-    generator = weights.load().generator
+    generator = checkpoint.load().generator
     assert "bfloat16" not in generator.precisions
     exact = generator.predict(lightness, PLAIN)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -153,7 +154,7 @@ def test_decoding_is_the_head_s_with_the_asked_for_setting(
     raw = class_generator.predict_raw(lightness)
     log_prior = Prior.load().probability.log().float()
     for temperature, vividness in itertools.product((1.0, 0.38), (0.0, 0.5)):
-        setting = Decode(temperature=temperature, vividness=vividness)
+        setting = DecodeConfig(temperature=temperature, vividness=vividness)
         logits = raw - vividness * log_prior.view(1, -1, 1, 1)
         small = ab_bins.annealed_mean(logits, temperature=temperature)
         expected = torch.nn.functional.interpolate(small, size=(64, 64), mode="bilinear")
@@ -163,7 +164,7 @@ def test_decoding_is_the_head_s_with_the_asked_for_setting(
 
 def test_saturation_is_a_factor(class_generator: Generator, lightness: Tensor) -> None:
     plain, vivid, gray = (
-        class_generator.predict(lightness, Decode(saturation=s)) for s in (1.0, 1.5, 0.0)
+        class_generator.predict(lightness, DecodeConfig(saturation=s)) for s in (1.0, 1.5, 0.0)
     )
     torch.testing.assert_close(vivid, 1.5 * plain)
     assert float(gray.abs().max()) == 0
@@ -174,7 +175,7 @@ def test_saturation_is_a_factor(class_generator: Generator, lightness: Tensor) -
 
 def test_a_fresh_class_network_predicts_the_prior() -> None:
     torch.manual_seed(0)
-    generator = build_generator(Model(pretrained="none", widths=(16,))).eval()
+    generator = build_generator(ModelConfig(pretrained="none", decoder_channels=(16,))).eval()
     with torch.no_grad():
         share = generator(noise(64, 64)).softmax(1).mean((0, 2, 3))
     prior = Prior.load().probability.float()
@@ -182,7 +183,7 @@ def test_a_fresh_class_network_predicts_the_prior() -> None:
 
 
 def test_another_prior_replaces_weights_and_vividness() -> None:
-    head = ClassHead(4, Prior.load().probability, rebalance=0.5)
+    head = ClassificationHead(4, Prior.load().probability, rebalance=0.5)
     flat = torch.full((313,), 1 / 313, dtype=torch.float64)
     assert float(head.class_weight.std()) > 0.1
     head.set_prior(flat)

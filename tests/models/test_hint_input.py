@@ -1,4 +1,4 @@
-"""Given colours as a further input: at first nothing changes, and nothing given changes nothing."""
+"""Given colors as a further input: at first nothing changes, and nothing given changes nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pix2color.config import Model
+from pix2color.build import build_generator
+from pix2color.config import ModelConfig
 from pix2color.models.generator import Generator
-from pix2color.models.hint_input import AB_SCALE, HintInput, pack, pooled
-from pix2color.recipe import build_generator
+from pix2color.models.hint_encoder import AB_SCALE, HintEncoder, encode_hints, pool_hints
 
 RED = (60.0, 40.0)
 
@@ -17,7 +17,7 @@ RED = (60.0, 40.0)
 def make(**options: object) -> Generator:
     torch.manual_seed(0)
     values = {"encoder": "mobilenet_v2", "pretrained": "none", "widths": [16], "depth": [1]}
-    return build_generator(Model.model_validate(values | options)).eval()
+    return build_generator(ModelConfig.model_validate(values | options)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def red_at(rows: int, columns: int, *places: tuple[int, int]) -> Tensor:
     given = torch.zeros(1, 1, rows, columns)
     for y, x in places:
         given[0, 0, y, x] = 1
-    return pack(torch.tensor(RED).view(1, 2, 1, 1).expand(1, 2, rows, columns), given)
+    return encode_hints(torch.tensor(RED).view(1, 2, 1, 1).expand(1, 2, rows, columns), given)
 
 
 def test_before_training_hints_change_nothing(fresh: Generator) -> None:
@@ -77,7 +77,7 @@ def test_a_network_trained_without_hints_refuses_them() -> None:
         make().predict_raw(photo(32, 32), red_at(8, 8, (0, 0)))
 
 
-def test_packed_hints_hold_colours_where_they_are_given_only() -> None:
+def test_packed_hints_hold_colors_where_they_are_given_only() -> None:
     hints = red_at(4, 4, (1, 2))
     assert hints[0, :, 1, 2].tolist() == pytest.approx([RED[0] / AB_SCALE, RED[1] / AB_SCALE, 1])
     hints[0, :, 1, 2] = 0
@@ -86,7 +86,7 @@ def test_packed_hints_hold_colours_where_they_are_given_only() -> None:
 
 def test_a_larger_cell_takes_the_mean_of_its_own_hints() -> None:
     hints = red_at(8, 8, (0, 0), (5, 5), (6, 6))
-    coarse = pooled(hints, 4)
+    coarse = pool_hints(hints, 4)
     assert coarse.shape == (1, 3, 2, 2)
     torch.testing.assert_close(coarse[0, :, 0, 0], hints[0, :, 0, 0])
     torch.testing.assert_close(coarse[0, :, 1, 1], hints[0, :, 5, 5])
@@ -94,7 +94,7 @@ def test_a_larger_cell_takes_the_mean_of_its_own_hints() -> None:
 
 
 def test_levels_finer_than_the_hints_stay_as_they_are() -> None:
-    module = HintInput((8, 8), (2, 4), stride=4)
+    module = HintEncoder((8, 8), (2, 4), stride=4)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter)
     features = [torch.randn(1, 8, 8, 8), torch.randn(1, 8, 4, 4)]

@@ -1,7 +1,7 @@
 """Every encoder, under either kind of head, can learn one photo by heart.
 
 The loss (for classes, what cross-entropy has above its floor) falls to a fifth of where it began,
-and of what the best picture of a single colour reaches.
+and of what the best picture of a single color reaches.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pix2color import ab_bins
-from pix2color.color import rgb_to_lab
-from pix2color.config import Model
-from pix2color.losses.ab import code_entropy, l2, soft_cross_entropy
+from pix2color.build import build_generator
+from pix2color.color import ab_bins
+from pix2color.color.lab import rgb_to_lab
+from pix2color.config import ModelConfig
+from pix2color.losses.ab import l2, label_entropy, soft_cross_entropy
 from pix2color.models.encoders import NAMES
 from pix2color.models.generator import Generator
-from pix2color.recipe import build_generator
 
 MOST_STEPS = 80
 FALL = 5
@@ -31,12 +31,12 @@ def loss_of(generator: Generator, lightness: Tensor, ab: Tensor) -> Tensor:
     return own["cross_entropy"] if own else l2(generator.head.to_ab(raw), ab)
 
 
-def loss_of_one_colour(kind: str, ab: Tensor) -> float:
-    """What the best picture of a single colour reaches: to do better takes looking."""
+def loss_of_one_color(kind: str, ab: Tensor) -> float:
+    """What the best picture of a single color reaches: to do better takes looking."""
     if kind == "regression":
         return float(l2(ab.mean((2, 3), keepdim=True).expand_as(ab), ab))
     code = ab_bins.soft_encode(ab)
-    share = code.dense().mean((2, 3), keepdim=True).clamp_min(1e-9)
+    share = code.to_dense().mean((2, 3), keepdim=True).clamp_min(1e-9)
     return float(soft_cross_entropy(share.log().expand(-1, -1, *ab.shape[-2:]), code))
 
 
@@ -57,11 +57,11 @@ def test_one_photo_is_overfitted(encoder: str, kind: str, astronaut: Tensor) -> 
         "pretrained": "none",
         "widths": [WIDTH[kind]],
         "depth": [1],
-        "head": {"kind": kind},
+        "head": {"type": kind},
     }
-    generator = build_generator(Model.model_validate(values)).train()
+    generator = build_generator(ModelConfig.model_validate(values)).train()
     rest = [*generator.decoder.parameters(), *generator.head.parameters()]
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [
             {"params": list(generator.encoder.parameters()), "lr": 3e-4},
             {"params": rest, "lr": 2e-2},
@@ -69,14 +69,14 @@ def test_one_photo_is_overfitted(encoder: str, kind: str, astronaut: Tensor) -> 
         weight_decay=0.0,
         fused=True,
     )
-    floor = 0.0 if kind == "regression" else float(code_entropy(ab_bins.soft_encode(ab)))
+    floor = 0.0 if kind == "regression" else float(label_entropy(ab_bins.soft_encode(ab)))
     reached: list[float] = []
     wanted = 0.0
     while len(reached) < MOST_STEPS and not (reached and reached[-1] < wanted):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = loss_of(generator, lab[:, :1], ab)
         reached.append(float(loss.detach()) - floor)
-        wanted = min(reached[0], loss_of_one_colour(kind, ab) - floor) / FALL
+        wanted = min(reached[0], loss_of_one_color(kind, ab) - floor) / FALL
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert reached[-1] < wanted

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pix2color.color import rgb_to_lab
-from pix2color.models.patchgan import PatchDiscriminator
+from pix2color.color.lab import rgb_to_lab
+from pix2color.models.discriminator import PatchDiscriminator
 
 
 def count(network: torch.nn.Module) -> int:
@@ -37,25 +37,25 @@ def test_a_logit_sees_its_patch_and_no_more(layers: int, field: int, size: int) 
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance", "spectral"])
-def test_every_norm_learns_to_tell_colour_from_gray(norm: str, square: torch.Tensor) -> None:
+def test_every_norm_learns_to_tell_color_from_gray(norm: str, square: torch.Tensor) -> None:
     torch.manual_seed(0)
     network = PatchDiscriminator(layers=2, width=8, norm=norm).train()
     real = rgb_to_lab(square)
     fake = real * torch.tensor((1.0, 0.0, 0.0)).view(1, 3, 1, 1)
-    optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     for _ in range(25):
         on_real, on_fake = network(torch.cat((real, fake))).chunk(2)
         loss = torch.nn.functional.softplus(-on_real).mean()
         loss = loss + torch.nn.functional.softplus(on_fake).mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert float(on_real.detach().mean()) > float(on_fake.detach().mean()) + 1
 
 
 def test_lab_is_scaled_inside_and_the_constants_are_not_saved() -> None:
     network = PatchDiscriminator(layers=2, width=4)
-    assert not {"centre", "scale"} & set(network.state_dict())
+    assert not {"center", "scale"} & set(network.state_dict())
     extremes = torch.tensor(((0.0, 100.0), (-110.0, 110.0), (-110.0, 110.0))).view(1, 3, 1, 2)
-    scaled = (extremes - network.centre) / network.scale
+    scaled = (extremes - network.center) / network.scale
     assert scaled.flatten().tolist() == [-1, 1, -1, 1, -1, 1]

@@ -8,30 +8,30 @@ from typing import Any
 import pytest
 import torch
 
-from pix2color import ab_bins
-from pix2color.ab_bins import Prior
-from pix2color.config import Model, load
+from pix2color.build import build_generator
+from pix2color.color import ab_bins
+from pix2color.color.ab_bins import Prior
+from pix2color.config import ModelConfig, load
 from pix2color.errors import ConfigError, WeightsError
-from pix2color.models.compat import AmlClassHead
+from pix2color.models.aml import AmlClassHead
+from pix2color.models.conv_encoder import STRIDED_DEEP
 from pix2color.models.encoders import build_encoder
 from pix2color.models.fusion import FusionEncoder, build_classifier
-from pix2color.models.heads import ClassHead, StepHead
-from pix2color.models.plain import STRIDED_DEEP
-from pix2color.recipe import build_generator
+from pix2color.models.heads import ClassificationHead, MarginalClassHead
 
 VGG_TO_CONV4_3 = 7_635_264
 RESIZED = {"stages": [[128], [64, 64], [32]], "by": "nearest"}
 
 
-def model_of(recipe: str, *overrides: str) -> Model:
+def model_of(recipe: str, *overrides: str) -> ModelConfig:
     return load(recipe, overrides).model
 
 
-def sizes(model: Model) -> tuple[int, int]:
+def sizes(model: ModelConfig) -> tuple[int, int]:
     """Trainable and frozen parameters; on torch's meta device, so that nothing is computed."""
     with torch.device("meta"):
         generator = build_generator(model, pretrained=False)
-    generator.encoder.freeze(model.frozen)
+    generator.encoder.freeze(model.freeze)
     counts = {True: 0, False: 0}
     for parameter in generator.parameters():
         counts[parameter.requires_grad] += parameter.numel()
@@ -46,9 +46,9 @@ def sizes(model: Model) -> tuple[int, int]:
         ("zhang_class", 24_788_032, 0),
         ("zhang_class_rebal", 24_788_032, 0),
         ("zhang_l2", 24_748_224, 0),
-        ("groups_w64", 24_747_970, 0),
-        ("groups_w32", 6_190_050, 0),
-        ("groups_w16", 1_549_042, 0),
+        ("zhang_cnn_w64", 24_747_970, 0),
+        ("zhang_cnn_w32", 6_190_050, 0),
+        ("zhang_cnn_w16", 1_549_042, 0),
         ("resnet_upsample", 849_458, 0),
         ("fusion", 6_541_202, 3_504_872),
         ("strided", 3_892_194, 0),
@@ -71,11 +71,13 @@ def test_frozen_vgg_and_batch_statistics_are_what_keras_counts_as_not_trainable(
 def test_resized_instead_of_transposed() -> None:
     tree = model_of("resnet_upsample").model_dump() | {"stride": 2}
     tree["upsample"] |= RESIZED
-    assert sizes(Model.model_validate(tree)) == (954_722, 0)
+    assert sizes(ModelConfig.model_validate(tree)) == (954_722, 0)
 
 
 def test_plain_encoders_see_lightness() -> None:
-    model = Model.model_validate({"encoder": "groups", "plain": {"width": 4}, "widths": [8]})
+    model = ModelConfig.model_validate(
+        {"encoder": "zhang_cnn", "plain": {"width": 4}, "widths": [8]}
+    )
     generator = build_generator(model, pretrained=False).eval()
     seen: list[torch.Tensor] = []
     generator.encoder.levels[0].register_forward_pre_hook(
@@ -87,11 +89,11 @@ def test_plain_encoders_see_lightness() -> None:
     torch.testing.assert_close(seen[0] * 100, lightness, atol=1e-3, rtol=0)
 
 
-def test_a_summed_stem_is_the_three_channel_network_but_for_its_normalisation() -> None:
+def test_a_summed_stem_is_the_three_channel_network_but_for_its_normalization() -> None:
     torch.manual_seed(0)
     whole, summed = build_encoder("resnet18"), build_encoder("resnet18")
     summed.load_state_dict(whole.state_dict())
-    summed.sum_stem()
+    summed.to_single_channel()
     gray = torch.rand(1, 1, 64, 64).expand(-1, 3, -1, -1)
     whole.eval(), summed.eval()
     before, after = whole.features(gray)[0], summed.features(gray)[0]
@@ -104,7 +106,7 @@ def test_a_cut_encoder_gives_the_finest_levels_unchanged() -> None:
     encoder = build_encoder("mobilenet_v2").eval()
     gray = torch.rand(1, 3, 64, 64)
     whole = encoder.features(gray)
-    encoder.cut(3)
+    encoder.truncate(3)
     for before, after in zip(whole, encoder.features(gray), strict=False):
         assert torch.equal(before, after)
     assert encoder.reduction == (2, 4, 8)
@@ -113,17 +115,17 @@ def test_a_cut_encoder_gives_the_finest_levels_unchanged() -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["model.levels=9"], "the encoder has 5"),
-        (["model.encoder=groups", "model.gray_stem=true"], "begins"),
+        (["model.num_encoder_levels=9"], "the encoder has 5"),
+        (["model.encoder=zhang_cnn", "model.sum_rgb_stem=true"], "begins"),
         (
             ["model.decoder=upsample", "model.upsample={stages: [[8],[],[],[]], by: transposed}"],
             "needs channels in every later stage",
         ),
-        (["model.encoder=groups", "model.pretrained=imagenet"], "must be none"),
+        (["model.encoder=zhang_cnn", "model.pretrained=imagenet"], "must be none"),
         (["model.encoder=fusion", "model.pretrained=none"], "weights of a whole classifier"),
         (["model.encoder=fusion", "model.pretrained=x.pth"], "is no file"),
-        (["model.head={kind: classes64}", "loss.l2=1"], "argmax"),
-        (["model.head={kind: regression, compat: aml}", "loss.l2=1"], "needs kind: classes"),
+        (["model.head={kind: marginal64}", "loss.l2=1"], "argmax"),
+        (["model.head={kind: regression, compat: aml}", "loss.l2=1"], "needs type: classes"),
     ],
 )  # fmt: skip
 def test_contradictions_are_named(overrides: list[str], said: str) -> None:
@@ -137,7 +139,7 @@ def test_contradictions_are_named(overrides: list[str], said: str) -> None:
 
 
 def test_64_steps_are_decoded_to_their_middle() -> None:
-    head = StepHead(4)
+    head = MarginalClassHead(4)
     ab = torch.rand(1, 2, 6, 6) * 200 - 100
     step = ((ab + 128) / 4).long()
     raw = torch.nn.functional.one_hot(step, 64).movedim(-1, 2).flatten(1, 2).float() * 50
@@ -159,10 +161,10 @@ def published_prior() -> Prior:
     known = {(0, 0): 0.1181, (0, 10): 0.1157, (0, -10): 0.0903, (0, 20): 0.0855, (0, -20): 0.0522,
              (0, 30): 0.0487, (0, -30): 0.0238, (10, 20): 0.0232, (10, 10): 0.0227,
              (0, 40): 0.0223}  # fmt: skip
-    index = {tuple(map(int, c)): i for i, c in enumerate(ab_bins.centres().tolist())}
+    index = {tuple(map(int, c)): i for i, c in enumerate(ab_bins.bin_centers().tolist())}
     p = torch.full((ab_bins.COUNT,), 1e-8, dtype=torch.float64)
-    for colour, share in known.items():
-        p[index[colour]] = share
+    for color, share in known.items():
+        p[index[color]] = share
     scale = 0.1481 * (0.1181 / 2 + 1 / 626)
     rest = 1 - sum(known.values())
     needed = 1 / scale - sum(s / (s / 2 + 1 / 626) for s in known.values())
@@ -183,25 +185,27 @@ def test_the_published_weights_are_met(aml: AmlClassHead) -> None:
     assert float(aml.class_weight[0]) == pytest.approx(5.6221, rel=0.02)
 
 
-def test_aml_weights_a_gray_picture_as_the_rarest_colour(aml: AmlClassHead) -> None:
+def test_aml_weights_a_gray_picture_as_the_rarest_color(aml: AmlClassHead) -> None:
     gray = torch.zeros(1, 2, 176, 176)
-    code = ab_bins.soft_encode(gray).dense()
+    code = ab_bins.soft_encode(gray).to_dense()
     applied = aml.row_weights(code)
     # Weighted by the mass that each row of the target holds, as its loss counts them.
     mass = code.reshape(-1, ab_bins.COUNT).sum(1)
     assert float((applied * mass).sum() / mass.sum()) == pytest.approx(5.62, rel=0.02)
-    right = ClassHead(4, published_prior().probability, rebalance=0.5)
-    assert float(right.class_weight[ab_bins.nearest(gray)].mean()) == pytest.approx(0.148, rel=0.02)
+    right = ClassificationHead(4, published_prior().probability, rebalance=0.5)
+    assert float(right.class_weight[ab_bins.nearest_bin(gray)].mean()) == pytest.approx(
+        0.148, rel=0.02
+    )
 
 
-def test_aml_weights_have_nothing_to_do_with_colours(
+def test_aml_weights_have_nothing_to_do_with_colors(
     aml: AmlClassHead, square: torch.Tensor
 ) -> None:
-    from pix2color.color import rgb_to_lab
+    from pix2color.color.lab import rgb_to_lab
 
     ab = torch.nn.functional.interpolate(rgb_to_lab(square)[:, 1:], size=176, mode="bilinear")
     code = ab_bins.soft_encode(ab)
-    applied = aml.row_weights(code.dense())
+    applied = aml.row_weights(code.to_dense())
     wanted = aml.class_weight[code.index[:, 0]]
     assert float(applied.mean()) > 2 * float(wanted.mean())
 
@@ -209,7 +213,7 @@ def test_aml_weights_have_nothing_to_do_with_colours(
 def test_aml_without_rebalancing_is_the_sum_of_the_right_loss() -> None:
     torch.manual_seed(0)
     prior = Prior.load().probability
-    summed, right = AmlClassHead(4, prior), ClassHead(4, prior)
+    summed, right = AmlClassHead(4, prior), ClassificationHead(4, prior)
     raw, ab = torch.randn(2, 313, 12, 12), torch.rand(2, 2, 12, 12) * 100 - 50
     total = summed.loss(raw, ab)["cross_entropy"]
     mean = right.loss(raw, ab)["cross_entropy"]
@@ -217,7 +221,7 @@ def test_aml_without_rebalancing_is_the_sum_of_the_right_loss() -> None:
 
 
 def test_aml_predicts_at_full_size() -> None:
-    model = model_of("zhang_class_rebal", "model.head.compat=aml", "model.plain.width=2")
+    model = model_of("zhang_class_rebal", "model.head.compat=aml", "model.conv_encoder.width=2")
     generator = build_generator(model, pretrained=False).eval()
     assert generator.stride == 1
     raw = generator(torch.rand(1, 1, 32, 32) * 100)

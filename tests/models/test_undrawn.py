@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from pix2color.models.encoders import build_encoder
-from pix2color.models.heads import ClassHead
-from pix2color.models.undrawn import Undrawn
+from pix2color.models.heads import ClassificationHead
+from pix2color.models.init import skip_weight_init
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "efficientnet_b0"])
@@ -16,7 +16,7 @@ def test_nothing_is_drawn_and_nothing_else_is_changed(name: str) -> None:
     torch.manual_seed(0)
     drawn = build_encoder(name)
     state = torch.get_rng_state()
-    with Undrawn():
+    with skip_weight_init():
         encoder = build_encoder(name)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(encoder.mean, drawn.mean) and torch.equal(encoder.std, drawn.std)
@@ -30,14 +30,14 @@ def test_nothing_is_drawn_and_nothing_else_is_changed(name: str) -> None:
 
 def test_buffers_are_computed_as_ever() -> None:
     prior = torch.rand(313, dtype=torch.float64)
-    with Undrawn():
-        head = ClassHead(8, prior / prior.sum(), rebalance=0.5)
-    expected = ClassHead(8, prior / prior.sum(), rebalance=0.5)
+    with skip_weight_init():
+        head = ClassificationHead(8, prior / prior.sum(), rebalance=0.5)
+    expected = ClassificationHead(8, prior / prior.sum(), rebalance=0.5)
     assert torch.equal(head.log_prior, expected.log_prior)
     assert torch.equal(head.class_weight, expected.class_weight)
 
 
 def test_outside_all_is_drawn_again() -> None:
-    with Undrawn():
+    with skip_weight_init():
         assert not nn.Conv2d(3, 4, 3).weight.any()
     assert nn.Conv2d(3, 4, 3).weight.all()

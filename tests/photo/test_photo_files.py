@@ -27,7 +27,7 @@ def gray(bits: int = 8) -> np.ndarray:
     return np.rint((values * 0.9 + noise) * top).astype(np.uint8 if bits == 8 else np.uint16)
 
 
-def colour(bits: int = 8) -> np.ndarray:
+def color(bits: int = 8) -> np.ndarray:
     g = gray(bits)
     return np.stack((g, g[::-1], g[:, ::-1]), axis=-1)
 
@@ -83,18 +83,18 @@ def saved(array: np.ndarray, name: str, **options: Any) -> bytes:
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "BMP", "PPM", "WEBP", "JPEG2000"])
 def test_lossless_formats_come_back_pixel_for_pixel(name: str, tmp_path: Path) -> None:
     options = {"lossless": True} if name == "WEBP" else {}
-    photo = read(saved(colour(), name, **options))
-    assert (photo.pixels == colour()).all()
+    photo = read(saved(color(), name, **options))
+    assert (photo.pixels == color()).all()
     write(photo, tmp_path / "out")
     again = read(tmp_path / "out")
-    assert (again.pixels == colour()).all()
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "out").convert("RGB")), colour())
+    assert (again.pixels == color()).all()
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out").convert("RGB")), color())
 
 
 @pytest.mark.parametrize("kind", [0, 2, 4, 6])
 def test_16_bit_png_keeps_every_bit(kind: int, tmp_path: Path) -> None:
     layers = {0: 1, 2: 3, 4: 2, 6: 4}[kind]
-    base = np.dstack((colour(16), gray(16)[::-1]))
+    base = np.dstack((color(16), gray(16)[::-1]))
     array = base[..., [0, 1, 2, 3][:layers]] if layers > 2 else base[..., [0, 3][:layers]]
     photo = read(png_bytes(array, kind))
     assert photo.bits == 16
@@ -115,7 +115,7 @@ def test_16_bit_png_keeps_every_bit(kind: int, tmp_path: Path) -> None:
 def test_tiff_keeps_depth_alpha_and_compression(
     compression: str | None, layers: int, bits: int, tmp_path: Path
 ) -> None:
-    array = np.dstack((colour(bits), gray(bits)[::-1]))[..., :layers].squeeze()
+    array = np.dstack((color(bits), gray(bits)[::-1]))[..., :layers].squeeze()
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer, array, photometric="minisblack" if layers == 1 else "rgb", compression=compression,
@@ -131,9 +131,9 @@ def test_tiff_keeps_depth_alpha_and_compression(
 
 
 def test_lzw_tiff_of_16_bits_keeps_every_bit() -> None:
-    photo = read(lzw_tiff(colour(16)))
+    photo = read(lzw_tiff(color(16)))
     assert photo.bits == 16
-    assert (photo.pixels == colour(16)).all()
+    assert (photo.pixels == color(16)).all()
 
 
 def test_white_is_zero_tiff_and_planes() -> None:
@@ -142,23 +142,23 @@ def test_white_is_zero_tiff_and_planes() -> None:
     assert (read(buffer.getvalue()).pixels == gray()).all()
     buffer = io.BytesIO()
     tifffile.imwrite(
-        buffer, np.moveaxis(colour(16), -1, 0), photometric="rgb", planarconfig="separate"
+        buffer, np.moveaxis(color(16), -1, 0), photometric="rgb", planarconfig="separate"
     )
-    assert (read(buffer.getvalue()).pixels == colour(16)).all()
+    assert (read(buffer.getvalue()).pixels == color(16)).all()
 
 
 def test_tiff_pages_are_kept_in_order(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(gray(), photometric="minisblack", description="first")
-        writer.write(colour(16), photometric="rgb", compression="zlib")
+        writer.write(color(16), photometric="rgb", compression="zlib")
         writer.write(gray()[:20], photometric="minisblack")
     photo = read(buffer.getvalue())
     assert len(photo.pages) == 2
     write(photo, tmp_path / "out.tif")
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         assert [page.shape for page in file.pages] == [SHAPE, (*SHAPE, 3), (20, SHAPE[1])]
-        assert (file.pages[1].asarray() == colour(16)).all()
+        assert (file.pages[1].asarray() == color(16)).all()
         assert file.pages[0].description == "first"
 
 
@@ -168,10 +168,10 @@ def test_tiff_metadata_survives(tmp_path: Path) -> None:
     block[315] = "Photographer"
     block.get_ifd(0x8769)[33434] = (1, 250)
     block.get_ifd(0x8769)[36867] = "1999:12:31 23:59:59"
-    packet = xmp.marked(None, {"k": "v"})
+    packet = xmp.set_properties(None, {"k": "v"})
     photo = Photo(
         gray(16), format="TIFF", exif=block.tobytes().removeprefix(b"Exif\0\0"), xmp=packet,
-        dpi=(600, 300), icc=profiles.srgb_profile(), settings={"compression": "zlib"},
+        dpi=(600, 300), icc=profiles.srgb_profile(), encoder_settings={"compression": "zlib"},
     )  # fmt: skip
     write(photo, tmp_path / "a.tif")
     again = read(tmp_path / "a.tif")
@@ -185,7 +185,7 @@ def test_tiff_metadata_survives(tmp_path: Path) -> None:
 
 
 def test_palette_bilevel_cmyk_and_gray_alpha_become_gray_or_rgb() -> None:
-    palette = Image.fromarray(colour()).quantize(64)
+    palette = Image.fromarray(color()).quantize(64)
     buffer = io.BytesIO()
     palette.save(buffer, "PNG")
     assert (read(buffer.getvalue()).pixels == np.asarray(palette.convert("RGB"))).all()
@@ -194,7 +194,7 @@ def test_palette_bilevel_cmyk_and_gray_alpha_become_gray_or_rgb() -> None:
         buffer = io.BytesIO()
         bilevel.save(buffer, name)
         assert (read(buffer.getvalue()).pixels == np.asarray(bilevel.convert("L"))).all()
-    cmyk = Image.fromarray(colour()).convert("CMYK")
+    cmyk = Image.fromarray(color()).convert("CMYK")
     for name in ("JPEG", "TIFF"):
         buffer = io.BytesIO()
         cmyk.save(buffer, name, quality=95)
@@ -202,7 +202,7 @@ def test_palette_bilevel_cmyk_and_gray_alpha_become_gray_or_rgb() -> None:
         assert photo.format == name and photo.pixels.shape == (*SHAPE, 3)
         assert np.abs(photo.pixels.astype(int) - np.asarray(cmyk.convert("RGB"))).mean() < 4
     photo = read(saved(np.dstack((gray(), gray()[::-1])), "PNG"))
-    assert photo.gray and photo.alpha is not None and (photo.alpha == gray()[::-1]).all()
+    assert photo.is_gray and photo.alpha is not None and (photo.alpha == gray()[::-1]).all()
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -233,9 +233,9 @@ def test_jpeg_keeps_tables_progression_comment_dpi_exif_xmp_icc(tmp_path: Path) 
     block = Image.Exif()
     block[271] = "maker"
     block.get_ifd(0x8769)[37500] = b"maker note" * 20
-    packet = xmp.marked(None, {"k": "v"})
+    packet = xmp.set_properties(None, {"k": "v"})
     data = saved(
-        colour(), "JPEG", quality=37, progressive=True, comment=b"scanned", dpi=(240, 240),
+        color(), "JPEG", quality=37, progressive=True, comment=b"scanned", dpi=(240, 240),
         exif=block, xmp=packet, icc_profile=profiles.srgb_profile(),
     )  # fmt: skip
     photo = read(data)
@@ -256,13 +256,15 @@ def test_png_keeps_text_and_resolution(tmp_path: Path) -> None:
     info = PngInfo()
     info.add_text("Title", "a photo")
     info.add_itxt("Author", "Zoë")
-    for array, path in ((gray(), "8.png"), (colour(16), "16.png")):
+    for array, path in ((gray(), "8.png"), (color(16), "16.png")):
         if array.dtype == np.uint8:
             data = saved(array, "PNG", pnginfo=info, dpi=(300, 300))
             photo = read(data)
         else:
             photo = Photo(
-                array, settings={"text": {"Title": "a photo", "Author": "Zoë"}}, dpi=(300, 300)
+                array,
+                encoder_settings={"text": {"Title": "a photo", "Author": "Zoë"}},
+                dpi=(300, 300),
             )
         write(photo, tmp_path / path)
         seen = Image.open(tmp_path / path)
@@ -297,7 +299,7 @@ def test_exif_edits_keep_all_other_bytes_in_place() -> None:
     block[271], block[274] = "maker", 6
     block.get_ifd(0x8769)[37500] = b"absolute offsets live here"
     raw = block.tobytes().removeprefix(b"Exif\0\0")
-    edited = exif.edited(raw, upright=True, software="pix2color 1.2 (abc)")
+    edited = exif.update(raw, upright=True, software="pix2color 1.2 (abc)")
     assert edited[8 : len(raw)] == raw[8:]
     seen = Image.Exif()
     seen.load(b"Exif\0\0" + edited)
@@ -309,12 +311,12 @@ def test_exif_edits_keep_all_other_bytes_in_place() -> None:
 @pytest.mark.parametrize("junk", [b"", b"II", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"])
 def test_exif_that_cannot_be_read_is_replaced(junk: bytes) -> None:
     assert exif.orientation(junk) == 1
-    assert exif.software(exif.edited(junk, software="x y z")) == "x y z"
+    assert exif.software(exif.update(junk, software="x y z")) == "x y z"
 
 
 def test_xmp_mark_is_written_once() -> None:
-    once = xmp.marked(None, {"version": "1", "options": 'a<b>"c"'})
-    twice = xmp.marked(once, {"version": "2"})
+    once = xmp.set_properties(None, {"version": "1", "options": 'a<b>"c"'})
+    twice = xmp.set_properties(once, {"version": "2"})
     assert twice.count(b"pix2color:version=") == 1 and b'pix2color:version="2"' in twice
     import xml.dom.minidom
 
@@ -357,7 +359,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["JPEG", "PNG"])
 def test_truncated_keep_reads_what_is_there_and_says_so(name: str) -> None:
     data = saved(gray(), name)
-    photo = read(data[: len(data) * 2 // 3], limits=Limits(truncated="keep"))
+    photo = read(data[: len(data) * 2 // 3], limits=Limits(on_truncated="keep"))
     assert photo.pixels.shape == SHAPE and "truncated" in photo.notes[0]
     with pytest.raises(PhotoError):
         read(data[: len(data) * 2 // 3])

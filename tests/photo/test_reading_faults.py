@@ -51,7 +51,7 @@ def test_the_transparent_gray_of_a_png_is_transparent(depth: int) -> None:
     array = RANDOM.integers(0, top + 1, (9, 14)).astype(np.uint16 if depth == 16 else np.uint8)
     key = int(array[3, 4])
     photo = read(png(array, depth, 0, chunk(b"tRNS", struct.pack(">H", key))))
-    assert photo.gray and photo.alpha is not None
+    assert photo.is_gray and photo.alpha is not None
     full = 65535 if depth == 16 else 255
     assert (photo.pixels == array.astype(int) * full // top).all()
     assert (photo.alpha == np.where(array == key, 0, full)).all()
@@ -142,7 +142,7 @@ def test_exif_as_hexadecimal_text_in_a_png() -> None:
     photo = read(buffer.getvalue())
     assert photo.pixels.shape == (48, 32)
     assert photo.exif is not None and b"maker" in photo.exif
-    assert "text" not in photo.settings
+    assert "text" not in photo.encoder_settings
 
 
 def box(name: bytes, data: bytes) -> bytes:
@@ -177,7 +177,7 @@ def test_lossless_webp_with_a_large_profile_is_known_as_lossless() -> None:
         buffer = io.BytesIO()
         icc = profiles.srgb_profile().ljust(9001, b"\0")
         Image.new("RGB", (20, 10)).save(buffer, "WEBP", lossless=lossless, icc_profile=icc)
-        assert read(buffer.getvalue()).settings["lossless"] is lossless
+        assert read(buffer.getvalue()).encoder_settings["lossless"] is lossless
 
 
 def test_lab_keeps_its_lightness_where_srgb_lacks_the_color() -> None:
@@ -210,7 +210,7 @@ def test_truncated_files_of_one_thread_do_not_pass_in_another() -> None:
             return True
 
     def kept(_: int) -> bool:
-        return "truncated" in read(cut, limits=Limits(truncated="keep")).notes[0]
+        return "truncated" in read(cut, limits=Limits(on_truncated="keep")).notes[0]
 
     sys.setswitchinterval(1e-6)
     try:

@@ -1,4 +1,4 @@
-"""ICC profiles: parsed ones against Pillow's colour management, odd ones refused."""
+"""ICC profiles: parsed ones against Pillow's color management, odd ones refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from pix2color.photo import profiles, space
+from pix2color.color import icc_matrix
+from pix2color.photo import profiles
 
 ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
 WHITE_D50 = (0.9642, 1.0, 0.8249)
@@ -53,11 +54,11 @@ def gray_gamma(gamma: float) -> bytes:
 
 def test_adobe_rgb_agrees_with_littlecms() -> None:
     icc = adobe_rgb()
-    own = space.parse(icc)
-    assert own is not None and not own.standard and not own.gray
+    own = icc_matrix.parse_icc(icc)
+    assert own is not None and not own.is_srgb and not own.is_gray
     rgb = np.random.default_rng(0).integers(40, 216, (32, 32, 3)).astype(np.uint8)
-    linear = np.stack([own.linear(c, rgb[..., c] / 255) for c in range(3)], axis=-1)
-    ours = space.srgb_codes(np.clip(linear @ own.matrix.T, 0, 1)) * 255
+    linear = np.stack([own.decode(c, rgb[..., c] / 255) for c in range(3)], axis=-1)
+    ours = icc_matrix.srgb_codes(np.clip(linear @ own.matrix.T, 0, 1)) * 255
     theirs = ImageCms.profileToProfile(
         Image.fromarray(rgb),
         ImageCms.ImageCmsProfile(io.BytesIO(icc)),
@@ -71,26 +72,26 @@ def test_adobe_rgb_agrees_with_littlecms() -> None:
 
 @pytest.mark.parametrize("gamma", [1.0, 1.8, 2.2])
 def test_gray_gammas(gamma: float) -> None:
-    own = space.parse(gray_gamma(gamma))
-    assert own is not None and own.gray
+    own = icc_matrix.parse_icc(gray_gamma(gamma))
+    assert own is not None and own.is_gray
     steps = np.linspace(0, 1, 50)
-    assert np.allclose(own.linear(0, steps), steps ** (round(gamma * 256) / 256), atol=1e-4)
-    assert np.allclose(own.codes(0, own.linear(0, steps)), steps, atol=2e-3)
+    assert np.allclose(own.decode(0, steps), steps ** (round(gamma * 256) / 256), atol=1e-4)
+    assert np.allclose(own.encode(0, own.decode(0, steps)), steps, atol=2e-3)
 
 
 def test_srgb_itself_takes_the_exact_path() -> None:
-    own = space.parse(profiles.srgb_profile())
-    assert own is not None and own.standard
+    own = icc_matrix.parse_icc(profiles.srgb_profile())
+    assert own is not None and own.is_srgb
 
 
 @pytest.mark.parametrize("cut", [0, 40, 131, 140, 200, 300])
 def test_broken_profiles_are_none(cut: int) -> None:
-    assert space.parse(adobe_rgb()[:cut]) is None
+    assert icc_matrix.parse_icc(adobe_rgb()[:cut]) is None
 
 
 def test_curve_tables_that_turn_back_are_none() -> None:
     bad = b"curv\0\0\0\0" + struct.pack(">I4H", 4, 0, 60000, 30000, 65535)
-    assert space.parse(profile(b"GRAY", {b"kTRC": bad})) is None
+    assert icc_matrix.parse_icc(profile(b"GRAY", {b"kTRC": bad})) is None
 
 
 @pytest.mark.parametrize("kind", range(5))
@@ -99,10 +100,10 @@ def test_parametric_curves(kind: int) -> None:
     count = (1, 3, 4, 5, 7)[kind]
     body = struct.pack(f">{count}i", *(round(v * 65536) for v in values[:count]))
     tag = b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + body
-    own = space.parse(profile(b"GRAY", {b"kTRC": tag}))
+    own = icc_matrix.parse_icc(profile(b"GRAY", {b"kTRC": tag}))
     assert own is not None
     if kind >= 3:
-        assert own.standard
+        assert own.is_srgb
 
 
 def para(kind: int, *values: float) -> bytes:
@@ -115,9 +116,9 @@ def test_a_curve_without_a_slope_is_set_aside_with_a_note(kind: int) -> None:
     """Such a profile must not cost the photo, which would be called broken."""
     count = (1, 3, 4, 5, 7)[kind]
     icc = profile(b"GRAY", {b"kTRC": para(kind, *(2.2, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0)[:count])})
-    assert space.parse(icc) is None
+    assert icc_matrix.parse_icc(icc) is None
     gray = np.arange(200, dtype=np.uint8).reshape(10, 20)
-    pixels, left, notes = profiles.usable(gray, icc)
+    pixels, left, notes = profiles.normalize_profile(gray, icc)
     assert (pixels == gray).all() and left is None and "cannot be used" in notes[0]
 
 
@@ -129,5 +130,5 @@ def test_primaries_of_zero_are_set_aside(column: bytes | None) -> None:
     curves = {name: gamma_tag(2.2) for name in (b"rTRC", b"gTRC", b"bTRC")}
     icc = profile(b"RGB ", tags | zero | curves)
     rgb = np.arange(240, dtype=np.uint8).reshape(8, 10, 3)
-    pixels, left, notes = profiles.usable(rgb, icc)
+    pixels, left, notes = profiles.normalize_profile(rgb, icc)
     assert (pixels == rgb).all() and left is None and "cannot be used" in notes[0]

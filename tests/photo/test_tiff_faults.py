@@ -63,7 +63,7 @@ def test_a_damaged_second_page_is_not_lost_silently(damage: str) -> None:
         data = whole[: len(first) + 40] if damage == "cut in its directory" else whole[:-200]
     with pytest.raises(PhotoError, match="page 2"):
         read(data)
-    photo = read(data, limits=Limits(truncated="keep"))
+    photo = read(data, limits=Limits(on_truncated="keep"))
     assert (photo.pixels == GRAY[..., 0]).all() and not photo.pages
     assert "page 2" in photo.notes[0] and "only 1" in photo.notes[0]
 

@@ -15,9 +15,9 @@ import tifffile
 from PIL import Image
 
 from pix2color.errors import PhotoError
-from pix2color.photo import Mark, Photo, exif, jp2, marked, profiles, read, write
+from pix2color.photo import Photo, Provenance, add_provenance, exif, jp2, profiles, read, write
 
-MARK = Mark("0123456789abcdef", "vividness 1")
+MARK = Provenance("0123456789abcdef", "vividness 1")
 FORMATS = {
     "JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "PPM": ".ppm",
     "TGA": ".tga", "JPEG2000": ".jp2", "AVIF": ".avif",
@@ -167,7 +167,7 @@ IPTC = resource_block(0x0404, b"\x1c\x02\x78\x00\x07caption", b"odd")
 def test_iptc_of_a_jpeg_is_kept(source: list[bytes], expected: list[bytes], tmp_path: Path) -> None:
     head = b"Photoshop 3.0\0"
     data = with_segments(saved(), [(0xED, head + block) for block in source])
-    assert write(marked(read(data), MARK), tmp_path / "out.jpg") == ()
+    assert write(add_provenance(read(data), MARK), tmp_path / "out.jpg") == ()
     written = segments((tmp_path / "out.jpg").read_bytes())
     assert [c for m, c in written if m == 0xED] == [head + block for block in expected]
 
@@ -176,7 +176,7 @@ def test_extended_xmp_of_a_jpeg_is_kept(tmp_path: Path) -> None:
     head = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32
     extension = [(0xE1, head + struct.pack(">II", 100, i) + b"x" * 50) for i in (0, 50)]
     data = with_segments(saved(xmp=xmp_of(500)), extension)
-    write(marked(read(data), MARK), tmp_path / "out.jpg")
+    write(add_provenance(read(data), MARK), tmp_path / "out.jpg")
     written = (tmp_path / "out.jpg").read_bytes()
     assert [s for s in segments(written) if s in extension] == extension
     again = read(written)
@@ -188,7 +188,7 @@ def test_xmp_that_fills_a_segment_does_not_vanish_because_of_the_mark(
     length: int, tmp_path: Path
 ) -> None:
     photo = read(saved(xmp=xmp_of(length)))
-    assert write(marked(photo, MARK), tmp_path / "out.jpg") == ()
+    assert write(add_provenance(photo, MARK), tmp_path / "out.jpg") == ()
     again = read(tmp_path / "out.jpg")
     assert again.xmp is not None and b"t" * 50_000 in again.xmp
     assert exif.software(again.exif) == MARK.text()
@@ -198,8 +198,8 @@ def test_xmp_that_fills_a_segment_does_not_vanish_because_of_the_mark(
 @pytest.mark.parametrize("name", ["JPEG", "TIFF", "PNG", "WEBP"])
 def test_large_exif_is_kept_in_every_container(name: str, length: int, tmp_path: Path) -> None:
     block = exif_of(length)
-    photo = Photo(noise(), format=name, exif=exif.edited(block, upright=True))
-    write(marked(photo, MARK), tmp_path / "out")
+    photo = Photo(noise(), format=name, exif=exif.update(block, upright=True))
+    write(add_provenance(photo, MARK), tmp_path / "out")
     again = Image.open(tmp_path / "out")
     assert again.getexif()[271] == "maker" and again.getexif().get(274, 1) == 1
     if name != "TIFF":  # whose directories are written, not the block's filling
@@ -208,17 +208,17 @@ def test_large_exif_is_kept_in_every_container(name: str, length: int, tmp_path:
 
 def test_resetting_the_orientation_makes_exif_no_longer() -> None:
     block = exif_of(EXIF_ROOM)
-    edited = exif.edited(block, upright=True)
+    edited = exif.update(block, upright=True)
     assert len(edited) == len(block) and exif.orientation(edited) == 1
     assert sum(a != b for a, b in zip(edited, block, strict=True)) == 1
 
 
 @pytest.mark.parametrize("text", ["Jos\xe9 M\xfcller's scanner".encode(), b"Jos\xe9 in Latin-1"])
 def test_an_earlier_software_keeps_its_bytes_beside_the_mark(text: bytes) -> None:
-    block = exif.edited(None, software=text.decode("utf-8", "surrogateescape"))
-    photo = marked(Photo(noise(), format="JPEG", exif=block), MARK)
+    block = exif.update(None, software=text.decode("utf-8", "surrogateescape"))
+    photo = add_provenance(Photo(noise(), format="JPEG", exif=block), MARK)
     assert photo.exif is not None and photo.exif.endswith(b" | " + text + b"\0")
-    again = marked(photo, MARK)
+    again = add_provenance(photo, MARK)
     assert again.exif is not None and again.exif.endswith(b"ness 1 | " + text + b"\0")
     assert again.exif.count(text) >= 1 and exif.software(again.exif) == exif.software(photo.exif)
 
@@ -254,7 +254,7 @@ def test_jpeg_2000_takes_any_resolution(dpi: float, tmp_path: Path) -> None:
 
 
 def test_a_bare_codestream_stays_one(tmp_path: Path) -> None:
-    photo = marked(read(saved("JPEG2000", no_jp2=True)), MARK)
+    photo = add_provenance(read(saved("JPEG2000", no_jp2=True)), MARK)
     assert write(photo, tmp_path / "out.j2k") == ()  # nothing of the source is lost
     assert (tmp_path / "out.j2k").read_bytes().startswith(b"\xff\x4f\xff\x51")
     assert (read(tmp_path / "out.j2k").pixels == noise()).all()
@@ -288,7 +288,7 @@ def test_text_of_tiff_tags_that_is_not_ascii_keeps_its_bytes(encoding: str, tmp_
     write(Photo(noise(), format="TIFF", exif=block.tobytes()[6:]), tmp_path / "in.tif")
     source = (tmp_path / "in.tif").read_bytes().replace(place.encode(), text)
     assert source.count(text) == 4
-    write(marked(read(source), MARK), tmp_path / "out.tif")
+    write(add_provenance(read(source), MARK), tmp_path / "out.tif")
     data = (tmp_path / "out.tif").read_bytes()
     found = {}
     with tifffile.TiffFile(tmp_path / "out.tif") as file:

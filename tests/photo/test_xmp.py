@@ -58,19 +58,19 @@ def mark_of(text: bytes) -> list[str]:
 def test_the_orientation_is_found_and_reset_wherever_it_is_written(
     turn: int, before: str, after: str
 ) -> None:
-    assert xmp.upright(packet(before)) == packet(after)
+    assert xmp.reset_orientation(packet(before)) == packet(after)
     assert xmp.orientation(packet(before)) == turn and xmp.orientation(packet(after)) == 1
 
 
 def test_the_mark_leaves_all_other_bytes_alone() -> None:
     description = '<!-- a comment --><rdf:Description dc:title="a &amp; b" dc:x=\'"&gt;>"\'/>\n'
     source = packet(description)
-    once = xmp.marked(source, {"version": "1"})
+    once = xmp.set_properties(source, {"version": "1"})
     start = once.index(b"<rdf:Description rdf:about=")
     end = once.index(b"/>", start) + 3
     assert once[:start] + once[end:] == source
     assert mark_of(once) == ["1"]
-    twice = xmp.marked(once, {"version": "2"})
+    twice = xmp.set_properties(once, {"version": "2"})
     assert mark_of(twice) == ["2"] and len(twice) == len(once)
 
 
@@ -79,27 +79,29 @@ def test_an_older_mark_that_another_program_merged_with_its_own_data_goes_alone(
         f'<rdf:Description xmlns:pix2color="{xmp.NAMESPACE}" dc:title="kept" '
         'pix2color:version="0" tiff:Make="kept too"/>'
     )
-    result = xmp.marked(packet(merged), {"version": "1"})
+    result = xmp.set_properties(packet(merged), {"version": "1"})
     assert mark_of(result) == ["1"]
     assert b'dc:title="kept"' in result and b'tiff:Make="kept too"' in result
     elements = (
         f'<rdf:Description xmlns:p="{xmp.NAMESPACE}"><p:version>0</p:version>'
         "<dc:title>kept</dc:title></rdf:Description>"
     )
-    result = xmp.marked(packet(elements), {"version": "1"})
+    result = xmp.set_properties(packet(elements), {"version": "1"})
     assert mark_of(result) == ["1"] and b"p:version>" not in result
     assert b"<dc:title>kept</dc:title>" in result
 
 
 def test_any_prefix_of_rdf_will_do() -> None:
-    result = xmp.marked(packet('<r:Description dc:title="kept"/>', rdf="r"), {"version": "1"})
+    result = xmp.set_properties(
+        packet('<r:Description dc:title="kept"/>', rdf="r"), {"version": "1"}
+    )
     assert mark_of(result) == ["1"] and b'<r:Description dc:title="kept"/>' in result
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-32-le", "utf-32-be"])
 def test_a_packet_in_another_encoding_keeps_its_content(encoding: str) -> None:
     text = packet('<rdf:Description dc:title="Zo\xeb" tiff:Orientation="6"/>').decode()
-    result = xmp.marked(xmp.upright(text.encode(encoding)), {"version": "1"})
+    result = xmp.set_properties(xmp.reset_orientation(text.encode(encoding)), {"version": "1"})
     assert mark_of(result) == ["1"]
     assert '<rdf:Description dc:title="Zo\xeb" tiff:Orientation="1"/>'.encode() in result
 
@@ -117,18 +119,18 @@ def test_a_packet_in_another_encoding_keeps_its_content(encoding: str) -> None:
     ],
 )
 def test_what_is_no_packet_is_kept_as_it_is(text: bytes) -> None:
-    assert xmp.marked(text, {"version": "1"}) == text
-    assert xmp.upright(text) == text
+    assert xmp.set_properties(text, {"version": "1"}) == text
+    assert xmp.reset_orientation(text) == text
 
 
 @pytest.mark.parametrize("text", [None, b"", b" \0\0"])
 def test_without_a_packet_there_is_a_new_one(text: bytes | None) -> None:
-    assert mark_of(xmp.marked(text, {"version": "1"})) == ["1"]
+    assert mark_of(xmp.set_properties(text, {"version": "1"})) == ["1"]
 
 
 def test_nul_bytes_after_the_packet_do_no_harm() -> None:
     source = packet('<rdf:Description dc:title="kept"/>') + b"\0" * 50
-    result = xmp.marked(source, {"version": "1"})
+    result = xmp.set_properties(source, {"version": "1"})
     assert mark_of(result) == ["1"] and result.endswith(b"\0" * 50)
 
 
@@ -136,6 +138,6 @@ def test_many_marks_in_a_large_packet_take_no_time_to_speak_of() -> None:
     one = f'<rdf:Description xmlns:p="{xmp.NAMESPACE}" p:version="0" tiff:Orientation="6"/>'
     source = packet(one * 20_000)
     start = time.process_time()
-    result = xmp.marked(xmp.upright(source), {"version": "1"})
+    result = xmp.set_properties(xmp.reset_orientation(source), {"version": "1"})
     assert time.process_time() - start < 20
     assert mark_of(result) == ["1"] and b'"6"' not in result

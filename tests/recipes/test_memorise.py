@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pix2color import weights
+from pix2color.analysis.overfit import HELD_OUT, STEPS, LadderStep, describe, overfit, run_ladder
+from pix2color.checkpoints import checkpoint
 from pix2color.cli import main
 from pix2color.config import load
 from pix2color.errors import DataError, TrainingError
-from pix2color.training.memorise import HELD_OUT, LADDER, Rung, climb, describe, memorise
-from pix2color.training.pictures import strip
+from pix2color.training.visualize import filmstrip
 
 SIZE = 32
-TINY = [f"data.crop={SIZE}", f"decode.size={SIZE}", "model.plain.width=4",
-        "model.upsample.stages=[[], [8]]", "optim.encoder_rate=1e-2",
-        "optim.decoder_rate=1e-2"]  # fmt: skip
+TINY = [f"data.crop={SIZE}", f"decode.input_size={SIZE}", "model.conv_encoder.width=4",
+        "model.upsample.stages=[[], [8]]", "optim.encoder_lr=1e-2",
+        "optim.decoder_lr=1e-2"]  # fmt: skip
 
 
 def test_one_photo_is_learnt_by_heart(small_photos: list[np.ndarray], tmp_path: Path) -> None:
-    config = load("groups_w16.yaml", TINY)
+    config = load("zhang_cnn_w16.yaml", TINY)
     steps: list[int] = []
-    result = memorise(
+    result = overfit(
         config,
         small_photos[1:2],
         steps=60,
@@ -46,14 +46,14 @@ def test_one_photo_is_learnt_by_heart(small_photos: list[np.ndarray], tmp_path: 
     assert width > 200
     assert height > 200
     assert not (tmp_path / "run" / "state").exists()
-    assert weights.load(tmp_path / "run" / "release.safetensors").generator.stride == 4
+    assert checkpoint.load(tmp_path / "run" / "release.safetensors").generator.stride == 4
 
 
 def test_the_ladder_climbs_its_rungs(small_photos: list[np.ndarray], tmp_path: Path) -> None:
     photos = [photo[i : i + 40, i : i + 40] for photo in small_photos for i in (0, 10, 20)]
     said: list[str] = []
-    rungs = (Rung(2, 16, 2, 2), Rung(3, 16, 1, 1))
-    results = climb(photos, folder=tmp_path, rungs=rungs, size=SIZE, announce=said.append)
+    rungs = (LadderStep(2, 16, 2, 2), LadderStep(3, 16, 1, 1))
+    results = run_ladder(photos, folder=tmp_path, rungs=rungs, size=SIZE, announce=said.append)
     assert [result.steps for result in results] == [2, 3]
     assert results[0].others_gray == results[1].others_gray  # the same strangers
     assert len(said) == 2
@@ -63,7 +63,7 @@ def test_the_ladder_climbs_its_rungs(small_photos: list[np.ndarray], tmp_path: P
 
 
 def test_the_ladder_is_the_reports() -> None:
-    assert [(r.photos, r.width, r.batch, r.epochs) for r in LADDER[:3]] == [
+    assert [(r.photos, r.width, r.batch, r.epochs) for r in STEPS[:3]] == [
         (10, 32, 5, 200),
         (20, 32, 5, 200),
         (20, 16, 5, 400),
@@ -72,9 +72,9 @@ def test_the_ladder_is_the_reports() -> None:
 
 def test_too_few_photos_are_said_at_once(small_photos: list[np.ndarray], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"needs {40 + HELD_OUT} photos, 4 were found"):
-        climb(small_photos, folder=tmp_path)
+        run_ladder(small_photos, folder=tmp_path)
     with pytest.raises(DataError, match="no photo"):
-        memorise(load("groups_w16.yaml"), [], steps=1, batch=1, folder=tmp_path)
+        overfit(load("zhang_cnn_w16.yaml"), [], steps=1, batch=1, folder=tmp_path)
 
 
 def test_the_command_overfits(
@@ -114,7 +114,7 @@ def test_mistakes_are_one_line(
 
 
 def sample_picture(path: Path, shade: int) -> None:
-    """As the trainer writes it: two photos; gray, coloured and true cells of plain shades."""
+    """As the trainer writes it: two photos; gray, colored and true cells of plain shades."""
     grid = np.full((2 * 164, 3 * 164, 3), 255, np.uint8)
     for row in range(2):
         for column, value in enumerate((10, shade, 250)):
@@ -127,8 +127,8 @@ def sample_picture(path: Path, shade: int) -> None:
 def test_a_strip_shows_gray_every_picture_and_truth(tmp_path: Path) -> None:
     for run, samples, shade in (("first", 0, 60), ("first", 1000, 90), ("second", 500, 120)):
         sample_picture(tmp_path / run / "samples" / f"{samples:09d}.png", shade)
-    picture = strip([tmp_path / "first", tmp_path / "second"], photo=1)
+    picture = filmstrip([tmp_path / "first", tmp_path / "second"], photo=1)
     assert picture.shape == (160 + 2 * 4 + 16, 5 * 164 + 4, 3)
     assert [int(picture[100, 80 + 164 * i, 0]) for i in range(5)] == [11, 61, 91, 121, 251]
     with pytest.raises(TrainingError, match="no photo 2"):
-        strip([tmp_path / "first"], photo=2)
+        filmstrip([tmp_path / "first"], photo=2)

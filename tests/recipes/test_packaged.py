@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pix2color import weights
+from pix2color.checkpoints import checkpoint
 from pix2color.cli import release, train
 from pix2color.config import load
 
@@ -62,7 +62,7 @@ def test_every_run_starts_from_what_was_made_before_it(commands: list[list[str]]
 
 
 def test_the_last_run_is_of_the_packaged_network(commands: list[list[str]]) -> None:
-    packaged = weights.load()
+    packaged = checkpoint.load()
     last = load(RECIPES[-1]).model
     assert packaged.meta["model"] | {"pretrained": ""} == (
         last.model_dump(mode="json") | {"pretrained": ""}

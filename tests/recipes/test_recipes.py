@@ -8,32 +8,32 @@ from pathlib import Path
 import pytest
 import torch
 
-from pix2color import recipe
-from pix2color.ab_bins import soft_encode
-from pix2color.color import rgb_to_lab
-from pix2color.config import Config, find, load
+from pix2color import build
+from pix2color.color.ab_bins import soft_encode
+from pix2color.color.lab import rgb_to_lab
+from pix2color.config import Config, find_recipe, load
 from pix2color.data.loader import Batch
 from pix2color.errors import ConfigError
 from pix2color.models.fusion import Classifier, build_classifier
 from pix2color.training import steps
-from pix2color.training.setup import resolve_start
+from pix2color.training.setup import resolve_init_from
 
 FOLDER = Path(__file__).parents[2] / "configs"
 FILES = sorted(p for p in FOLDER.glob("*.yaml") if p.stem != "benchmark")  # a plan
 REPORTED = (
     *("vgg16_regression", "vgg16_class64", "zhang_l2", "zhang_class", "zhang_class_rebal"),
-    *("groups_w64", "groups_w32", "groups_w16", "resnet_upsample", "fusion", "strided"),
+    *("zhang_cnn_w64", "zhang_cnn_w32", "zhang_cnn_w16", "resnet_upsample", "fusion", "strided"),
 )
 OWN = ("unet_l2", "unet_class", "unet_class_rebal", "unet_l2_gan", "unet_class_gan")
 # What stands for weights that a test cannot download.
-UNTRAINED = ["model.pretrained=none", "model.frozen=none", "init_from=null"]
+UNTRAINED = ["model.pretrained=none", "model.freeze=none", "init_from=null"]
 
 
 def untrained(name: str, *overrides: str) -> Config:
     return load(name, [*UNTRAINED, *overrides])
 
 
-def parts_of(config: Config) -> recipe.Parts:
+def parts_of(config: Config) -> build.TrainingComponents:
     """As recipe.build; the fusion's classifier is untrained here, which build refuses, and sees
     small pictures."""
 
@@ -41,8 +41,8 @@ def parts_of(config: Config) -> recipe.Parts:
         return replace(build_classifier(name), size=32)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "pretrained_classifier", classifier)
-        return recipe.build(config)
+        patch.setattr(build, "pretrained_classifier", classifier)
+        return build.build_training(config)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -53,15 +53,15 @@ def test_every_file_says_what_it_is_and_builds(path: Path) -> None:
         assert "System" in text
     model = load(path.name).model
     with torch.device("meta"):
-        generator = recipe.build_generator(model, pretrained=False)
-    assert generator.stride == model.stride
+        generator = build.build_generator(model, pretrained=False)
+    assert generator.stride == model.output_stride
 
 
 def test_every_recipe_of_the_table_is_there() -> None:
     names = {path.stem for path in FILES}
     assert set(REPORTED) | {"strided_gan"} <= names
     for name in OWN:
-        assert find(name).is_file()
+        assert find_recipe(name).is_file()
 
 
 def test_two_names_of_one_recipe_are_one_file() -> None:
@@ -91,29 +91,29 @@ def test_a_missing_first_stage_is_named_where_nothing_can_take_its_place(
     monkeypatch.chdir(tmp_path)
     for stage, first in (("strided_gan", "strided"), ("unet_l2_gan", "pretrain_l2")):
         with pytest.raises(ConfigError, match=rf"--config {first}\.yaml"):
-            resolve_start(load(stage), announce=print)
+            resolve_init_from(load(stage), announce=print)
 
 
-def test_the_optimisers_are_the_reported_ones() -> None:
+def test_the_optimizers_are_the_reported_ones() -> None:
     kinds = {
         "zhang_class": torch.optim.Adam,
-        "groups_w16": torch.optim.Adam,
+        "zhang_cnn_w16": torch.optim.Adam,
         "strided": torch.optim.RMSprop,
         "pretrain_class": torch.optim.AdamW,
     }
     for name, kind in kinds.items():
-        config = untrained(name, "model.plain.width=2")
-        assert type(parts_of(config).optimiser) is kind
-    rmsprop = parts_of(untrained("strided", "model.plain.width=2")).optimiser
+        config = untrained(name, "model.conv_encoder.width=2")
+        assert type(parts_of(config).optimizer) is kind
+    rmsprop = parts_of(untrained("strided", "model.conv_encoder.width=2")).optimizer
     assert {group["alpha"] for group in rmsprop.param_groups} == {0.9}
     assert {group["lr"] for group in rmsprop.param_groups} == {1e-3}
-    gan = parts_of(untrained("strided_gan", "model.plain.width=2"))
-    assert gan.discriminator_optimiser is not None
-    assert gan.discriminator_optimiser.param_groups[0]["betas"] == (0.5, 0.999)
+    gan = parts_of(untrained("strided_gan", "model.conv_encoder.width=2"))
+    assert gan.discriminator_optimizer is not None
+    assert gan.discriminator_optimizer.param_groups[0]["betas"] == (0.5, 0.999)
 
 
 def overfit(config: Config, photo: torch.Tensor, *, updates: int) -> tuple[float, float]:
-    """The recipe's own loss on one photo, before and after some steps of its own optimiser.
+    """The recipe's own loss on one photo, before and after some steps of its own optimizer.
 
     Of a class loss, the part above that of a network which predicts the soft targets themselves.
     """
@@ -124,28 +124,33 @@ def overfit(config: Config, photo: torch.Tensor, *, updates: int) -> tuple[float
     batch = Batch(lab[:, :1], lab)
     values: list[float] = []
     for _ in range(updates):
-        raw = generator(batch.seen)
-        losses = steps.colour_losses(
+        raw = generator(batch.input_lightness)
+        losses = steps.reconstruction_losses(
             raw, batch, head=generator.head, ab_losses=parts.ab_losses, perceptual=None
         )
         total = steps.weighted_sum(losses, parts.weights)
-        parts.optimiser.zero_grad()
+        parts.optimizer.zero_grad()
         total.backward()
-        parts.optimiser.step()
+        parts.optimizer.step()
         values.append(float(total.detach()))
     floor = 0.0
-    if config.model.head.kind == "classes":
+    if config.model.head.type == "classes":
         size = raw.shape[-2:]
         target = torch.nn.functional.adaptive_avg_pool2d(lab[:, 1:], size)
-        perfect = soft_encode(target, neighbours=5).dense().clamp_min(1e-12).log()
+        perfect = soft_encode(target, neighbors=5).to_dense().clamp_min(1e-12).log()
         floor = float(generator.head.loss(perfect, target)["cross_entropy"])
     return values[0] - floor, min(values[-3:]) - floor
 
 
-FAST = ["optim.encoder_rate=3e-3", "optim.decoder_rate=3e-3", "model.plain.dropout=0"]
-THIN = [*FAST, "model.plain.width=8"]
-VGG = ["model.encoder=resnet18", "model.levels=3", "model.hypercolumn.width=32", *FAST]
-UNET = ["model.encoder=resnet18", "model.levels=3", "model.widths=[32]", *FAST]
+FAST = ["optim.encoder_lr=3e-3", "optim.decoder_lr=3e-3", "model.conv_encoder.dropout=0"]
+THIN = [*FAST, "model.conv_encoder.width=8"]
+VGG = ["model.encoder=resnet18", "model.num_encoder_levels=3", "model.hypercolumn.width=32", *FAST]
+UNET = [
+    "model.encoder=resnet18",
+    "model.num_encoder_levels=3",
+    "model.decoder_channels=[32]",
+    *FAST,
+]
 SMALL = {
     # recipe: overrides that make its network small, updates
     "vgg16_regression": (VGG, 25),
@@ -153,11 +158,11 @@ SMALL = {
     "zhang_l2": (THIN, 25),
     "zhang_class": (THIN, 35),
     "zhang_class_rebal": (THIN, 35),
-    "groups_w16": (THIN, 25),
+    "zhang_cnn_w16": (THIN, 25),
     "resnet_upsample": ([], 25),
-    "fusion": (["model.plain.width=16"], 40),
-    "strided": (["model.plain.width=16"], 60),
-    "strided_gan": (["model.plain.width=16", *FAST], 60),
+    "fusion": (["model.conv_encoder.width=16"], 40),
+    "strided": (["model.conv_encoder.width=16"], 60),
+    "strided_gan": (["model.conv_encoder.width=16", *FAST], 60),
     "unet_class_rebal": (UNET, 70),
     "unet_l2_gan": (UNET, 20),
 }
@@ -180,7 +185,7 @@ def whole(name: str) -> list[str]:
     """Rates that get there in a minute: batch norms bear higher ones."""
     rate = 1e-3 if name.startswith(("zhang", "groups")) else 3e-4
     rates = [f"optim.{part}_rate={rate}" for part in ("encoder", "decoder")]
-    return [*rates, "model.plain.dropout=0"]
+    return [*rates, "model.conv_encoder.dropout=0"]
 
 
 @pytest.mark.exhaustive

@@ -12,14 +12,14 @@ from pix2color.config import Config, load
 
 TINY = (
     "data.crop=32",
-    "data.side=48",
+    "data.cache_size=48",
     "model.pretrained=none",
-    "model.widths=[16]",
-    "model.depth=[1]",
-    "train.batch=4",
-    "train.validate_photos=1",
-    "train.sample_photos=0",
-    "decode.size=32",
+    "model.decoder_channels=[16]",
+    "model.convs_per_level=[1]",
+    "train.batch_size=4",
+    "train.num_val_photos=1",
+    "train.num_sample_photos=0",
+    "decode.input_size=32",
     "optim.warmup_samples=4",
 )
 
@@ -51,7 +51,7 @@ def tiny(photo_folder: Path, tmp_path: Path) -> Callable[..., Config]:
     """Makes a recipe: `run` names its folder, the rest are overrides."""
 
     def make(run: str, *overrides: str) -> Config:
-        folders = (f"data.root={photo_folder}", f"output={tmp_path / run}")
+        folders = (f"data.roots={photo_folder}", f"output={tmp_path / run}")
         return load(None, [*TINY, *folders, *overrides])
 
     return make

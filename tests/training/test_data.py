@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pix2color.config import Config, load
-from pix2color.data.photos import load_photos
-from pix2color.data.sources import Item
+from pix2color.data.dataset import load_photos
+from pix2color.data.discovery import FileRef
 from pix2color.training.setup import load_validation
 
 
@@ -21,16 +21,21 @@ def config(tmp_path: Path) -> Config:
         pixels = np.random.default_rng(number).integers(0, 256, (3, 4, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((24, 18)).save(tmp_path / f"{number}.png")
     split = "data.split={train: 0.5, val: 0.5, test: 0}"
-    options = ("data.cache=none", "data.workers=0", "data.side=16", "train.validate_photos=3")
-    return load(None, [f"data.root={tmp_path}", split, *options])
+    options = (
+        "data.cache=none",
+        "data.decode_threads=0",
+        "data.cache_size=16",
+        "train.num_val_photos=3",
+    )
+    return load(None, [f"data.roots={tmp_path}", split, *options])
 
 
 def test_a_stream_is_read_for_validation_until_enough_photos_are_found(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    whole = Item.read
-    monkeypatch.setattr(Item, "read", lambda item: read.append(item.name) or whole(item))
+    whole = FileRef.read
+    monkeypatch.setattr(FileRef, "read", lambda item: read.append(item.name) or whole(item))
     photos = load_validation(config, announce=print)
     assert len(photos) == 3
     assert len(read) < 30

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pix2color import io
 from pix2color.config import Config
-from pix2color.data.loader import Batch, Batches
+from pix2color.data.loader import Batch, BatchSource
 from pix2color.errors import EXIT_INTERRUPTED, TrainingError
 from pix2color.training.setup import make_trainer
 from pix2color.training.trainer import Trainer
@@ -31,14 +31,14 @@ class Poisoned:
 
     waited = 0.0
 
-    def __init__(self, inner: Batches, bad: Callable[[int], bool]) -> None:
+    def __init__(self, inner: BatchSource, bad: Callable[[int], bool]) -> None:
         self.inner = inner
         self.bad = bad
 
     def take(self, first: int, size: int) -> Batch:
-        batch = self.inner.take(first, size)
+        batch = self.inner.get(first, size)
         if self.bad(first):
-            batch.seen[0, 0, 0, 0] = float("nan")
+            batch.input_lightness[0, 0, 0, 0] = float("nan")
         return batch
 
     def close(self) -> None:
@@ -50,20 +50,22 @@ def finite(network: torch.nn.Module) -> bool:
     return all(bool(v.isfinite().all()) for v in values)
 
 
-@pytest.mark.parametrize("gan", [(), ("gan.enabled=true", "gan.width=8", "gan.critic_samples=0")])
+@pytest.mark.parametrize(
+    "gan", [(), ("gan.enabled=true", "gan.base_channels=8", "gan.discriminator_warmup_samples=0")]
+)
 def test_a_nan_leaves_weights_and_batch_statistics_alone(
     gan: tuple[str, ...], tiny: MakeConfig
 ) -> None:
     """Batch norms take their statistics in the forward pass, before anything can be skipped."""
-    config = tiny("nan", "budget.samples=20", "gan.layers=1", *gan)
+    config = tiny("nan", "budget.samples=20", "gan.n_layers=1", *gan)
     trainer = make_trainer(config)
     trainer.batches = Poisoned(trainer.batches, lambda first: first == 8)
     summary = trainer.fit()
     assert summary.finished and summary.skipped == 1
-    for network in (trainer.bare, trainer.ema, trainer.discriminator):
+    for network in (trainer.unwrapped_generator, trainer.ema, trainer.discriminator):
         assert network is None or finite(network)
     assert summary.release is not None
-    assert summary.figures["auc"] > 50
+    assert summary.metrics["auc"] > 50
 
 
 def test_a_resume_by_mistake_leaves_the_run_as_it_was(tiny: MakeConfig) -> None:
@@ -71,7 +73,7 @@ def test_a_resume_by_mistake_leaves_the_run_as_it_was(tiny: MakeConfig) -> None:
     make_trainer(config).fit()
     folder = Path(config.output)
     before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-    other = tiny("run", "budget.samples=8", "model.widths=[24]")
+    other = tiny("run", "budget.samples=8", "model.decoder_channels=[24]")
     with pytest.raises(TrainingError, match="another recipe"):
         make_trainer(other, resume=True)
     after = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -133,7 +135,7 @@ def test_a_file_that_a_killed_run_left_half_written_is_removed(tiny: MakeConfig)
 
 
 SAMPLES = 48
-OPTIONS = (f"budget.samples={SAMPLES}", "train.save_samples=16", "model.dropout=0.2")
+OPTIONS = (f"budget.samples={SAMPLES}", "train.save_every_samples=16", "model.dropout=0.2")
 
 
 def killed(config: Config, number: int) -> int:
@@ -159,7 +161,7 @@ def killed(config: Config, number: int) -> int:
 
 
 def state(trainer: Trainer) -> dict[str, Tensor]:
-    return {**trainer.bare.state_dict(), **trainer.ema.state_dict()}
+    return {**trainer.unwrapped_generator.state_dict(), **trainer.ema.state_dict()}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`train.figure`: which weights are kept as the best."""
+"""`train.selection_metric`: which weights are kept as the best."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ def test_the_highest_is_the_best_and_the_lowest_cast(
         return {"auc": higher, "score": higher, "cast": lower}
 
     monkeypatch.setattr(module, "validate", stand_in)
-    config = tiny("run", f"train.figure={figure}", "budget.samples=12", "train.validate_samples=4")
+    config = tiny(
+        "run",
+        f"train.selection_metric={figure}",
+        "budget.samples=12",
+        "train.validate_every_samples=4",
+    )
     summary = make_trainer(config).fit()
     assert (summary.best, summary.best_samples) == (best, at)
 
@@ -44,7 +49,11 @@ def test_cast_stands_in_the_log_and_fd_where_a_backbone_is_named(
     torch.save(torchvision.models.squeezenet1_1().state_dict(), file)
     for run, options in (("without", ()), ("with", (f"train.fd_backbone={file}",))):
         config = tiny(
-            run, "budget.samples=4", "train.figure=cast", "train.validate_photos=3", *options
+            run,
+            "budget.samples=4",
+            "train.selection_metric=cast",
+            "train.num_val_photos=3",
+            *options,
         )
         make_trainer(config).fit()
         log = (Path(config.output) / "metrics.jsonl").read_text().splitlines()

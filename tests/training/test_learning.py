@@ -11,27 +11,27 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pix2color import weights
-from pix2color.color import rgb_to_lab
-from pix2color.config import Config, Decode
+from pix2color.checkpoints import checkpoint
+from pix2color.color.lab import rgb_to_lab
+from pix2color.config import Config, DecodeConfig
 from pix2color.training.setup import make_trainer
 
 STILL = (
     "data.crop=64",
-    "data.scale=[1, 1]",
-    "data.aspect=1",
+    "data.crop_scale=[1, 1]",
+    "data.crop_aspect=1",
     "data.flip=false",
     "data.augment.probability=0",
 )
 QUICK = (
-    "model.widths=[32]",
-    "optim.decoder_rate=2e-2",
+    "model.decoder_channels=[32]",
+    "optim.decoder_lr=2e-2",
     "optim.schedule=constant",
-    "optim.ema_samples=4",
-    "train.batch=2",
+    "optim.ema_half_life_samples=4",
+    "train.batch_size=2",
     "budget.samples=120",
-    "train.log_samples=2",
-    "decode.size=64",
+    "train.log_every_samples=2",
+    "decode.input_size=64",
 )
 KINDS = {
     "regression": ("model.head.kind=regression", "loss.l2=1"),
@@ -45,7 +45,7 @@ def test_a_training_learns_one_photo_by_heart(
 ) -> None:
     pixels = (astronaut[0].movedim(0, -1) * 255).round().byte().numpy()
     Image.fromarray(pixels).save(tmp_path / "astronaut.png")
-    root = f"data.root={tmp_path / 'astronaut.png'}"
+    root = f"data.roots={tmp_path / 'astronaut.png'}"
     config = tiny(kind, *STILL, *QUICK, *KINDS[kind], root)
     summary = make_trainer(config).fit()
     log = Path(config.output, "metrics.jsonl").read_text().splitlines()
@@ -58,6 +58,6 @@ def test_a_training_learns_one_photo_by_heart(
     assert summary.release is not None
     lab = rgb_to_lab(astronaut)
     with torch.no_grad():
-        ab = weights.load(summary.release).generator.predict(lab[:, :1], Decode())
+        ab = checkpoint.load(summary.release).generator.predict(lab[:, :1], DecodeConfig())
     off, gray = ((x - lab[:, 1:]).norm(dim=1).mean() for x in (ab, torch.zeros_like(ab)))
     assert float(off) < 0.75 * float(gray)

@@ -19,9 +19,15 @@ from pix2color.training.setup import make_trainer
 
 Weights = dict[str, dict[str, Tensor]]
 SCRIPT = Path(__file__).with_name("two_processes.py")
-SHARED = ("budget.samples=24", "model.frozen_statistics=true")
+SHARED = ("budget.samples=24", "model.freeze_batchnorm=true")
 # Not hinge: its gradient of the last bias is 0 at first, and Adam would make noise of that.
-GAN = ("gan.enabled=true", "gan.mode=lsgan", "gan.width=8", "gan.layers=2", "gan.critic_samples=8")
+GAN = (
+    "gan.enabled=true",
+    "gan.loss=lsgan",
+    "gan.base_channels=8",
+    "gan.n_layers=2",
+    "gan.discriminator_warmup_samples=8",
+)
 RECIPES: dict[str, tuple[str, ...]] = {"plain": (), "gan": GAN}
 
 
@@ -69,7 +75,7 @@ def launched(out: Path, recipes: list[Path], *, machines: int = 1) -> dict[str, 
 def recipe_files(tiny: Callable[..., Config], tmp_path: Path) -> list[Path]:
     files = []
     for name, options in RECIPES.items():
-        config = tiny(f"two-{name}", *SHARED, *options, "train.batch=4")
+        config = tiny(f"two-{name}", *SHARED, *options, "train.batch_size=4")
         file = tmp_path / f"{name}.yaml"
         file.write_text(config.dump(), encoding="utf-8")
         files.append(file)
@@ -87,11 +93,11 @@ def test_two_processes_match_one_with_twice_the_batch(
         for part, weights in ranks[0].items():
             same = {k: torch.equal(v, ranks[1][part][k]) for k, v in weights.items()}
             assert all(same.values()), f"{part} differs between the processes"
-        alone = make_trainer(tiny(f"one-{name}", *SHARED, *options, "train.batch=8"))
-        start = {k: v.clone() for k, v in alone.bare.state_dict().items()}
+        alone = make_trainer(tiny(f"one-{name}", *SHARED, *options, "train.batch_size=8"))
+        start = {k: v.clone() for k, v in alone.unwrapped_generator.state_dict().items()}
         assert alone.fit().finished
-        moved = max_difference(alone.bare.state_dict(), start)
-        apart = max_difference(alone.bare.state_dict(), ranks[0]["generator"])
+        moved = max_difference(alone.unwrapped_generator.state_dict(), start)
+        apart = max_difference(alone.unwrapped_generator.state_dict(), ranks[0]["generator"])
         assert moved > 1e-3
         assert apart < 0.02 * moved, (name, apart, moved)
         if alone.discriminator is not None:
@@ -102,7 +108,7 @@ def test_two_processes_match_one_with_twice_the_batch(
 @pytest.mark.slow
 def test_machines_without_a_shared_disk_resume(tiny: Callable[..., Config], tmp_path: Path) -> None:
     """Each machine keeps whole states of its own, and all go on from one that all have."""
-    options = ("budget.samples=48", "optim.schedule=constant", "train.save_samples=16", *GAN)
+    options = ("budget.samples=48", "optim.schedule=constant", "train.save_every_samples=16", *GAN)
     recipes = [tmp_path / "whole.yaml", tmp_path / "disk-RANK.yaml"]
     for name in ("whole", "disk-0", "disk-1"):
         text = tiny(name, *options, "model.dropout=0.2").dump()

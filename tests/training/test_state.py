@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from pix2color.training.state import averaged
+from pix2color.training.checkpointing import make_ema
 
 
 @pytest.mark.parametrize("half_life", [0, 12])
 def test_the_average_of_the_weights_forgets_by_half_each_half_life(half_life: int) -> None:
     """And faster at first: the decay is min(d, (1 + n) / (10 + n)) after n updates."""
     network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    average = averaged(network, half_life=half_life, samples_per_step=4)
+    average = make_ema(network, half_life=half_life, samples_per_step=4)
     expected: dict[str, torch.Tensor] = {}
     for n in range(12):
         for parameter in network.parameters():

@@ -12,12 +12,13 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from pix2color import recipe, weights
+from pix2color import build
+from pix2color.checkpoints import checkpoint
 from pix2color.config import Config, load
 from pix2color.data.loader import Batch
 from pix2color.errors import ConfigError, TrainingError, WeightsError
-from pix2color.training.release import release_run
-from pix2color.training.setup import make_accelerator, make_trainer, resolve_start
+from pix2color.training.export import export_run
+from pix2color.training.setup import make_accelerator, make_trainer, resolve_init_from
 from pix2color.training.trainer import Trainer
 
 BATCH = 4
@@ -32,17 +33,17 @@ def make_config(photo_folder: Path, tmp_path: Path) -> MakeConfig:
         return load(
             None,
             [
-                f"data.root={photo_folder}",
+                f"data.roots={photo_folder}",
                 "data.crop=32",
-                "data.side=48",
+                "data.cache_size=48",
                 "model.pretrained=none",
-                "model.widths=[16]",
-                "model.depth=[1]",
-                f"train.batch={BATCH}",
+                "model.decoder_channels=[16]",
+                "model.convs_per_level=[1]",
+                f"train.batch_size={BATCH}",
                 f"budget.samples={BATCH * steps}",
-                "train.validate_photos=1",
-                "train.sample_photos=1",
-                "decode.size=32",
+                "train.num_val_photos=1",
+                "train.num_sample_photos=1",
+                "decode.input_size=32",
                 "optim.warmup_samples=4",
                 f"output={tmp_path / run}",
                 *overrides,
@@ -53,7 +54,12 @@ def make_config(photo_folder: Path, tmp_path: Path) -> MakeConfig:
 
 
 FUSED = {"fused": True}
-GAN = ("gan.enabled=true", "gan.width=8", "gan.layers=1", "gan.critic_samples=0")
+GAN = (
+    "gan.enabled=true",
+    "gan.base_channels=8",
+    "gan.n_layers=1",
+    "gan.discriminator_warmup_samples=0",
+)
 
 
 def state(network: torch.nn.Module) -> dict[str, Tensor]:
@@ -65,7 +71,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
-    config = make_config("run", "train.log_samples=4")
+    config = make_config("run", "train.log_every_samples=4")
     told: list[str] = []
     trainer = make_trainer(config, observer=lambda status: told.append(status.kind))
     summary = trainer.fit()
@@ -74,7 +80,10 @@ def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
     assert summary.samples == 16
     assert {"step", "log", "validation"} == set(told)
     assert load(folder / "config.yaml") == trainer.config
-    assert (trainer.config.train.precision, trainer.config.train.accumulation) == ("no", 1)
+    assert (
+        trainer.config.train.mixed_precision,
+        trainer.config.train.gradient_accumulation_steps,
+    ) == ("no", 1)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     logged = [line for line in lines if line["kind"] == "train"]
     assert [line["samples"] for line in logged] == [4, 8, 12, 16]
@@ -84,14 +93,14 @@ def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
         "000000000.png",
         "000000016.png",
     ]
-    released = weights.load(folder / "release.safetensors")
+    released = checkpoint.load(folder / "release.safetensors")
     assert released.meta["data"]["photos"] == 4
     assert released.meta["config_digest"] == trainer.config.digest()
 
 
 @pytest.mark.parametrize(
     "kind",
-    [("model.hints=true",), (*GAN, "gan.critic_samples=4")],
+    [("model.hints=true",), (*GAN, "gan.discriminator_warmup_samples=4")],
     ids=["pretraining", "gan"],
 )
 def test_resuming_equals_not_stopping(make_config: MakeConfig, kind: tuple[str, ...]) -> None:
@@ -108,7 +117,7 @@ def test_resuming_equals_not_stopping(make_config: MakeConfig, kind: tuple[str, 
     summary = second.fit()
 
     assert summary.finished
-    assert same(state(whole.bare), state(second.bare))
+    assert same(state(whole.unwrapped_generator), state(second.unwrapped_generator))
     assert same(state(whole.ema), state(second.ema))
     if whole.discriminator is not None and second.discriminator is not None:
         assert same(state(whole.discriminator), state(second.discriminator))
@@ -120,20 +129,26 @@ def test_resuming_equals_not_stopping(make_config: MakeConfig, kind: tuple[str, 
 
 def test_a_gan_run_changes_both_networks(make_config: MakeConfig) -> None:
     trainer = make_trainer(make_config("gan", *GAN, steps=10))
-    generator, discriminator = state(trainer.bare), state(trainer.discriminator)  # type: ignore[arg-type]
+    generator, discriminator = state(trainer.unwrapped_generator), state(trainer.discriminator)  # type: ignore[arg-type]
     assert trainer.fit().finished
-    changed = [k for k, v in trainer.bare.named_parameters() if not torch.equal(v, generator[k])]
-    assert changed == [k for k, _ in trainer.bare.named_parameters()]
+    changed = [
+        k
+        for k, v in trainer.unwrapped_generator.named_parameters()
+        if not torch.equal(v, generator[k])
+    ]
+    assert changed == [k for k, _ in trainer.unwrapped_generator.named_parameters()]
     assert not same(discriminator, state(trainer.discriminator))  # type: ignore[arg-type]
 
 
 def test_while_the_critic_warms_up_the_generator_stays(make_config: MakeConfig) -> None:
-    trainer = make_trainer(make_config("critic", *GAN, "gan.critic_samples=8", steps=2))
-    before = dict(trainer.bare.named_parameters())
+    trainer = make_trainer(
+        make_config("critic", *GAN, "gan.discriminator_warmup_samples=8", steps=2)
+    )
+    before = dict(trainer.unwrapped_generator.named_parameters())
     before = {k: v.detach().clone() for k, v in before.items()}
     averaged = state(trainer.ema)
     trainer.fit()
-    assert all(torch.equal(v, before[k]) for k, v in trainer.bare.named_parameters())
+    assert all(torch.equal(v, before[k]) for k, v in trainer.unwrapped_generator.named_parameters())
     assert same(averaged, state(trainer.ema))
 
 
@@ -143,31 +158,31 @@ def test_adversarial_weight_0_trains_as_without_a_discriminator(make_config: Mak
     plain.fit()
     gan = make_trainer(make_config("zero", *GAN, "gan.weight=0", betas))
     gan.fit()
-    assert same(state(plain.bare), state(gan.bare))
+    assert same(state(plain.unwrapped_generator), state(gan.unwrapped_generator))
 
 
 def test_frozen_parts_stay_as_they_were(make_config: MakeConfig, tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     first = make_trainer(make_config("first", steps=1))
     first.fit()
-    weights.save(start, first.bare, config=first.config)
-    options = ("model.frozen=all", f"init_from={start}")
+    checkpoint.save(start, first.unwrapped_generator, config=first.config)
+    options = ("model.freeze=all", f"init_from={start}")
     trainer = make_trainer(make_config("frozen", *options))
-    before = state(trainer.bare.encoder)
+    before = state(trainer.unwrapped_generator.encoder)
     trainer.fit()
-    assert same(before, state(trainer.bare.encoder))
+    assert same(before, state(trainer.unwrapped_generator.encoder))
 
 
 def test_accumulated_batches_equal_one_large_batch(make_config: MakeConfig) -> None:
-    frozen = "model.frozen_statistics=true"
-    large = make_trainer(make_config("large", frozen, "train.batch=8"))
+    frozen = "model.freeze_batchnorm=true"
+    large = make_trainer(make_config("large", frozen, "train.batch_size=8"))
     large.fit()
-    small = make_trainer(make_config("small", frozen, "train.accumulation=2"))
+    small = make_trainer(make_config("small", frozen, "train.gradient_accumulation_steps=2"))
     small.fit()
     assert small.samples_per_step == large.samples_per_step == 8
-    for name, value in large.bare.named_parameters():
+    for name, value in large.unwrapped_generator.named_parameters():
         torch.testing.assert_close(
-            dict(small.bare.named_parameters())[name], value, rtol=0, atol=2e-4
+            dict(small.unwrapped_generator.named_parameters())[name], value, rtol=0, atol=2e-4
         )
 
 
@@ -175,7 +190,7 @@ def test_a_loss_scale_changes_no_gradient_of_accumulated_gan_steps(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As fp16 has it, here without fp16: powers of two scale and unscale to the same bits."""
-    options = (*GAN, "train.accumulation=2")
+    options = (*GAN, "train.gradient_accumulation_steps=2")
     plain = make_trainer(make_config("unscaled", *options))
     plain.fit()
     config = make_config("scaled", *options)
@@ -186,7 +201,7 @@ def test_a_loss_scale_changes_no_gradient_of_accumulated_gan_steps(
     monkeypatch.setitem(accelerator.state.__dict__, "_mixed_precision", "fp16")
     scaled.fit()
     assert accelerator.scaler.get_scale() == 2.0**10
-    assert same(state(plain.bare), state(scaled.bare))
+    assert same(state(plain.unwrapped_generator), state(scaled.unwrapped_generator))
     assert same(state(plain.discriminator), state(scaled.discriminator))  # type: ignore[arg-type]
 
 
@@ -194,15 +209,15 @@ def test_a_loss_scale_changes_no_gradient_of_accumulated_gan_steps(
 def test_a_gan_trains_in_fp16_as_in_float32(
     make_config: MakeConfig, another_precision: None
 ) -> None:
-    options = (*GAN, "train.accumulation=2", "model.frozen_statistics=true")
+    options = (*GAN, "train.gradient_accumulation_steps=2", "model.freeze_batchnorm=true")
     moved = []
     for precision in ("fp16", "no"):
         AcceleratorState._reset_state(reset_partial_state=True)
-        config = make_config(precision, *options, f"train.precision={precision}", steps=20)
+        config = make_config(precision, *options, f"train.mixed_precision={precision}", steps=20)
         trainer = make_trainer(config)
-        start = state(trainer.bare)
+        start = state(trainer.unwrapped_generator)
         trainer.fit()
-        ends = trainer.bare.named_parameters()
+        ends = trainer.unwrapped_generator.named_parameters()
         moved.append(torch.cat([(value - start[name]).flatten() for name, value in ends]))
     likeness = torch.nn.functional.cosine_similarity(moved[0], moved[1], dim=0)
     assert float(likeness) > 0.8
@@ -213,25 +228,27 @@ def test_accelerates_precision_and_accumulation_are_used_and_recorded(
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "2")
-    config = make_config("bf16", *GAN, "model.frozen_statistics=true", steps=4)
+    config = make_config("bf16", *GAN, "model.freeze_batchnorm=true", steps=4)
     trainer = make_trainer(config)
     seen: list[torch.dtype] = []
-    trainer.bare.head.register_forward_hook(lambda module, given, raw: seen.append(raw.dtype))
-    before = state(trainer.bare)
+    trainer.unwrapped_generator.head.register_forward_hook(
+        lambda module, given, raw: seen.append(raw.dtype)
+    )
+    before = state(trainer.unwrapped_generator)
     assert trainer.fit().finished
     assert trainer.progress.steps == 2  # of two batches each
     assert torch.bfloat16 in seen
     written = load(Path(config.output, "config.yaml")).train
-    assert (written.precision, written.accumulation) == ("bf16", 2)
-    assert not same(before, state(trainer.bare))
-    assert all(p.isfinite().all() for p in trainer.bare.parameters())
+    assert (written.mixed_precision, written.gradient_accumulation_steps) == ("bf16", 2)
+    assert not same(before, state(trainer.unwrapped_generator))
+    assert all(p.isfinite().all() for p in trainer.unwrapped_generator.parameters())
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "override"),
     [
-        ("ACCELERATE_MIXED_PRECISION", "bf16", "train.precision=no"),
-        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", "train.accumulation=2"),
+        ("ACCELERATE_MIXED_PRECISION", "bf16", "train.mixed_precision=no"),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", "train.gradient_accumulation_steps=2"),
     ],
 )
 def test_a_recipe_that_contradicts_accelerate_launch_is_refused(
@@ -252,7 +269,7 @@ def test_a_precision_and_an_accumulation_of_the_recipe_alone_are_used(
     """`accelerate launch` without options names these two."""
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
-    options = ("train.precision=bf16", "train.accumulation=2")
+    options = ("train.mixed_precision=bf16", "train.gradient_accumulation_steps=2")
     accelerator = make_accelerator(make_config("recipe", *options))
     assert (accelerator.mixed_precision, accelerator.gradient_accumulation_steps) == ("bf16", 2)
 
@@ -266,9 +283,9 @@ class _Poisoned:
         self.waited = 0.0
 
     def take(self, first: int, size: int) -> Batch:
-        batch = self.inner.take(first, size)
+        batch = self.inner.get(first, size)
         if self.bad(first):
-            batch.seen.fill_(float("nan"))
+            batch.input_lightness.fill_(float("nan"))
         return batch
 
     def close(self) -> None:
@@ -276,17 +293,17 @@ class _Poisoned:
 
 
 def test_a_step_with_a_non_finite_gradient_is_left_out_and_counted(make_config: MakeConfig) -> None:
-    trainer = make_trainer(make_config("nan", "model.frozen_statistics=true"))
+    trainer = make_trainer(make_config("nan", "model.freeze_batchnorm=true"))
     trainer.batches = _Poisoned(trainer, lambda first: first == BATCH)
     summary = trainer.fit()
     assert summary.skipped == 1
-    assert all(p.isfinite().all() for p in trainer.bare.parameters())
+    assert all(p.isfinite().all() for p in trainer.unwrapped_generator.parameters())
 
 
 def test_a_training_that_ends_or_fails_leaves_no_thread_behind(make_config: MakeConfig) -> None:
     done = make_trainer(make_config("done", steps=1))
     done.fit()
-    failed = make_trainer(make_config("failed", "train.max_skipped=1"))
+    failed = make_trainer(make_config("failed", "train.max_consecutive_nonfinite_steps=1"))
     failed.batches = _Poisoned(failed, lambda first: True)
     with pytest.raises(TrainingError):
         failed.fit()
@@ -295,7 +312,7 @@ def test_a_training_that_ends_or_fails_leaves_no_thread_behind(make_config: Make
 
 
 def test_too_many_of_them_stop_the_run_with_advice(make_config: MakeConfig) -> None:
-    trainer = make_trainer(make_config("nans", "train.max_skipped=1"))
+    trainer = make_trainer(make_config("nans", "train.max_consecutive_nonfinite_steps=1"))
     trainer.batches = _Poisoned(trainer, lambda first: True)
     with pytest.raises(TrainingError, match="lower optim"):
         trainer.fit()
@@ -323,11 +340,11 @@ def test_a_run_that_is_resumed_with_other_settings_says_which(make_config: MakeC
     make_trainer(config).fit()
     make_trainer(config, resume=True, announce=said.append)
     assert not [line for line in said if line.startswith("resumed")]
-    longer = make_config("changed", "optim.clip=0.5", steps=2)
+    longer = make_config("changed", "optim.max_grad_norm=0.5", steps=2)
     make_trainer(longer, resume=True, announce=said.append)
     assert [line for line in said if line.startswith("resumed")] == [
         f"resumed with another budget.samples: {2 * BATCH}, was {BATCH}",
-        "resumed with another optim.clip: 0.5, was 1.0",
+        "resumed with another optim.max_grad_norm: 0.5, was 1.0",
     ]
 
 
@@ -339,7 +356,7 @@ def test_a_run_is_resumed_at_the_rates_that_are_asked_for(make_config: MakeConfi
     options += tuple(f"optim.{change}" for change in changes)
     trainer = make_trainer(make_config("rates", *options, steps=2), resume=True)
     trainer.fit()
-    groups = [*trainer.optimiser.param_groups, *trainer.critic_optimiser.param_groups]
+    groups = [*trainer.optimizer.param_groups, *trainer.discriminator_optimizer.param_groups]
     assert [group["lr"] for group in groups] == [1e-5, 1e-5, 2e-5, 2e-5, 3e-5, 3e-5]
     assert {group["weight_decay"] for group in groups} == {0.0, 0.5}
     assert {group["betas"] for group in groups} == {(0.3, 0.9)}
@@ -353,21 +370,23 @@ def test_a_run_goes_on_with_fused_steps_where_it_began_without(
     whole = make_trainer(make_config("whole", *options, steps=4))
     whole.fit()
     make_trainer(make_config("moved", *options, steps=2)).fit()
-    build = recipe.build
-    monkeypatch.setattr(recipe, "build", lambda config, **rest: build(config, **rest | FUSED))
+    real_build = build.build_training
+    monkeypatch.setattr(
+        build, "build_training", lambda config, **rest: real_build(config, **rest | FUSED)
+    )
     moved = make_trainer(make_config("moved", *options, steps=4), resume=True)
     moved.fit()
-    groups = [*moved.optimiser.param_groups, *moved.critic_optimiser.param_groups]
+    groups = [*moved.optimizer.param_groups, *moved.discriminator_optimizer.param_groups]
     assert all(group["fused"] for group in groups)
-    for name, value in moved.bare.named_parameters():
-        expected = dict(whole.bare.named_parameters())[name]
+    for name, value in moved.unwrapped_generator.named_parameters():
+        expected = dict(whole.unwrapped_generator.named_parameters())[name]
         torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_a_run_is_not_resumed_with_another_kind_of_optimiser(make_config: MakeConfig) -> None:
-    make_trainer(make_config("optimiser", steps=1)).fit()
-    with pytest.raises(TrainingError, match=r"another optimiser.*optim\.name"):
-        make_trainer(make_config("optimiser", "optim.name=rmsprop", steps=2), resume=True)
+def test_a_run_is_not_resumed_with_another_kind_of_optimizer(make_config: MakeConfig) -> None:
+    make_trainer(make_config("optimizer", steps=1)).fit()
+    with pytest.raises(TrainingError, match=r"another optimizer.*optim\.name"):
+        make_trainer(make_config("optimizer", "optim.name=rmsprop", steps=2), resume=True)
 
 
 def test_a_run_is_resumed_without_the_weights_it_started_from(
@@ -376,7 +395,7 @@ def test_a_run_is_resumed_without_the_weights_it_started_from(
     first = make_trainer(make_config("first", steps=1))
     first.fit()
     start = tmp_path / "start.safetensors"
-    weights.save(start, first.bare, config=first.config)
+    checkpoint.save(start, first.unwrapped_generator, config=first.config)
     options = (f"init_from={start}",)
     make_trainer(make_config("second", *options, steps=1)).fit()
     start.unlink()
@@ -388,15 +407,15 @@ def test_a_run_is_resumed_without_the_weights_it_started_from(
 def test_a_state_of_another_recipe_is_refused(make_config: MakeConfig) -> None:
     make_trainer(make_config("other", steps=1)).fit()
     with pytest.raises(TrainingError, match="another recipe"):
-        make_trainer(make_config("other", "model.widths=[24]", steps=2), resume=True)
+        make_trainer(make_config("other", "model.decoder_channels=[24]", steps=2), resume=True)
 
 
 def test_release_writes_the_averaged_weights(make_config: MakeConfig) -> None:
-    config = make_config("released", "optim.ema_samples=8")
+    config = make_config("released", "optim.ema_half_life_samples=8")
     trainer = make_trainer(config)
     trainer.fit()
-    out = release_run(Path(config.output), decode={"temperature": 0.5})
-    released = weights.load(out)
+    out = export_run(Path(config.output), decode={"temperature": 0.5})
+    released = checkpoint.load(out)
     assert out.name == "released.safetensors"
     assert released.decode.temperature == 0.5
     assert released.meta["data"]["samples"] == 16
@@ -411,32 +430,34 @@ def test_release_can_average_with_other_files(make_config: MakeConfig, tmp_path:
         config = make_config(f"seed{seed}", f"train.seed={seed}", steps=1)
         make_trainer(config).fit()
         runs.append(Path(config.output))
-    first, second = (release_run(run) for run in runs)
-    made = weights.load(release_run(runs[0], tmp_path / "both.safetensors", average=[second]))
-    one, other = (weights.load(path).generator.state_dict() for path in (first, second))
+    first, second = (export_run(run) for run in runs)
+    made = checkpoint.load(export_run(runs[0], tmp_path / "both.safetensors", average=[second]))
+    one, other = (checkpoint.load(path).generator.state_dict() for path in (first, second))
     for name, value in made.generator.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, (one[name] + other[name]) / 2, rtol=2e-3, atol=1e-3)
-    assert made.meta["data"]["averaged_with"] == [weights.load(second).digest]
-    stranger = make_config("wide", "model.widths=[24]", steps=1)
+    assert made.meta["data"]["averaged_with"] == [checkpoint.load(second).digest]
+    stranger = make_config("wide", "model.decoder_channels=[24]", steps=1)
     make_trainer(stranger).fit()
     with pytest.raises(WeightsError, match="another network"):
-        release_run(runs[0], average=[release_run(Path(stranger.output))])
+        export_run(runs[0], average=[export_run(Path(stranger.output))])
 
 
 def test_the_mean_with_a_network_that_has_fewer_residual_blocks(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    """It counts as having them switched off: its colours are its own, and the mean is between."""
+    """It counts as having them switched off: its colors are its own, and the mean is between."""
     plain = make_trainer(make_config("plain"))
     plain.fit()
-    start = release_run(Path(plain.config.output))
-    options = ("model.residual=[1]", f"init_from={start}")
+    start = export_run(Path(plain.config.output))
+    options = ("model.residual_blocks=[1]", f"init_from={start}")
     grown = make_trainer(make_config("grown", *options))
     grown.fit()
     run = Path(grown.config.output)
-    mean = weights.load(release_run(run, tmp_path / "mean.safetensors", average=[start])).generator
-    alone = weights.load(release_run(run, tmp_path / "alone.safetensors")).generator
+    mean = checkpoint.load(
+        export_run(run, tmp_path / "mean.safetensors", average=[start])
+    ).generator
+    alone = checkpoint.load(export_run(run, tmp_path / "alone.safetensors")).generator
     name = "decoder.residuals.0.0.change.{}"
     for key, share in (("0.0.weight", 1.0), ("2.weight", 0.5), ("2.bias", 0.5)):
         full, found = (net.state_dict()[name.format(key)] for net in (alone, mean))
@@ -447,10 +468,10 @@ def test_a_start_that_is_missing_is_said_with_the_command_that_makes_it(tmp_path
     said: list[str] = []
     start = tmp_path / "runs" / "pretrain_class" / "release.safetensors"
     config = load(None, [f"init_from={start}"])
-    assert resolve_start(config, announce=said.append).init_from == "default"
+    assert resolve_init_from(config, announce=said.append).init_from == "default"
     assert "train.py --config pretrain_class.yaml" in said[0]
     with pytest.raises(ConfigError, match="is not there"):
-        resolve_start(load(None, ["init_from=nowhere.safetensors"]), announce=said.append)
+        resolve_init_from(load(None, ["init_from=nowhere.safetensors"]), announce=said.append)
 
 
 def test_a_tracker_that_is_not_installed_is_an_error() -> None:

@@ -13,8 +13,8 @@ from accelerate import Accelerator
 
 from pix2color.config import load
 from pix2color.training import trainer as trainer_module
+from pix2color.training.checkpointing import list_checkpoints
 from pix2color.training.setup import make_trainer
-from pix2color.training.state import saved
 
 
 def main(out: Path, recipes: list[str]) -> None:
@@ -25,10 +25,13 @@ def main(out: Path, recipes: list[str]) -> None:
     rank, world = accelerator.process_index, accelerator.num_processes
     for recipe in (name.replace("RANK", str(rank)) for name in recipes):
         config = load(recipe)
-        resume = bool(saved(Path(config.output, "state")))
+        resume = bool(list_checkpoints(Path(config.output, "state")))
         trainer = make_trainer(config, accelerator=accelerator, resume=resume)
         trainer.fit()
-        state = {"generator": trainer.bare.state_dict(), "ema": trainer.ema.state_dict()}
+        state = {
+            "generator": trainer.unwrapped_generator.state_dict(),
+            "ema": trainer.ema.state_dict(),
+        }
         if trainer.discriminator is not None:
             state["discriminator"] = accelerator.unwrap_model(trainer.discriminator).state_dict()
         torch.save(state, out / f"{Path(recipe).stem}-{rank}-of-{world}.pt")

@@ -14,13 +14,14 @@ import pytest
 from hub_server import TOKEN, Hub, point_at
 from PIL import Image
 
-from pix2color import Colorizer, hub
+from pix2color import Colorizer
+from pix2color.build import load_init_weights
+from pix2color.checkpoints import hub
+from pix2color.checkpoints.release_file import DEFAULT_FILE
 from pix2color.config import load
 from pix2color.errors import WeightsError
-from pix2color.evaluation.checkpoints import checkpoint_rows
-from pix2color.recipe import start_from
-from pix2color.release_file import DEFAULT_FILE
-from pix2color.training.setup import resolve_start
+from pix2color.evaluation.checkpoint_methods import checkpoint_methods
+from pix2color.training.setup import resolve_init_from
 
 ROOT = Path(__file__).parents[2]
 ONE, TWO = b"first weights", b"second weights"
@@ -45,7 +46,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def said(name: str) -> str:
     """What find says of a name that cannot be had, in one line."""
     with pytest.raises(WeightsError) as caught:
-        hub.find(name)
+        hub.resolve(name)
     text = str(caught.value)
     assert "\n" not in text and text
     return text
@@ -53,11 +54,11 @@ def said(name: str) -> str:
 
 def test_what_is_a_name_and_what_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert hub.find(None) == hub.find("default") == DEFAULT_FILE
+    assert hub.resolve(None) == hub.resolve("default") == DEFAULT_FILE
     (tmp_path / "me").mkdir()
     (tmp_path / "me/net").write_bytes(b"a file")
-    assert hub.find("me/net") == Path("me/net")  # what is there wins
-    assert hub.parse("me/other@v1#0123456789ab") == hub.Name("me/other", "v1", "0123456789ab")
+    assert hub.resolve("me/net") == Path("me/net")  # what is there wins
+    assert hub.parse("me/other@v1#0123456789ab") == hub.RepoRef("me/other", "v1", "0123456789ab")
     assert str(hub.parse("me/other@v1#0123456789ab")) == "me/other@v1#0123456789ab"
     for path in ("gan", "runs/gan/x", "runs/gan.safetensors", "../me/net", "/a/b", "me/net x"):
         assert hub.parse(path) is None
@@ -68,24 +69,24 @@ def test_what_is_a_name_and_what_a_path(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_repository_is_fetched_once_and_then_kept(server: Hub) -> None:
     server.add("me/net", files(ONE))
-    path = hub.find("me/net")
+    path = hub.resolve("me/net")
     assert path.read_bytes() == ONE
     server.requests.clear()
-    assert hub.find("me/net") == path
+    assert hub.resolve("me/net") == path
     assert not [asked for asked in server.requests if asked.startswith("GET /me/net")]
     server.add("me/net", files(TWO))
-    assert hub.find("me/net").read_bytes() == TWO
+    assert hub.resolve("me/net").read_bytes() == TWO
 
 
 def test_a_revision_is_pinned(server: Hub) -> None:
     first = server.add("me/net", files(ONE))
     server.repos["me/net"].refs["v1"] = first
     server.add("me/net", files(TWO))
-    assert hub.find("me/net").read_bytes() == TWO
+    assert hub.resolve("me/net").read_bytes() == TWO
     for revision in ("v1", first):
-        assert hub.find(f"me/net@{revision}").read_bytes() == ONE
+        assert hub.resolve(f"me/net@{revision}").read_bytes() == ONE
     server.requests.clear()
-    hub.find(f"me/net@{first}")
+    hub.resolve(f"me/net@{first}")
     assert not server.requests  # a commit never changes
     assert "no revision v2" in said("me/net@v2")
 
@@ -97,26 +98,26 @@ def test_without_network_what_was_fetched_serves(
     server.repos["me/net"].refs["v1"] = first
     server.add("me/net", files(TWO))
     server.add("me/unseen", files(ONE))
-    hub.find("me/net@v1")
-    hub.find("me/net")
+    hub.resolve("me/net@v1")
+    hub.resolve("me/net")
     server.failing = 503
-    assert hub.find("me/net").read_bytes() == TWO
+    assert hub.resolve("me/net").read_bytes() == TWO
     assert "503" in said("me/unseen")
     server.__exit__()
-    assert hub.find("me/net@v1").read_bytes() == ONE
-    assert hub.find(f"me/net@{first}").read_bytes() == ONE
+    assert hub.resolve("me/net@v1").read_bytes() == ONE
+    assert hub.resolve(f"me/net@{first}").read_bytes() == ONE
     text = said("me/unseen")
     assert "not in the cache" in text and "connect once" in text and "give the path" in text
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert hub.find("me/net").read_bytes() == TWO
+    assert hub.resolve("me/net").read_bytes() == TWO
     assert "unset HF_HUB_OFFLINE" in said("me/unseen@v1")
 
 
 def test_other_bytes_than_stated_are_not_used(server: Hub) -> None:
     server.add("me/net", files(ONE))
     digest = hashlib.sha256(ONE).hexdigest()
-    assert hub.find(f"me/net#{digest[:12]}").read_bytes() == ONE
-    assert hub.find(f"me/net@main#{digest}").read_bytes() == ONE
+    assert hub.resolve(f"me/net#{digest[:12]}").read_bytes() == ONE
+    assert hub.resolve(f"me/net@main#{digest}").read_bytes() == ONE
     assert f"digest {digest[:12]}, the name says 0123" in said("me/net#0123456789ab")
     server.add("me/net", {"pix2color.json": manifest(TWO)})
     assert "pix2color.json says" in said("me/net")
@@ -134,9 +135,9 @@ def test_a_manifest_is_not_needed(server: Hub) -> None:
     server.add(
         "me/net", {"gan.safetensors": ONE, "pytorch_model.bin": b"x", "a/b.safetensors": TWO}
     )
-    assert hub.find("me/net").read_bytes() == ONE
+    assert hub.resolve("me/net").read_bytes() == ONE
     server.failing = 500
-    assert hub.find("me/net").read_bytes() == ONE
+    assert hub.resolve("me/net").read_bytes() == ONE
 
 
 def test_no_release_file_or_several(server: Hub) -> None:
@@ -167,7 +168,7 @@ def test_who_may_not_see_it_is_told_what_to_do(
     assert "answers 429" in said("me/none")
     server.failing = 0
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    assert hub.find("me/private").read_bytes() == ONE
+    assert hub.resolve("me/private").read_bytes() == ONE
     assert "check the path or the name" in said("me/none")
 
 
@@ -176,13 +177,13 @@ def test_everything_that_takes_a_file_takes_a_name(server: Hub) -> None:
     server.add("me/net", files(DEFAULT_FILE.read_bytes()))
     colorizer = Colorizer.from_pretrained("me/net", device="cpu")
     assert (colorizer.name, colorizer.digest) == ("me/net", Colorizer.from_pretrained().digest)
-    assert checkpoint_rows(["me/net"])[0].name == "me/net"
+    assert checkpoint_methods(["me/net"])[0].name == "me/net"
     config = load("pretrain_class.yaml", ["init_from=me/net", "model.pretrained=me/net"])
-    assert resolve_start(config, announce=print).init_from == "me/net"
-    from pix2color.recipe import build_generator
+    assert resolve_init_from(config, announce=print).init_from == "me/net"
+    from pix2color.build import build_generator
 
     generator = build_generator(config.model)
-    start_from(generator, config)
+    load_init_weights(generator, config)
 
 
 @pytest.mark.skipif(not DEFAULT_FILE.is_file(), reason="no packaged weights in this checkout")
@@ -209,7 +210,7 @@ def test_infer_with_a_name(server: Hub, tmp_path: Path) -> None:
 def test_without_a_repository_the_library_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # an import of it fails
     assert not [name for name in vars(hub) if name == "HfApi"]
-    assert hub.find("default") == DEFAULT_FILE
+    assert hub.resolve("default") == DEFAULT_FILE
     assert hub.parse("me/net")
     with pytest.raises(ImportError):
-        hub.find("me/net")
+        hub.resolve("me/net")

@@ -1,0 +1,1 @@
+"""Experiments and drawings: overfitting checks, activations, filmstrips, profiles."""

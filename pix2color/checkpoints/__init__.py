@@ -1,0 +1,1 @@
+"""Weights: file format, names, downloads, pretrained encoders, conversion and export."""

@@ -1,0 +1,103 @@
+"""Weights by name: release files -> generators that are ready to color."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from pix2color._version import __version__
+from pix2color.build import build_generator
+from pix2color.checkpoints import hub, release_file
+from pix2color.config import Config, DecodeConfig, ModelConfig
+from pix2color.errors import WeightsError
+from pix2color.models.generator import Generator
+from pix2color.models.init import skip_weight_init
+
+NOTICE = (
+    "Code: Apache-2.0. Weights: the terms of the photos that `data` counts and of the encoder's "
+    "own weights apply. Colors are guesses, not facts."
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A generator and what its file says of it."""
+
+    generator: Generator
+    """In evaluation mode, float32, channels last."""
+    decode: DecodeConfig
+    """The setting it ships with."""
+    meta: dict[str, Any]
+    digest: str
+    """12 hex digits of the file."""
+    name: str
+
+
+def load(
+    name_or_path: str | Path | None = None, *, device: str | torch.device = "cpu"
+) -> Checkpoint:
+    """Rebuild a network from a release file.
+
+    Args:
+        name_or_path: a file; None or `default`: the packaged weights; a repository of the Hugging
+            Face Hub: `user/repo`, `user/repo@revision`, `user/repo@revision#digest`.
+        device: where the network goes.
+
+    Raises:
+        WeightsError: no such file or repository, a pickle, not a release file, or weights of
+            another network.
+    """
+    said = "default" if name_or_path is None else str(name_or_path)
+    path = hub.resolve(said)
+    file = release_file.read(path)
+    try:
+        model = ModelConfig.model_validate(file.meta["model"])
+        decode = DecodeConfig.model_validate(file.meta["decode"])
+    except (KeyError, ValidationError) as error:
+        raise WeightsError(
+            f"{path} was written by another version of pix2color "
+            f"({file.meta.get('version', 'unknown')}; this is {__version__}): {error!s:.80}"
+        ) from None
+    with skip_weight_init():
+        generator = build_generator(model, pretrained=False)
+    release_file.load_state_strict(generator, file.tensors, what=str(path))
+    generator.eval().requires_grad_(False)
+    generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    name = said if said == "default" or hub.parse(said) else path.name
+    return Checkpoint(generator, decode, file.meta, file.digest, name)
+
+
+def save(
+    path: str | Path,
+    generator: torch.nn.Module,
+    *,
+    config: Config,
+    data: Mapping[str, Any] | None = None,
+    figures: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a generator as a release file.
+
+    Args:
+        generator: unwrapped, with the averaged weights.
+        config: of its training; the model and decode sections are stored.
+        data: what it was trained on, with counts.
+        figures: measured figures, with their protocol.
+    """
+    model = config.model.model_dump(mode="json")
+    if Path(model["pretrained"]).expanduser().is_absolute():  # no path of a machine is published
+        model["pretrained"] = Path(model["pretrained"]).name
+    meta = {
+        "model": model,
+        "decode": config.decode.model_dump(mode="json"),
+        "data": dict(data or {}),
+        "figures": dict(figures or {}),
+        "notice": NOTICE,
+        "version": __version__,
+        "config_digest": config.digest(),
+    }
+    release_file.write(path, generator.state_dict(), meta)

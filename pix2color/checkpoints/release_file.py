@@ -1,0 +1,129 @@
+"""The release file: one `.safetensors` that holds a generator and all that is needed to use it.
+
+Weights are float16, batch statistics and the prior float32. The metadata are strings, JSON where
+they are not plain: `format`, `model` (the config's section, enough to rebuild the network),
+`decode`, `data`, `figures`, `notice`, `version`, `config_digest`. No pickle is ever read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pix2color.errors import WeightsError
+from pix2color.io import atomic_write
+
+FORMAT = "pix2color-1"
+DEFAULT_FILE = Path(__file__).parent / "default.safetensors"
+"""The packaged weights."""
+_PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
+
+
+@dataclass(frozen=True)
+class ReleaseFile:
+    """What a release file says."""
+
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+    """The metadata, decoded from JSON."""
+    digest: str
+    """12 hex digits of the file's SHA-256."""
+    path: Path
+
+
+def read(path: str | Path) -> ReleaseFile:
+    """Read a release file.
+
+    Raises:
+        WeightsError: it is missing, a pickle, not safetensors, or of another format version.
+    """
+    path = Path(path)
+    tensors, meta = read_safetensors(path)
+    found = meta.get("format")
+    if found != FORMAT:
+        raise WeightsError(
+            f"{path} is not a pix2color release file"
+            + (f" of this version (it says {found}, wanted {FORMAT})" if found else "")
+            + "; make one with: python -m pix2color release --run runs/NAME"
+        )
+    decoded = {key: _decode(value) for key, value in meta.items()}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return ReleaseFile(tensors, decoded, digest, path)
+
+
+def write(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write a release file whole or not at all.
+
+    Args:
+        tensors: a generator's state dict; floating weights become float16, but what
+            `is_statistic` names stays as it is.
+        meta: JSON values; `format` is added.
+    """
+    from safetensors.torch import save
+
+    stored = {
+        key: _to_storage_dtype(key, value.detach().cpu()).clone().contiguous()
+        for key, value in tensors.items()
+    }
+    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in meta.items()}
+    atomic_write(Path(path), save(stored, metadata={"format": FORMAT, **texts}))
+
+
+def keep_float32(key: str) -> bool:
+    """Whether a tensor of this name is kept in float32: batch statistics and the prior."""
+    return key.rsplit(".", 1)[-1] in {"running_mean", "running_var", "log_prior"}
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of any safetensors file; WeightsError with a remedy otherwise."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise WeightsError(f"no weights file {path}: check the path")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith(_PICKLE_STARTS):
+        raise WeightsError(
+            f"{path} is a pickle, which can run code when it is read; "
+            "pix2color reads .safetensors only: convert it where you trust it"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not a whole safetensors file: {error}") from None
+
+
+def load_state_strict(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
+    """Load weights as float32; a missing, foreign or misshapen tensor is an error that names it.
+
+    Raises:
+        WeightsError: the weights are of another network.
+    """
+    own = module.state_dict()
+    missing, foreign = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    shapes = [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
+    problems = {"missing": missing, "foreign": foreign, "of another shape": sorted(shapes)}
+    said = [f"{len(k)} {how} ({k[0]}, ...)" for how, k in problems.items() if k]
+    if said:
+        raise WeightsError(f"{what} holds the weights of another network: {'; '.join(said)}")
+    module.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
+
+
+def _to_storage_dtype(key: str, value: Tensor) -> Tensor:
+    return value if keep_float32(key) or not value.is_floating_point() else value.half()
+
+
+def _decode(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

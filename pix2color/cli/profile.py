@@ -1,0 +1,196 @@
+"""python -m pix2color speed: where the time goes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pix2color.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pix2color.analysis.profile import Rate, Timing
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of speed."""
+    made = common.Parser(
+        prog="python -m pix2color speed",
+        description="Time every stage of coloring, one photo at a time, warm.",
+    )
+    made.add_argument("photos", nargs="*", metavar="PHOTO", help="default: made-up pictures")
+    made.add_argument(
+        "--megapixels", type=float, nargs="+", default=[1.0, 12.0], help="of made-up pictures"
+    )
+    made.add_argument(
+        "--format", default="JPEG", choices=("JPEG", "PNG", "TIFF"), help="of made-up pictures"
+    )
+    made.add_argument("--runs", type=int, default=7)
+    made.add_argument("--checkpoint", metavar="FILE")
+    made.add_argument("--device")
+    made.add_argument(
+        "--backend", nargs="+", choices=("torch", "onnx"), help="one or both, taking turns"
+    )
+    made.add_argument(
+        "--folder", type=int, metavar="N", help="also color a folder of N copies, as infer.py does"
+    )
+    made.add_argument("--json", metavar="FILE", help="write every time measured")
+    made.add_argument(
+        "--start", action="store_true", help="also time the command, to its first photo done"
+    )
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print a table of the stages' times; returns an exit code."""
+    options = parser().parse_args(argv)
+    return common.run_command(lambda: _profile(options))
+
+
+def _profile(options: argparse.Namespace) -> int:
+    common.check_ranges(options, megapixels=(0.0001, 1000), runs=(1, 10_000), folder=(1, 100_000))
+    from pix2color.analysis import profile
+    from pix2color.inference.colorizer import Colorizer
+
+    colorizers = [
+        Colorizer.from_pretrained(options.checkpoint, options.device, backend=backend)
+        for backend in options.backend or [None]
+    ]
+    timings, folders = [], {}
+    for name, data in _photos(options):
+        found = profile.measure(name, data, colorizers, runs=options.runs)
+        timings += found
+        if options.folder:
+            rate = profile.measure_throughput(data, colorizers[0], found[0], photos=options.folder)
+            folders[name] = _rate(rate)
+    facts = _facts(colorizers[0].name, colorizers[0].decode.input_size)
+    if options.start:
+        facts["start_seconds"] = _start(options)
+    if folders:
+        facts["folder"] = folders
+    print(_table(timings, facts))
+    if options.json:
+        _write_json(options.json, timings, facts)
+    return 0
+
+
+def _photos(options: argparse.Namespace) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each file to color."""
+    from pathlib import Path
+
+    from pix2color.analysis import profile
+    from pix2color.errors import Pix2ColorError
+
+    for path in options.photos:
+        if not Path(path).is_file():
+            raise Pix2ColorError(f"{path}: no such file")
+        yield path, Path(path).read_bytes()
+    if not options.photos:
+        for megapixels in options.megapixels:
+            name = f"{megapixels:g} MP {options.format}"
+            yield name, profile.synthetic_photo(megapixels, options.format)
+
+
+def _facts(weights: str, size: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {"weights": weights, "network_size": size, "cores": os.cpu_count()}
+    if hasattr(os, "getloadavg"):
+        facts["load"] = round(os.getloadavg()[0], 2)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return facts
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    facts["peak_memory_mb"] = round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+    return facts
+
+
+def _rate(rate: Rate) -> dict[str, Any]:
+    return {
+        "photos": rate.photos,
+        "photos_per_second": round(rate.photos / rate.seconds, 2),
+        "slowest_stage": rate.slowest,
+        "of_its_rate": round(rate.bottleneck_ratio, 2),
+        "cores_busy": round(rate.cpu_utilization, 2),
+    }
+
+
+def _start(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Seconds from the command to its end, for --help and for one small photo: medians.
+
+    The commands take turns; `processor` is the time that the processor worked for one, which other
+    programs on the machine do not lengthen.
+    """
+    import statistics
+    import subprocess
+    import tempfile
+    import time
+    from pathlib import Path
+
+    from pix2color.analysis import profile
+
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder) / "photo.jpg"
+        photo.write_bytes(profile.synthetic_photo(0.3, "JPEG"))
+        color = [str(photo), "--out", str(Path(folder) / "out"), "--quiet"]
+        for name in ("checkpoint", "device"):
+            value = getattr(options, name)
+            color += [f"--{name}", value] if value else []
+        commands = {"help": ["--help"]}
+        for backend in options.backend or [None]:
+            name = "first photo" + (f", {backend}" if backend else "")
+            commands[name] = [*color, *(["--backend", backend] if backend else [])]
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        for _ in range(options.runs):
+            for name, arguments in commands.items():
+                start, worked = time.perf_counter(), _children()
+                subprocess.run(
+                    [sys.executable, "-m", "pix2color", "infer", *arguments],
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                )
+                times[name].append((time.perf_counter() - start, _children() - worked))
+    return {
+        name: {
+            "wall": round(statistics.median(wall for wall, _ in pairs), 3),
+            "processor": round(statistics.median(worked for _, worked in pairs), 3),
+        }
+        for name, pairs in times.items()
+    }
+
+
+def _children() -> float:
+    """Processor time of the commands that have ended."""
+    found = os.times()
+    return found.children_user + found.children_system
+
+
+def _table(timings: list[Timing], facts: dict[str, Any]) -> str:
+    import statistics
+
+    from pix2color.analysis.profile import STAGES
+
+    head = ["seconds, median +- half the quartiles' distance", *STAGES, "total"]
+    rows = [head, ["---"] * len(head)]
+    for t in timings:
+        cells = [f"{t.median(s):.3f} +-{t.spread(s):.3f}" for s in STAGES]
+        name = f"{t.name}, {t.backend}"
+        rows.append([name, *cells, f"{statistics.median(t.totals()):.3f}"])
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", ", ".join(f"{k} {v}" for k, v in facts.items())])
+
+
+def _write_json(path: str, timings: list[Timing], facts: dict[str, Any]) -> None:
+    import json
+    from pathlib import Path
+
+    from pix2color.photo.files import atomic_open_photo
+
+    photos = [
+        {"name": t.name, "backend": t.backend, "megapixels": t.megapixels, "stages": t.stages}
+        for t in timings
+    ]
+    with atomic_open_photo(Path(path)) as file:
+        file.write(json.dumps(facts | {"photos": photos}, indent=1).encode())

@@ -1,0 +1,1 @@
+"""Color: sRGB and CIE Lab, the 313 bins, profiles; once for torch and once for numpy."""

@@ -1,0 +1,185 @@
+"""The lightness of a photo, as the sRGB gray that has it.
+
+Everything downstream works on these codes: of a gray photo without a profile they are the pixels
+themselves, so its lightness is kept exactly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pix2color.color import icc_matrix
+from pix2color.inference import bands
+from pix2color.photo import Photo
+from pix2color.photo.photo import Pixels
+
+_LUT_SIZE = 65_536  # steps of the table from luminance to 8-bit codes
+GUIDE_SCALE = 8 / 3
+_CHROMA = 5.0
+"""95th percentile of chroma (ab units) from which a photo counts as colored."""
+_LEVELS = 64  # groups of like lightness in which that is measured
+
+
+def color_space(photo: Photo) -> icc_matrix.ColorSpace:
+    """The space of the photo's pixels; sRGB where it has no usable profile."""
+    return (icc_matrix.parse_icc(photo.icc) if photo.icc else None) or icc_matrix.SRGB
+
+
+def gray_values(photo: Photo) -> Pixels:
+    """The photo's lightness as gray codes of sRGB: H,W of the photo's own type.
+
+    Luminance is measured in the photo's own space; L follows from it.
+    """
+    own = color_space(photo)
+    pixels = photo.pixels
+    if pixels.ndim == 3 and _neutral(pixels):
+        pixels = pixels[..., 0]
+    if pixels.ndim == 2:
+        if own.curves is None:
+            return pixels
+        top = np.iinfo(pixels.dtype).max
+        linear = own.decode(1, np.arange(top + 1) / top)
+        table = np.rint(icc_matrix.srgb_codes(linear) * top).astype(pixels.dtype)
+        return np.take(table, pixels)
+    return _from_color(pixels, own)
+
+
+def _neutral(pixels: Pixels) -> bool:
+    """R = G = B everywhere; looks at a few rows first, which tell most photos."""
+    for part in (pixels[:: max(1, len(pixels) // 16)], pixels):
+        if not np.array_equal(part[..., 0], part[..., 1]):
+            return False
+        if not np.array_equal(part[..., 1], part[..., 2]):
+            return False
+    return True
+
+
+def _from_color(pixels: Pixels, own: icc_matrix.ColorSpace) -> Pixels:
+    """Luminance of each pixel by one table a channel, then its gray code."""
+    top = np.iinfo(pixels.dtype).max
+    steps = np.arange(top + 1) / top
+    tables = [
+        (own.decode(c, steps) * weight).astype(np.float32) for c, weight in enumerate(own.luminance)
+    ]
+    codes = np.empty(pixels.shape[:2], pixels.dtype)
+    coarse = icc_matrix.srgb_codes(np.arange(_LUT_SIZE) / (_LUT_SIZE - 1)) * 255.0
+    to_code = np.rint(coarse).astype(np.uint8)
+
+    def band(rows: slice) -> None:
+        luminance = np.take(tables[0], pixels[rows, :, 0])
+        luminance += np.take(tables[1], pixels[rows, :, 1])
+        luminance += np.take(tables[2], pixels[rows, :, 2])
+        if codes.dtype == np.uint8:
+            luminance *= _LUT_SIZE - 1
+            luminance += 0.5
+            index = luminance.astype(np.int64)
+            np.take(to_code, index, out=codes[rows], mode="clip")
+        else:
+            exact = icc_matrix.srgb_codes(np.clip(luminance, 0.0, 1.0))
+            codes[rows] = np.rint(exact * top).astype(codes.dtype)
+
+    bands.for_each_band(band, pixels.shape[0], pixels.shape[1])
+    return codes
+
+
+def lightness_table(bits: int) -> NDArray[np.float32]:
+    """L in 0..100 of every gray code of 8 or 16 bits."""
+    top = 2**bits - 1
+    return (116.0 * lab_f(icc_matrix.srgb_linear(np.arange(top + 1) / top)) - 16.0).astype(
+        np.float32
+    )
+
+
+def lab_f(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """CIE's f: the cube root, and a line near black."""
+    return np.where(t > 0.008856, np.cbrt(np.maximum(t, 0.008856)), 7.787 * t + 16.0 / 116.0)
+
+
+def network_size(height: int, width: int, size: int, *, multiple: int = 4) -> tuple[int, int]:
+    """Height and width at which the network sees a photo: the shorter side is `size`.
+
+    Very long photos (panoramas, strips of film) are made smaller, so that the network never sees
+    more than about eight squares of `size`; slivers are squeezed as well.
+
+    Args:
+        multiple: both are rounded to multiples of this, so that its cells tile the photo.
+    """
+    scale = size / min(height, width)
+    area = height * width * scale * scale
+    scale *= min(1.0, (8 * size * size / area) ** 0.5)
+    longest = 16 * size // multiple
+    down, across = (
+        min(longest, max(1, round(side * scale / multiple))) * multiple for side in (height, width)
+    )
+    return down, across
+
+
+def guide_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """The size to which colors are enlarged along edges, before the rest is done bilinearly.
+
+    Shorter side `GUIDE` times the network's, never more than the photo's. Finer ones were not
+    measurably better.
+    """
+    side = GUIDE_SCALE * size
+    scale = min(1.0, side / min(height, width), side * (8 / (height * width)) ** 0.5)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def guide(codes: Pixels, size: int) -> NDArray[np.float32]:
+    """The L that colors of a network of `size` are enlarged along: `guide_size`, float32.
+
+    With a narrower filter than the network's own picture, in half the time: no edge moves by it.
+    """
+    height, width = codes.shape
+    return resize_lightness(codes, guide_size(height, width, size), how=Image.Resampling.HAMMING)
+
+
+def resize_lightness(
+    codes: Pixels,
+    size: tuple[int, int],
+    *,
+    how: Image.Resampling = Image.Resampling.LANCZOS,
+) -> NDArray[np.float32]:
+    """L in 0..100 of a photo at another size: height,width float32.
+
+    Resampled on gray codes, as the training photos were, with a filter as wide as the reduction
+    asks, so that grain does not turn into patterns.
+    """
+    height, width = size
+    if codes.dtype == np.uint8:
+        # 8-bit codes, like the network's training photos; Pillow's fast path.
+        image = Image.fromarray(codes)
+        small = image.resize((width, height), how, reducing_gap=3.0)
+        return np.take(lightness_table(8), np.asarray(small))
+    scaled = Image.fromarray(codes.astype(np.float32))
+    small = scaled.resize((width, height), how, reducing_gap=3.0)
+    exact = np.clip(np.asarray(small), 0, 65535)
+    return np.take(lightness_table(16), np.rint(exact).astype(np.int64))
+
+
+def is_colored(photo: Photo) -> bool:
+    """Whether a photo already has color; the tone of a sepia or blue print is none.
+
+    A tone gives one color to each lightness. So, on a reduction of the photo, ab is compared with
+    the median ab of like lightness: only what is left over counts.
+    """
+    if photo.is_gray or _neutral(photo.pixels):
+        return False
+    pixels = photo.pixels
+    eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+    small = Image.fromarray(eight).resize((128, 128), Image.Resampling.BOX, reducing_gap=2.0)
+    ab = _ab(np.asarray(small), color_space(photo)).reshape(-1, 2)
+    order = np.argsort(np.asarray(small.convert("L")), axis=None, kind="stable")
+    alike = ab[order].reshape(_LEVELS, -1, 2)
+    rest = np.linalg.norm(alike - np.median(alike, axis=1, keepdims=True), axis=-1)
+    return bool(np.percentile(rest, 95) > _CHROMA)
+
+
+def _ab(pixels: NDArray[np.uint8], own: icc_matrix.ColorSpace) -> NDArray[np.float64]:
+    """H,W,2 ab of RGB pixels of a space."""
+    linear = np.stack([own.decode(c, pixels[..., c] / 255.0) for c in range(3)], axis=-1)
+    xyz = linear @ (icc_matrix.RGB_TO_XYZ @ own.matrix).T / icc_matrix.WHITE
+    f = lab_f(np.clip(xyz, 0.0, None))
+    return np.stack((500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])), axis=-1)

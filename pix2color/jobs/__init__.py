@@ -1,0 +1,1 @@
+"""Folders of photos: planning, workers, outcomes."""

@@ -1,0 +1,174 @@
+"""Networks written as ONNX files (the `onnx` extra): for onnxruntime, here and elsewhere.
+
+The graph takes L of any size, B,1,H,W in 0..100, and pads and crops by itself; it gives `raw`,
+B,C,ceil(H/stride),ceil(W/stride), and `features`, the decoder's last. What follows, from raw to ab,
+is the head's; its settings and constants are in the metadata (docs/onnx.md).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pix2color._version import __version__
+from pix2color.checkpoints import checkpoint, hub, release_file
+from pix2color.color import ab_bins
+from pix2color.errors import PhotoError, Pix2ColorError, WeightsError
+from pix2color.models.generator import Generator
+from pix2color.models.heads import ClassificationHead
+from pix2color.photo.files import atomic_open_photo
+from pix2color.runtime.onnx import FORMAT, INPUT, OUTPUTS, OnnxRuntime
+
+TOLERANCE = 0.1
+"""ab units by which an exported network may differ."""
+_OPSET = 17
+_TRIALS = ((97, 131), (64, 96))  # height, width
+
+
+def write(path: Path, released: checkpoint.Checkpoint) -> float:
+    """Write a network as ONNX, whole or not at all, and compare it with the original.
+
+    Returns:
+        The greatest difference of ab, Lab units, over noise of two sizes.
+
+    Raises:
+        WeightsError: it has parts that ONNX lacks, it differs, or the file cannot be written.
+        Pix2ColorError: the extra is not installed.
+    """
+    data = _with_metadata(_graph(released.generator), released)
+    off = _difference(OnnxRuntime(data, path.name), released)
+    if off > TOLERANCE:
+        raise WeightsError(f"{released.name} as ONNX differs by {off:.2g} in ab: not written")
+    try:
+        with atomic_open_photo(path) as file:
+            file.write(data)
+    except PhotoError as error:
+        raise WeightsError(f"{path} {error}") from None
+    return off
+
+
+def cached(name_or_path: str | None, *, announce: Callable[[str], None] | None = None) -> Path:
+    """The ONNX file of some weights in the user's cache; written there at first use.
+
+    Its name holds the weights' digest, so that other weights never take its place.
+
+    Args:
+        name_or_path: as `weights.load`.
+        announce: is told when it is written.
+
+    Raises:
+        WeightsError: as `weights.load` and `write`.
+    """
+    digest = release_file.read(hub.resolve(name_or_path or "default")).digest
+    path = cache_folder() / f"{digest}-{FORMAT}.onnx"
+    if not path.is_file():
+        if announce is not None:
+            announce(f"exporting the network to {path}, once")
+        try:
+            write(path, checkpoint.load(name_or_path))
+        except WeightsError as error:
+            raise WeightsError(
+                f"{error}; or: python -m pix2color export --onnx FILE, then --checkpoint FILE"
+            ) from None
+    return path
+
+
+def cache_folder() -> Path:
+    """XDG_CACHE_HOME/pix2color, or .cache/pix2color of the user's home."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "pix2color"
+
+
+class _Graph(nn.Module):
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, lightness: Tensor) -> tuple[Tensor, Tensor]:
+        features, raw = self.generator.predict_features(lightness)
+        return raw, features
+
+
+def _graph(generator: Generator) -> bytes:
+    """By the exporter that traces: torch.export's takes minutes where this one takes seconds."""
+    _library()
+    axes = {name: {0: "batch", 2: f"{name}_h", 3: f"{name}_w"} for name in (INPUT, *OUTPUTS)}
+    trial = torch.linspace(0, 100, 70 * 90).view(1, 1, 70, 90)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of deprecation, and of shapes: `write` compares
+        path = Path(folder) / "graph.onnx"
+        try:
+            torch.onnx.export(
+                _Graph(generator).eval(),
+                (trial,),
+                path,
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
+                dynamic_axes=axes,
+                opset_version=_OPSET,
+                dynamo=False,
+            )
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+            said = " ".join(str(error).split())[:120]
+            raise WeightsError(f"this network cannot be exported to ONNX: {said}") from None
+        return path.read_bytes()
+
+
+def _with_metadata(graph: bytes, released: checkpoint.Checkpoint) -> bytes:
+    onnx = _library()
+    model = onnx.load_model_from_string(graph)
+    meta = released.meta
+    tree: dict[str, Any] = {
+        "format": FORMAT,
+        "version": __version__,
+        "notice": meta.get("notice", checkpoint.NOTICE),
+        "digest": released.digest,
+        "decode": released.decode.model_dump(mode="json"),
+        "stride": released.generator.stride,
+        "model": meta["model"],
+    }
+    tree |= {key: meta[key] for key in ("data", "figures", "config_digest") if key in meta}
+    head = released.generator.head
+    if isinstance(head, ClassificationHead):
+        tree["log_prior"] = head.log_prior.tolist()
+        tree["bins"] = ab_bins.bin_centers().tolist()
+    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in tree.items()}
+    onnx.helper.set_model_props(model, texts)
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _difference(network: OnnxRuntime, released: checkpoint.Checkpoint) -> float:
+    noise = np.random.default_rng(0)
+    off = 0.0
+    for height, width in _TRIALS:
+        lightness = torch.from_numpy(noise.uniform(0, 100, (1, 1, height, width))).float()
+        raw, _ = network.run(lightness, torch.device("cpu"))
+        pair = (raw, released.generator.predict_raw(lightness))
+        decode = released.decode
+        one, other = (
+            released.generator.head.to_ab(
+                r, temperature=decode.temperature, vividness=decode.vividness
+            )
+            for r in pair
+        )
+        off = max(off, float((one - other).abs().max()))
+    return off
+
+
+def _library() -> Any:
+    try:
+        import onnx
+    except ImportError:
+        raise Pix2ColorError('exporting needs onnx: pip install "pix2color[onnx]"') from None
+    return onnx
