@@ -1,4 +1,8 @@
-"""Heads: what the last feature map means, and how it becomes ab."""
+"""Heads: the network's last layer, the decoding of its output to ab, and its own loss.
+
+Each head has `forward(features: B,C,h,w) -> raw`, `to_ab(raw, temperature, vividness) -> ab` and
+`loss(raw, ab) -> dict`. raw is `upscale` times as large as the features.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,13 @@ class RegressionHead(nn.Module):
     """Two channels that are ab: scale * tanh(x), or scale * x with `activation: linear`.
 
     Args:
-        in_channels: of the decoder's output.
-        activation: tanh | linear. tanh bounds the colors; scale 110 is about sRGB's reach.
+        in_channels: channels of the features.
+        activation: tanh | linear. tanh bounds the colors; scale 110 is about the extent of sRGB.
         scale: ab at activation 1, in Lab units.
-        kernel, bias: of the convolution that makes the two channels.
+        kernel, bias: of the convolution that computes the two channels.
     """
+
+    upscale = 1
 
     def __init__(
         self,
@@ -49,21 +55,23 @@ class RegressionHead(nn.Module):
         return self.scale * (raw.tanh() if self.activation == "tanh" else raw)
 
     def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
-        """A regression has no loss of its own: the ab losses of the recipe are taken on to_ab."""
+        """Empty: the losses of a regression are the recipe's ab losses, on the result of to_ab."""
         return {}
 
 
 class ClassificationHead(nn.Module):
-    """313 classes a pixel: logits, decoded by the annealed mean.
+    """313 classes per pixel: logits, decoded by the annealed mean.
 
     Args:
-        in_channels: of the decoder's output.
+        in_channels: channels of the features.
         prior: 313, of the training photos; a float32 buffer, saved with the weights.
-        neighbors: K of the soft encoding.
-        rebalance: lambda of the class weights, None for none.
-        adjust: tau at which the loss is taken, see `loss`.
-        kernel, bias: of the convolution that makes the logits.
+        soft_encoding_k: K of the soft encoding: bins that a pixel's color is spread over.
+        rebalance_lambda: lambda of the class weights (Zhang et al. 2016); None: no weights.
+        logit_adjustment_tau: tau at which the loss is taken, see `loss`.
+        kernel, bias: of the convolution that computes the logits.
     """
+
+    upscale = 1
 
     log_prior: Tensor
     class_weight: Tensor
@@ -73,36 +81,37 @@ class ClassificationHead(nn.Module):
         in_channels: int,
         prior: Tensor,
         *,
-        neighbors: int = 5,
-        rebalance: float | None = None,
-        adjust: float = 0.0,
+        soft_encoding_k: int = 5,
+        rebalance_lambda: float | None = None,
+        logit_adjustment_tau: float = 0.0,
         kernel: int = 1,
         bias: bool = True,
     ) -> None:
         super().__init__()
         count = ab_bins.COUNT
         self.project = nn.Conv2d(in_channels, count, kernel, padding=kernel // 2, bias=bias)
-        self.neighbors = neighbors
-        self.rebalance = rebalance
-        self.adjust = adjust
-        self.register_buffer("log_prior", torch.zeros(ab_bins.COUNT))
-        self.register_buffer("class_weight", torch.ones(ab_bins.COUNT), persistent=False)
+        self.soft_encoding_k = soft_encoding_k
+        self.rebalance_lambda = rebalance_lambda
+        self.logit_adjustment_tau = logit_adjustment_tau
+        self.register_buffer("log_prior", torch.zeros(count))
+        self.register_buffer("class_weight", torch.ones(count), persistent=False)
         self.set_prior(prior)
-        # A fresh network predicts the prior everywhere (without a bias: all colors alike).
+        # An untrained network predicts the prior everywhere (without a bias: all colors alike).
         nn.init.normal_(self.project.weight, std=1e-2)
         if self.project.bias is not None:
             with torch.no_grad():
                 self.project.bias.copy_(self.log_prior.clamp_min(-12.0))
 
     def set_prior(self, prior: Tensor) -> None:
-        """Take another prior (313, sum 1) for the class weights and the vividness."""
-        self.log_prior.copy_(prior.double().log().float())
-        if self.rebalance is not None:
-            weight = ab_bins.rebalancing_weights(prior.double(), mix=self.rebalance)
+        """Replace the prior (313, sum 1) that class weights and vividness are computed from."""
+        prior = prior.double()
+        self.log_prior.copy_(prior.log().float())
+        if self.rebalance_lambda is not None:
+            weight = ab_bins.rebalancing_weights(prior, mix=self.rebalance_lambda)
             self.class_weight.copy_(weight.float())
-        elif self.adjust > 0:
-            weight = prior.double() ** -self.adjust
-            self.class_weight.copy_((weight / (prior.double() * weight).sum()).float())
+        elif self.logit_adjustment_tau > 0:
+            weight = prior**-self.logit_adjustment_tau
+            self.class_weight.copy_((weight / (prior * weight).sum()).float())
 
     def forward(self, features: Tensor) -> Tensor:
         """B,C,h,w -> raw: B,313,h,w logits."""
@@ -117,50 +126,87 @@ class ClassificationHead(nn.Module):
     def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
         """Cross-entropy against soft-encoded ab (B,2,h,w), weighted by each pixel's own class.
 
-        With `adjust` tau, that of logits - tau log prior, weights prior^-tau (mean 1): where the
-        logits are the true distribution's, these are the weighted photos' own. So the best logits
-        are the same for every tau and vividness stays a choice afterwards, but rare colors have
-        more say in what is learned (after Menon et al. 2021, Long-tail learning via logit
-        adjustment).
+        With `logit_adjustment_tau` the loss is taken on logits - tau log prior, with class weights
+        prior^-tau (mean 1). The adjusted logits of the true distribution are those of the weighted
+        photos, so the optimum is the same for every tau and vividness stays a choice at decoding;
+        rare colors get a larger share of the gradient (after Menon et al. 2021, Long-tail learning
+        via logit adjustment).
         """
-        code = ab_bins.soft_encode(ab, neighbors=self.neighbors)
-        weight = None if self.rebalance is None and self.adjust == 0 else self.class_weight
-        logits = ab_bins.adjust_logits(raw.float(), self.log_prior, self.adjust)
-        return {"cross_entropy": soft_cross_entropy(logits, code, class_weight=weight)}
+        tau = self.logit_adjustment_tau
+        labels = ab_bins.soft_encode(ab, neighbors=self.soft_encoding_k)
+        weight = None if self.rebalance_lambda is None and tau == 0 else self.class_weight
+        logits = ab_bins.adjust_logits(raw.float(), self.log_prior, tau)
+        return {"cross_entropy": soft_cross_entropy(logits, labels, class_weight=weight)}
+
+
+class AmlClassificationHead(ClassificationHead):
+    """The class head of Conti and Sterpa's code with the faults of its published loss.
+
+    It exists to study the table that rests on them. Differences from ClassificationHead:
+
+    - Logits are enlarged four times by repetition, and the loss is taken at the photo's full size.
+    - The loss is summed over pixels and photos, not averaged: about 1.8e5 per photo of 176 x 176 at
+      the start. Adam cancels the scale, but weight decay becomes negligible beside it.
+    - Targets B,313,h,w are reshaped to rows of 313 without moving the classes last. A row is then a
+      run of 313 pixels of mostly one class; the position of its maximum selects the weight, which
+      multiplies the row. The weights are almost unrelated to the pixels' colors.
+
+    The published code also shifted its probabilities by about 1e-5 before the logarithm; this one
+    does not.
+    """
+
+    upscale = 4
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B,C,h,w -> raw: B,313,4h,4w logits."""
+        return F.interpolate(super().forward(features), scale_factor=float(self.upscale))
+
+    def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
+        """The published sum with its misplaced weights; ab is B,2,4h,4w."""
+        labels = ab_bins.soft_encode(ab, neighbors=self.soft_encoding_k).to_dense()
+        log_probability = raw.float().log_softmax(1)
+        row_loss = -(labels * log_probability).reshape(-1, ab_bins.COUNT).sum(1)
+        return {"cross_entropy": (self.row_weights(labels) * row_loss).sum()}
+
+    def row_weights(self, labels: Tensor) -> Tensor:
+        """Dense labels B,313,h,w -> the weight of each of the B*h*w misplaced rows."""
+        position = labels.reshape(-1, ab_bins.COUNT).argmax(1)
+        return self.class_weight[position]
 
 
 class MarginalClassHead(nn.Module):
-    """64 classes for a and 64 for b: steps of 4 Lab units over -128..128, decoded by argmax.
+    """64 classes for a and 64 for b: bins of 4 Lab units over -128..128, decoded by argmax.
 
     Args:
-        in_channels: of the decoder's output.
-        kernel, bias: of the convolution that makes the logits.
+        in_channels: channels of the features.
+        kernel, bias: of the convolution that computes the logits.
     """
 
-    STEPS = 64
-    STEP = 4.0
-    LEAST = -128.0
+    BINS = 64
+    BIN_WIDTH = 4.0
+    MIN_AB = -128.0
+    upscale = 1
 
     def __init__(self, in_channels: int, *, kernel: int = 1, bias: bool = True) -> None:
         super().__init__()
-        count = 2 * self.STEPS
+        count = 2 * self.BINS
         self.project = nn.Conv2d(in_channels, count, kernel, padding=kernel // 2, bias=bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """B,C,h,w -> raw: B,128,h,w logits, those of a first."""
+        """B,C,h,w -> raw: B,128,h,w logits, first the 64 of a, then those of b."""
         raw: Tensor = self.project(features)
         return raw
 
     def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
-        """raw -> ab: B,2,h,w, the middle of the likeliest step; the settings change nothing."""
-        step = raw.unflatten(1, (2, self.STEPS)).argmax(2)
-        return (step + 0.5) * self.STEP + self.LEAST
+        """raw -> ab: B,2,h,w, the center of the likeliest bin; the settings have no effect."""
+        index = raw.unflatten(1, (2, self.BINS)).argmax(2)
+        return (index + 0.5) * self.BIN_WIDTH + self.MIN_AB
 
     def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
-        """Mean cross-entropy of both channels against the steps that ab (B,2,h,w) lie in."""
-        step = ((ab.float() - self.LEAST) / self.STEP).long().clamp(0, self.STEPS - 1)
-        logits = raw.float().unflatten(1, (2, self.STEPS)).transpose(1, 2)  # B,64,2,h,w
-        return {"cross_entropy": F.cross_entropy(logits, step)}
+        """Mean cross-entropy of both channels against the bins of ab (B,2,h,w)."""
+        index = ((ab.float() - self.MIN_AB) / self.BIN_WIDTH).long().clamp(0, self.BINS - 1)
+        logits = raw.float().unflatten(1, (2, self.BINS)).transpose(1, 2)  # B,64,2,h,w
+        return {"cross_entropy": F.cross_entropy(logits, index)}
 
 
 Head = RegressionHead | ClassificationHead | MarginalClassHead

@@ -176,7 +176,7 @@ def test_an_encoder_is_taken_out_of_a_release(tmp_path: Path) -> None:
     encoder = build_generator(model).encoder
     for key, value in generator.encoder.state_dict().items():
         assert torch.equal(encoder.state_dict()[key], value), key
-    with pytest.raises(WeightsError, match="holds a mobilenet_v2 encoder, the recipe wants resnet"):
+    with pytest.raises(WeightsError, match="holds a mobilenet_v2 encoder, the recipe names resnet"):
         build_generator(model.model_copy(update={"encoder": "resnet18"}))
 
 
@@ -184,7 +184,7 @@ def test_encoder_weights_that_cannot_be_had(tmp_path: Path) -> None:
     model = config_of("classes").model
     for source, said in (
         (str(tmp_path / "none.safetensors"), "no weights file"),
-        (str(tmp_path / "none.pth"), "is no file"),
+        (str(tmp_path / "none.pth"), "no weights file"),
     ):
         with pytest.raises(WeightsError, match=said):
             build_generator(model.model_copy(update={"pretrained": source}))
@@ -202,7 +202,9 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("torch.hub.get_dir", lambda: "/nonexistent/hub")
     monkeypatch.setattr("os.makedirs", lambda *args, **kwargs: None)
     model = config_of("classes").model.model_copy(update={"pretrained": "imagenet"})
-    with pytest.raises(WeightsError, match=r"cannot be downloaded.*model\.pretrained=FILE"):
+    with pytest.raises(
+        WeightsError, match=r"cannot be downloaded.*model\.pretrained to a weights file"
+    ):
         build_generator(model)
 
 

@@ -162,7 +162,7 @@ def test_who_may_not_see_it_is_told_what_to_do(
     for name in ("me/none", "me/private"):
         text = said(name)
         assert "check the path or the name" in text and "hf auth login" in text
-    assert "access has to be asked for" in said("me/gated")
+    assert "access has to be requested" in said("me/gated")
     assert "Give a path, or user/repo" in said("me/a--b")
     server.failing = 429
     assert "answers 429" in said("me/none")

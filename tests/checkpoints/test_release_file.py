@@ -111,7 +111,7 @@ def test_safetensors_of_others_and_of_other_versions(tmp_path: Path) -> None:
 def test_weights_of_another_network_are_named() -> None:
     network = torch.nn.Linear(4, 3)
     whole = {"weight": torch.ones(3, 4).half(), "bias": torch.ones(3)}
-    release_file.load_state_strict(network, whole, what="x")
+    release_file.load_state_strict(network, whole, source="x")
     assert network.weight.dtype == torch.float32
     cases = {
         "1 missing (bias, ...)": {"weight": whole["weight"]},
@@ -120,5 +120,5 @@ def test_weights_of_another_network_are_named() -> None:
     }
     for said, tensors in cases.items():
         with pytest.raises(WeightsError) as caught:
-            release_file.load_state_strict(network, tensors, what="net.safetensors")
+            release_file.load_state_strict(network, tensors, source="net.safetensors")
         assert said in str(caught.value) and "net.safetensors" in str(caught.value)

@@ -62,9 +62,8 @@ def test_every_kind_is_here() -> None:
 def test_raw_has_the_channels_of_its_kind(name: str, size: tuple[int, int, int]) -> None:
     head = built(name)
     batch, rows, columns = size
-    larger = getattr(head, "ENLARGE", 1)
     raw = head(features(*size))
-    assert raw.shape == (batch, RAW[config(name).type], larger * rows, larger * columns)
+    assert raw.shape == (batch, RAW[config(name).type], head.upscale * rows, head.upscale * columns)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from pix2color.config import GanConfig, from_dict
 from pix2color.losses.adversarial import discriminator_loss, generator_loss
 from pix2color.losses.perceptual import DISTANCES, PerceptualLoss
 from pix2color.models.conv_encoder import STRIDED, ConvEncoder
+from pix2color.models.feature_maps import FeatureMaps
 
 AB = ("l1", "l2", "smooth_l1")
 MODES = get_args(GanConfig.model_fields["loss"].annotation)
@@ -41,7 +42,7 @@ def ab_losses() -> dict[str, Loss]:
 
 def perceptual(distance: str) -> Loss:
     torch.manual_seed(0)
-    return PerceptualLoss(ConvEncoder(STRIDED, width=4), distance=distance)
+    return PerceptualLoss(FeatureMaps(ConvEncoder(STRIDED, width=4)), distance=distance)
 
 
 @pytest.fixture(params=[*AB, *DISTANCES])

@@ -27,7 +27,8 @@ from pix2color.data.dataset import ALL_SPLITS, load_photos
 from pix2color.evaluation import metrics
 from pix2color.evaluation.lpips import Lpips
 from pix2color.evaluation.protocol import crop_photo, network_input, resize
-from pix2color.losses.perceptual import DISTANCES, PerceptualLoss
+from pix2color.losses.perceptual import DISTANCES
+from pix2color.models.feature_maps import FeatureMaps
 
 SETTINGS = ((1.0, 0.0), (1.0, 0.15), (1.0, 0.3), (0.6, 0.3), (0.6, 0.5))
 """Temperature and vividness."""
@@ -63,7 +64,7 @@ def main() -> int:
         for i, level in enumerate(encoder.levels)
         for name, _ in level.named_children()
     ]
-    blocks = PerceptualLoss(encoder, blocks=dict.fromkeys(names, 1.0))
+    features = FeatureMaps(encoder.eval(), names)
     rows: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     data = DataConfig(roots=tuple(arguments.photos), cache_size=176, max_photos=arguments.limit)
     for photo in load_photos(data, parts=ALL_SPLITS, keep_gray=True).photos:
@@ -72,7 +73,7 @@ def main() -> int:
         with torch.inference_mode():
             shown = colorings(rgb, found)
             truth = lpips.features(rgb)
-            here, wanted = [blocks.features(one) for one in shown], blocks.features(rgb)
+            here, wanted = [features(one) for one in shown], features(rgb)
             for distance, name in itertools.product(DISTANCES, names):
                 both = [(one[name], wanted[name]) for one in here]
                 rows[distance, name].append([float(DISTANCES[distance](*pair)) for pair in both])

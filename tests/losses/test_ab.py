@@ -87,7 +87,7 @@ def test_cross_entropy_is_float32_inside_autocast(ab: Tensor) -> None:
 @pytest.mark.parametrize("rebalance", [None, 0.5])
 def test_the_class_head_s_loss_is_this_one(rebalance: float | None, ab: Tensor) -> None:
     prior = Prior.load().probability
-    head = ClassificationHead(8, prior, neighbors=10, rebalance=rebalance)
+    head = ClassificationHead(8, prior, soft_encoding_k=10, rebalance_lambda=rebalance)
     code = soft_encode(ab, neighbors=10)
     weight = None
     if rebalance is not None:

@@ -78,7 +78,7 @@ def test_a_decoder_needs_channels_and_reduction_only(
 ) -> None:
     """Encoders with levels finer than the output, and with none so fine."""
     channels = tuple(range(3, 3 + len(reduction)))
-    decoder = UNetDecoder(channels, reduction, widths=(8, 6), stride=stride)
+    decoder = UNetDecoder(channels, reduction, decoder_channels=(8, 6), stride=stride)
     sizes = zip(channels, reduction, strict=True)
     features = [torch.rand(1, c, 64 // r, 96 // r) for c, r in sizes]
     found = decoder(features)
@@ -189,7 +189,7 @@ def test_a_fresh_class_network_predicts_the_prior() -> None:
 
 
 def test_another_prior_replaces_weights_and_vividness() -> None:
-    head = ClassificationHead(4, Prior.load().probability, rebalance=0.5)
+    head = ClassificationHead(4, Prior.load().probability, rebalance_lambda=0.5)
     flat = torch.full((313,), 1 / 313, dtype=torch.float64)
     assert float(head.class_weight.std()) > 0.1
     head.set_prior(flat)
@@ -241,4 +241,4 @@ def test_attention_starts_as_nothing_and_can_learn(lightness: Tensor) -> None:
 
 def test_a_stride_coarser_than_the_encoder_is_refused() -> None:
     with pytest.raises(ConfigError, match="coarser"):
-        UNetDecoder((8, 8), (2, 4), widths=(8,), stride=8)
+        UNetDecoder((8, 8), (2, 4), decoder_channels=(8,), stride=8)

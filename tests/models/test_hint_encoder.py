@@ -8,8 +8,9 @@ from torch import Tensor
 
 from pix2color.build import build_generator
 from pix2color.config import ModelConfig
+from pix2color.losses.ab import AB_RANGE
 from pix2color.models.generator import Generator
-from pix2color.models.hint_encoder import AB_SCALE, HintEncoder, encode_hints, pool_hints
+from pix2color.models.hint_encoder import HintEncoder, encode_hints, pool_hints
 
 RED = (60.0, 40.0)
 
@@ -84,7 +85,7 @@ def test_a_network_trained_without_hints_refuses_them() -> None:
 
 def test_packed_hints_hold_colors_where_they_are_given_only() -> None:
     hints = red_at(4, 4, (1, 2))
-    assert hints[0, :, 1, 2].tolist() == pytest.approx([RED[0] / AB_SCALE, RED[1] / AB_SCALE, 1])
+    assert hints[0, :, 1, 2].tolist() == pytest.approx([RED[0] / AB_RANGE, RED[1] / AB_RANGE, 1])
     hints[0, :, 1, 2] = 0
     assert not hints.any()
 

@@ -31,8 +31,8 @@ def test_nothing_is_drawn_and_nothing_else_is_changed(name: str) -> None:
 def test_buffers_are_computed_as_ever() -> None:
     prior = torch.rand(313, dtype=torch.float64)
     with skip_weight_init():
-        head = ClassificationHead(8, prior / prior.sum(), rebalance=0.5)
-    expected = ClassificationHead(8, prior / prior.sum(), rebalance=0.5)
+        head = ClassificationHead(8, prior / prior.sum(), rebalance_lambda=0.5)
+    expected = ClassificationHead(8, prior / prior.sum(), rebalance_lambda=0.5)
     assert torch.equal(head.log_prior, expected.log_prior)
     assert torch.equal(head.class_weight, expected.class_weight)
 

@@ -24,7 +24,9 @@ def head(adjust: float) -> ClassificationHead:
     """Its prior is not the photo's own distribution."""
     prior = torch.full((ab_bins.COUNT,), 1e-4)
     prior[150], prior[160], prior[20] = 0.5, 0.4, 0.02
-    return ClassificationHead(4, prior / prior.sum(), neighbors=1, adjust=adjust)
+    return ClassificationHead(
+        4, prior / prior.sum(), soft_encoding_k=1, logit_adjustment_tau=adjust
+    )
 
 
 def gradient(colors: Tensor, logits: Tensor, adjust: float) -> Tensor:

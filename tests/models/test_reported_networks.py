@@ -13,11 +13,10 @@ from pix2color.color import ab_bins
 from pix2color.color.ab_bins import Prior
 from pix2color.config import ModelConfig, load
 from pix2color.errors import ConfigError, WeightsError
-from pix2color.models.aml import AmlClassHead
 from pix2color.models.conv_encoder import STRIDED_DEEP
 from pix2color.models.encoders import build_encoder
 from pix2color.models.fusion import FusionEncoder, build_classifier
-from pix2color.models.heads import ClassificationHead, MarginalClassHead
+from pix2color.models.heads import AmlClassificationHead, ClassificationHead, MarginalClassHead
 
 VGG_TO_CONV4_3 = 7_635_264
 RESIZED = {"stages": [[128], [64, 64], [32]], "mode": "nearest"}
@@ -123,7 +122,7 @@ def test_a_cut_encoder_gives_the_finest_levels_unchanged() -> None:
         ),
         (["model.encoder=zhang_cnn", "model.pretrained=imagenet"], "must be none"),
         (["model.encoder=fusion", "model.pretrained=none"], "weights of a whole classifier"),
-        (["model.encoder=fusion", "model.pretrained=x.pth"], "is no file"),
+        (["model.encoder=fusion", "model.pretrained=x.pth"], "no weights file x.pth"),
         (["model.head={type: marginal64}", "loss.l2=1"], "argmax"),
         (["model.head={type: regression, compat: aml}", "loss.l2=1"], "needs type: classes"),
     ],
@@ -176,30 +175,30 @@ def published_prior() -> Prior:
 
 
 @pytest.fixture(scope="module")
-def aml() -> AmlClassHead:
-    return AmlClassHead(4, published_prior().probability, rebalance=0.5, bias=False)
+def aml() -> AmlClassificationHead:
+    return AmlClassificationHead(4, published_prior().probability, rebalance_lambda=0.5, bias=False)
 
 
-def test_the_published_weights_are_met(aml: AmlClassHead) -> None:
+def test_the_published_weights_are_met(aml: AmlClassificationHead) -> None:
     assert float(aml.class_weight[120]) == pytest.approx(0.1481, rel=0.02)
     assert float(aml.class_weight[0]) == pytest.approx(5.6221, rel=0.02)
 
 
-def test_aml_weights_a_gray_picture_as_the_rarest_color(aml: AmlClassHead) -> None:
+def test_aml_weights_a_gray_picture_as_the_rarest_color(aml: AmlClassificationHead) -> None:
     gray = torch.zeros(1, 2, 176, 176)
     code = ab_bins.soft_encode(gray).to_dense()
     applied = aml.row_weights(code)
     # Weighted by the mass that each row of the target holds, as its loss counts them.
     mass = code.reshape(-1, ab_bins.COUNT).sum(1)
     assert float((applied * mass).sum() / mass.sum()) == pytest.approx(5.62, rel=0.02)
-    right = ClassificationHead(4, published_prior().probability, rebalance=0.5)
+    right = ClassificationHead(4, published_prior().probability, rebalance_lambda=0.5)
     assert float(right.class_weight[ab_bins.nearest_bin(gray)].mean()) == pytest.approx(
         0.148, rel=0.02
     )
 
 
 def test_aml_weights_have_nothing_to_do_with_colors(
-    aml: AmlClassHead, square: torch.Tensor
+    aml: AmlClassificationHead, square: torch.Tensor
 ) -> None:
     from pix2color.color.lab import rgb_to_lab
 
@@ -213,7 +212,7 @@ def test_aml_weights_have_nothing_to_do_with_colors(
 def test_aml_without_rebalancing_is_the_sum_of_the_right_loss() -> None:
     torch.manual_seed(0)
     prior = Prior.load().probability
-    summed, right = AmlClassHead(4, prior), ClassificationHead(4, prior)
+    summed, right = AmlClassificationHead(4, prior), ClassificationHead(4, prior)
     raw, ab = torch.randn(2, 313, 12, 12), torch.rand(2, 2, 12, 12) * 100 - 50
     total = summed.loss(raw, ab)["cross_entropy"]
     mean = right.loss(raw, ab)["cross_entropy"]
@@ -232,10 +231,12 @@ def test_aml_predicts_at_full_size() -> None:
 # The classifier of the fusion network
 
 
-def fusion(*, published: bool = False) -> FusionEncoder:
+def fusion(*, reproduce_scale_bug: bool = False) -> FusionEncoder:
     torch.manual_seed(0)
     classifier = build_classifier("mobilenet_v2")
-    return FusionEncoder(STRIDED_DEEP, width=2, classifier=classifier, published=published)
+    return FusionEncoder(
+        STRIDED_DEEP, width=2, classifier=classifier, reproduce_scale_bug=reproduce_scale_bug
+    )
 
 
 def test_the_classifier_stays_as_it_is_in_training() -> None:
@@ -250,7 +251,7 @@ def test_the_published_scaling_shows_the_classifier_a_black_picture() -> None:
     photos = torch.rand(2, 1, 32, 32).expand(-1, 3, -1, -1)
     seen: dict[bool, torch.Tensor] = {}
     for published in (False, True):
-        encoder = fusion(published=published)
+        encoder = fusion(reproduce_scale_bug=published)
         encoder.classifier.register_forward_pre_hook(
             lambda module, given, key=published: seen.update({key: given[0]})
         )
