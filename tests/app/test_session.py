@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_model import released
 from PIL import Image
-from standin import released
 
 from pix2color.app import uploads, validation, views
 from pix2color.app.cached_runtime import cached

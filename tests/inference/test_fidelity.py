@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from fake_model import released
 from PIL import Image, ImageCms
-from standin import released
 
 from pix2color.color import lab_numpy
 from pix2color.color.lab import rgb_to_lab, rgb_to_lightness
