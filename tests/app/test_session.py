@@ -17,7 +17,7 @@ from fake_model import released
 from PIL import Image
 
 from pix2color.app import uploads, validation, views
-from pix2color.app.cached_backend import cached
+from pix2color.app.cached_runtime import cached
 from pix2color.app.limits import ServerLimits
 from pix2color.app.session import Session, Settings, for_client
 from pix2color.app.sessions import SessionStore, remove_old_uploads
