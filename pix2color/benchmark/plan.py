@@ -165,8 +165,7 @@ def resolve_runs(
         WeightsError: a weights file that the plan names does not hold.
     """
     listed = _recipe_files(folder) if plan.recipes == "all" else list(plan.recipes)
-    paths = [configs.find_recipe(name) for name in listed]
-    files = {path.stem: path for path in paths}
+    files = {configs.table_name(name): configs.find_recipe(name) for name in listed}
     for name in plan.overrides.keys() - files.keys():
         configs.find_recipe(name)  # a recipe that is left out this time may have its changes
     _check_networks(plan.pretrained)
@@ -242,7 +241,7 @@ def _parent(name: str, start: str | None) -> str | None:
             f"recipe {name} starts from {start}: in a benchmark it can start only from another"
             " recipe's run, whose training counts (init_from: runs/RECIPE/release.safetensors)"
         )
-    return path.parent.name
+    return configs.table_name(path.parent.name)
 
 
 def _with_parent_network(entry: RecipeRun, known: Mapping[str, RecipeRun]) -> RecipeRun:

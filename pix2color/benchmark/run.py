@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torchvision
 
+from pix2color import config as configs
 from pix2color._version import __version__
 from pix2color.benchmark import images, measure, page, plots, train
 from pix2color.benchmark import plan as plans
@@ -205,7 +206,7 @@ def _without_paths(plan: BenchmarkPlan) -> dict[str, Any]:
     """The plan as plain values, files by their names: where they lie is nobody's business."""
     tree = plan.model_dump(mode="json")
     if plan.recipes != "all":
-        tree["recipes"] = [Path(name).name.removesuffix(".yaml") for name in plan.recipes]
+        tree["recipes"] = [configs.table_name(name) for name in plan.recipes]
     for section in ("pretrained", "tests"):
         tree[section] = {key: Path(path).name for key, path in tree[section].items()}
     measured = tree["evaluate"]

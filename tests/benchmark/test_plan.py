@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from pix2color import config as configs
 from pix2color.benchmark import plan as plans
 from pix2color.benchmark.plan import PRE_GAN, BenchmarkPlan, RecipeRun, load_plan
 from pix2color.errors import ConfigError, WeightsError
@@ -76,11 +77,11 @@ def test_a_smoke_budget_lies_over_the_file_and_under_what_is_asked_for() -> None
 def test_all_is_every_recipe_of_the_folder_and_no_plan(
     everything: tuple[list[RecipeRun], list[str]],
 ) -> None:
-    files = {path.stem for path in CONFIGS.glob("*.yaml")} - {"benchmark"}
+    files = {configs.table_name(path) for path in CONFIGS.glob("*.yaml")} - {"benchmark"}
     found = [entry.name for entry in everything[0]]
     assert set(found) == files
     assert len(found) == len(files)
-    assert {"pretrain_l2", "pretrain_class", "gan"} <= files
+    assert {"unet_l2", "unet_class", "unet_class_gan"} <= files
 
 
 def test_one_more_file_is_one_more_row(tmp_path: Path, make_plan: Make, make_entries: Make) -> None:
@@ -143,8 +144,8 @@ def test_a_gan_recipe_gets_its_share_and_its_start_from_its_pretraining(
     parents = {entry.name: entry.parent for entry in everything[0] if entry.parent}
     assert parents == {
         "strided_gan": "strided",
-        "gan": "pretrain_class",
-        "unet_l2_gan": "pretrain_l2",
+        "unet_class_gan": "unet_class",
+        "unet_l2_gan": "unet_l2",
     }
     order = list(found)
     for name, parent in parents.items():
@@ -192,7 +193,7 @@ def test_what_stands_in_for_vgg16_is_said(
             and entry.substitute_encoder == "mobilenet_v2"
         )
         assert any(line.startswith(f"{name}: ") and entry.note in line for line in everything[1])
-    assert found["pretrain_class"].note == ""
+    assert found["unet_class"].note == ""
 
 
 def test_a_frozen_network_always_has_weights(
@@ -213,7 +214,7 @@ def test_a_frozen_network_always_has_weights(
 def test_without_any_download_the_packaged_encoder_stands_in_and_that_is_said(
     make_plan: Make, make_entries: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = make_plan("vgg16_regression", "pretrain_l2", "strided")
+    plan = make_plan("vgg16_regression", "unet_l2", "strided")
     for entry in make_entries(plan, tmp_path):
         if entry.name == "strided":
             assert (entry.remark, entry.config.model.pretrained) == ("", "none")
@@ -240,7 +241,7 @@ def test_fusion_without_its_classifier_is_missing(
     assert entry.config.model.pretrained == str(mobilenet_file)
 
 
-@pytest.mark.parametrize("recipe", ["pretrain_l2", "fusion"])
+@pytest.mark.parametrize("recipe", ["unet_l2", "fusion"])
 def test_a_named_file_that_does_not_hold_is_an_error(
     recipe: str, make_plan: Make, make_entries: Make, tmp_path: Path
 ) -> None:
