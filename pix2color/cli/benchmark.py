@@ -120,7 +120,7 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.recipes:
         every = arguments.recipes == ["all"]
         tree["recipes"] = "all" if every else arguments.recipes
-    for flag, section in (("test", "tests"), ("pretrained", "pretrained")):
+    for flag, section in (("test", "test_sets"), ("pretrained", "pretrained")):
         for text in getattr(arguments, flag):
             name, sign, path = text.partition("=")
             if not sign or not name or not path:
