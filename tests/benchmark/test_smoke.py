@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from pix2color import config as configs
 from pix2color.benchmark.images import FAILURES
 from pix2color.evaluation.bootstrap import METRICS
 
 ROOT = Path(__file__).parents[2]
-RECIPES = {configs.table_name(p) for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark"}
+RECIPES = {p.stem for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark"}
 
 
 def stands_apart(rows: list[dict[str, Any]], name: str) -> str | None:

@@ -18,7 +18,11 @@ from pix2color.models.init import skip_weight_init
 
 PLAIN = ("zhang_cnn", "strided_cnn", "fusion")
 TIMM = ("timm/resnet10t",) if importlib.util.find_spec("timm") else ()
-ENCODERS = (*NAMES, *PLAIN, *TIMM)
+LARGE = ("resnet34", "resnet50", "vgg16", "vgg16_bn", "convnext_tiny")  # seconds each
+ENCODERS = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name
+    for name in (*NAMES, *PLAIN, *TIMM)
+]
 
 
 @functools.cache
