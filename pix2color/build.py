@@ -154,27 +154,18 @@ def _unet(model: ModelConfig, encoder: Encoder) -> UNetDecoder:
 
 
 def _hypercolumn(model: ModelConfig, encoder: Encoder) -> HypercolumnDecoder:
-    column = model.hypercolumn
     return HypercolumnDecoder(
-        encoder.channels,
-        encoder.reduction,
-        width=column.width,
-        blocks=column.blocks,
-        feature_stride=column.feature_stride,
-        stride=model.output_stride,
+        encoder.channels, encoder.reduction, stride=model.output_stride, **dict(model.hypercolumn)
     )
 
 
 def _upsample(model: ModelConfig, encoder: Encoder) -> UpsampleDecoder:
-    up = model.upsample
     return UpsampleDecoder(
         encoder.channels,
         encoder.reduction,
-        stages=up.stages,
         stride=model.output_stride,
-        mode=up.mode,
-        norm=up.norm,
         dropout=model.conv_encoder.dropout,
+        **dict(model.upsample),
     )
 
 

@@ -1,8 +1,4 @@
-"""Heads: the network's last layer, the decoding of its output to ab, and its own loss.
-
-Each head has `forward(features: B,C,h,w) -> raw`, `to_ab(raw, temperature, vividness) -> ab` and
-`loss(raw, ab) -> dict`. raw is `upscale` times as large as the features.
-"""
+"""Heads: the network's last layer, the decoding of its output to ab, and its own loss."""
 
 from __future__ import annotations
 
@@ -14,17 +10,48 @@ from pix2color.color import ab_bins
 from pix2color.losses.ab import soft_cross_entropy
 
 
-class RegressionHead(nn.Module):
+class Head(nn.Module):
+    """A convolution whose output is decoded to ab: B,C,h,w -> raw -> ab.
+
+    Args:
+        in_channels: channels of the features.
+        out_channels: channels of raw.
+        kernel, bias: of the convolution.
+    """
+
+    upscale = 1
+    """raw is this many times as large as the features."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: int, bias: bool) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B,C,h,w -> raw: B,out_channels,h*upscale,w*upscale."""
+        raw: Tensor = self.project(features)
+        return raw
+
+    def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
+        """raw -> ab: B,2,h,w in Lab units, float32."""
+        raise NotImplementedError
+
+    def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
+        """Losses of raw against the true ab (B,2,h,w), by the names of the config's loss section.
+
+        Empty for a head that is trained by the recipe's ab losses on the result of `to_ab` alone.
+        """
+        return {}
+
+
+class RegressionHead(Head):
     """Two channels that are ab: scale * tanh(x), or scale * x with `activation: linear`.
 
     Args:
         in_channels: channels of the features.
         activation: tanh | linear. tanh bounds the colors; scale 110 is about the extent of sRGB.
         scale: ab at activation 1, in Lab units.
-        kernel, bias: of the convolution that computes the two channels.
+        kernel, bias: see Head.
     """
-
-    upscale = 1
 
     def __init__(
         self,
@@ -35,31 +62,21 @@ class RegressionHead(nn.Module):
         kernel: int = 1,
         bias: bool = True,
     ) -> None:
-        super().__init__()
-        self.project = nn.Conv2d(in_channels, 2, kernel, padding=kernel // 2, bias=bias)
+        super().__init__(in_channels, 2, kernel=kernel, bias=bias)
         self.activation = activation
         self.scale = scale
-        # Small first colors: training starts from the gray photo, not from noise.
+        # Small initial colors: training starts from the gray photo, not from noise.
         nn.init.normal_(self.project.weight, std=1e-3)
         if self.project.bias is not None:
             nn.init.zeros_(self.project.bias)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """B,C,h,w -> raw: B,2,h,w, before the activation."""
-        raw: Tensor = self.project(features)
-        return raw
 
     def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
         """raw -> ab: B,2,h,w in Lab units. A regression has no temperature or vividness."""
         raw = raw.float()
         return self.scale * (raw.tanh() if self.activation == "tanh" else raw)
 
-    def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
-        """Empty: the losses of a regression are the recipe's ab losses, on the result of to_ab."""
-        return {}
 
-
-class ClassificationHead(nn.Module):
+class ClassificationHead(Head):
     """313 classes per pixel: logits, decoded by the annealed mean.
 
     Args:
@@ -68,10 +85,8 @@ class ClassificationHead(nn.Module):
         soft_encoding_k: K of the soft encoding: bins that a pixel's color is spread over.
         rebalance_lambda: lambda of the class weights (Zhang et al. 2016); None: no weights.
         logit_adjustment_tau: tau at which the loss is taken, see `loss`.
-        kernel, bias: of the convolution that computes the logits.
+        kernel, bias: see Head.
     """
-
-    upscale = 1
 
     log_prior: Tensor
     class_weight: Tensor
@@ -87,14 +102,12 @@ class ClassificationHead(nn.Module):
         kernel: int = 1,
         bias: bool = True,
     ) -> None:
-        super().__init__()
-        count = ab_bins.COUNT
-        self.project = nn.Conv2d(in_channels, count, kernel, padding=kernel // 2, bias=bias)
+        super().__init__(in_channels, ab_bins.COUNT, kernel=kernel, bias=bias)
         self.soft_encoding_k = soft_encoding_k
         self.rebalance_lambda = rebalance_lambda
         self.logit_adjustment_tau = logit_adjustment_tau
-        self.register_buffer("log_prior", torch.zeros(count))
-        self.register_buffer("class_weight", torch.ones(count), persistent=False)
+        self.register_buffer("log_prior", torch.zeros(ab_bins.COUNT))
+        self.register_buffer("class_weight", torch.ones(ab_bins.COUNT), persistent=False)
         self.set_prior(prior)
         # An untrained network predicts the prior everywhere (without a bias: all colors alike).
         nn.init.normal_(self.project.weight, std=1e-2)
@@ -112,11 +125,6 @@ class ClassificationHead(nn.Module):
         elif self.logit_adjustment_tau > 0:
             weight = prior**-self.logit_adjustment_tau
             self.class_weight.copy_((weight / (prior * weight).sum()).float())
-
-    def forward(self, features: Tensor) -> Tensor:
-        """B,C,h,w -> raw: B,313,h,w logits."""
-        raw: Tensor = self.project(features)
-        return raw
 
     def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
         """raw -> ab: B,2,h,w: logits less vividness * log prior, then the annealed mean."""
@@ -174,28 +182,21 @@ class AmlClassificationHead(ClassificationHead):
         return self.class_weight[position]
 
 
-class MarginalClassHead(nn.Module):
+class MarginalClassHead(Head):
     """64 classes for a and 64 for b: bins of 4 Lab units over -128..128, decoded by argmax.
 
+    raw is B,128,h,w: first the 64 logits of a, then those of b.
+
     Args:
-        in_channels: channels of the features.
-        kernel, bias: of the convolution that computes the logits.
+        in_channels, kernel, bias: see Head.
     """
 
     BINS = 64
     BIN_WIDTH = 4.0
     MIN_AB = -128.0
-    upscale = 1
 
     def __init__(self, in_channels: int, *, kernel: int = 1, bias: bool = True) -> None:
-        super().__init__()
-        count = 2 * self.BINS
-        self.project = nn.Conv2d(in_channels, count, kernel, padding=kernel // 2, bias=bias)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """B,C,h,w -> raw: B,128,h,w logits, first the 64 of a, then those of b."""
-        raw: Tensor = self.project(features)
-        return raw
+        super().__init__(in_channels, 2 * self.BINS, kernel=kernel, bias=bias)
 
     def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
         """raw -> ab: B,2,h,w, the center of the likeliest bin; the settings have no effect."""
@@ -207,6 +208,3 @@ class MarginalClassHead(nn.Module):
         index = ((ab.float() - self.MIN_AB) / self.BIN_WIDTH).long().clamp(0, self.BINS - 1)
         logits = raw.float().unflatten(1, (2, self.BINS)).transpose(1, 2)  # B,64,2,h,w
         return {"cross_entropy": F.cross_entropy(logits, index)}
-
-
-Head = RegressionHead | ClassificationHead | MarginalClassHead
