@@ -40,9 +40,9 @@ def built(name: str) -> Encoder:
 
 @pytest.fixture(params=ENCODERS)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
-    found = built(request.param)
-    found.freeze("none")
-    return found.eval()
+    actual = built(request.param)
+    actual.freeze("none")
+    return actual.eval()
 
 
 @torch.no_grad()
@@ -104,11 +104,11 @@ def test_all_levels_learn_or_none_does(encoder: Encoder) -> None:
 @torch.no_grad()
 def test_mixed_precision_keeps_shapes_and_is_finite(encoder: Encoder) -> None:
     photo = torch.rand(1, 3, 32, 32)
-    wanted = encoder.features(photo)
+    expected = encoder.features(photo)
     with in_bfloat16():
-        found = encoder.features(photo)
-    assert [f.shape for f in found] == [w.shape for w in wanted]
-    assert all(bool(f.isfinite().all()) for f in found)
+        actual = encoder.features(photo)
+    assert [f.shape for f in actual] == [w.shape for w in expected]
+    assert all(bool(f.isfinite().all()) for f in actual)
 
 
 def test_weights_survive_a_file(encoder: Encoder) -> None:

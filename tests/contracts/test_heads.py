@@ -102,12 +102,12 @@ def test_losses_are_named_and_reach_every_weight(name: str) -> None:
 def test_losses_are_float32_in_mixed_precision(name: str) -> None:
     head = built(name)
     raw = head(features())
-    wanted = head.loss(raw, true_ab(raw))
+    expected = head.loss(raw, true_ab(raw))
     with in_bfloat16():
-        found = head.loss(raw, true_ab(raw))
-    for key, loss in found.items():
+        actual = head.loss(raw, true_ab(raw))
+    for key, loss in actual.items():
         assert loss.dtype == torch.float32
-        torch.testing.assert_close(loss, wanted[key], rtol=1e-3, atol=0)
+        torch.testing.assert_close(loss, expected[key], rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("name", HEADS)

@@ -61,8 +61,8 @@ def test_levels_that_an_encoder_does_not_have_are_left_out(square: Tensor) -> No
         for a, b in zip(*map(encoder.features, (gray, square)), strict=True)
     ]
     assert len(whole) == 4
-    found = PerceptualLoss(FeatureMaps(encoder))(gray, square)
-    torch.testing.assert_close(found, torch.stack(whole).mean())
+    actual = PerceptualLoss(FeatureMaps(encoder))(gray, square)
+    torch.testing.assert_close(actual, torch.stack(whole).mean())
 
 
 @pytest.mark.parametrize(
@@ -74,19 +74,19 @@ def test_named_blocks_are_compared_with_their_weights(
 ) -> None:
     """Blocks of a network that works in place (VGG's ReLU after its convolution) as well."""
     encoder = build_encoder(name)
-    seen: dict[str, list[Tensor]] = {block: [] for block in blocks}
-    for block, outputs in seen.items():
+    inputs: dict[str, list[Tensor]] = {block: [] for block in blocks}
+    for block, outputs in inputs.items():
         encoder.get_submodule(f"levels.{block}").register_forward_hook(
             lambda _module, _inputs, output, outputs=outputs: outputs.append(output.clone())
         )
     loss = PerceptualLoss(FeatureMaps(encoder, blocks), distance="lpips", weights=blocks)
-    found = loss(square.flip(-1), square)
-    wanted = sum(weight * normalized_l2(*seen[block]) for block, weight in blocks.items())
-    torch.testing.assert_close(found, wanted)
-    assert float(found) > 0
+    actual = loss(square.flip(-1), square)
+    expected = sum(weight * normalized_l2(*inputs[block]) for block, weight in blocks.items())
+    torch.testing.assert_close(actual, expected)
+    assert float(actual) > 0
 
 
-def test_unit_square_knows_direction_not_length() -> None:
+def test_normalized_l2_depends_on_direction_not_length() -> None:
     a, b = torch.tensor((3.0, 0.0)).view(1, 2, 1, 1), torch.tensor((0.0, 5.0)).view(1, 2, 1, 1)
     assert float(normalized_l2(a, 7 * a)) == 0
     assert float(normalized_l2(a, b)) == pytest.approx(2)

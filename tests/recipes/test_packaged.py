@@ -41,7 +41,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     return [[Path(words[0]).name, *words[1:]] for words in lines]
 
 
-def test_every_run_starts_from_what_was_made_before_it(commands: list[list[str]]) -> None:
+def test_every_run_starts_from_earlier_results(commands: list[list[str]]) -> None:
     made: set[str] = set()
     trained: list[Path] = []
     for words in commands:
