@@ -49,7 +49,7 @@ def folder_of(path: Path, number: int) -> Path:
 
 def settings(*roots: Path, **options: object) -> config.DataConfig:
     return config.DataConfig.model_validate(
-        {"root": [str(r) for r in roots], "side": 24, **options}
+        {"roots": [str(r) for r in roots], "cache_size": 24, **options}
     )
 
 
@@ -275,8 +275,8 @@ def test_names_places_and_threads_do_not_matter(tmp_path: Path) -> None:
     (other / "deep").mkdir(parents=True)
     for number, path in enumerate(sorted(root.iterdir(), reverse=True)):
         (other / "deep" / f"x{number}.png").write_bytes(path.read_bytes())
-    one = load_photos(settings(root, workers=0), parts=("train",))
-    two = load_photos(settings(other, workers=4), parts=("train",))
+    one = load_photos(settings(root, decode_threads=0), parts=("train",))
+    two = load_photos(settings(other, decode_threads=4), parts=("train",))
     assert one.digests == two.digests
     assert one.digest == two.digest
     for a, b in zip(one.photos, two.photos, strict=True):
@@ -314,7 +314,7 @@ def test_limit_takes_the_first_usable_by_content(tmp_path: Path) -> None:
     (root / "gray.png").write_bytes(encoded(colors(99).convert("L")))
     whole = load_photos(settings(root), parts=("train", "val"))
     for limit in (1, 7, len(whole), 1000):
-        some = load_photos(settings(root, limit=limit), parts=("train", "val"))
+        some = load_photos(settings(root, max_photos=limit), parts=("train", "val"))
         assert some.digests == whole.digests[:limit]
         assert some.counts.found == 41
 
@@ -332,14 +332,14 @@ def test_too_many_broken_files_stop_with_a_list(tmp_path: Path) -> None:
     assert "p/torn-10.jpg" not in message
     assert "and 3 more" in message
     assert "data.max_corrupt_fraction" in message
-    loaded = load_photos(settings(root, max_broken=0.5), parts=ALL_SPLITS)
+    loaded = load_photos(settings(root, max_corrupt_fraction=0.5), parts=ALL_SPLITS)
     assert (loaded.counts.used, len(loaded.counts.corrupt)) == (40, 13)
 
 
 def test_no_usable_photo_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "torn.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"none of the 1 files can be decoded.*torn\.jpg \(.*empty"):
-        load_photos(settings(tmp_path, max_broken=1), parts=ALL_SPLITS)
+        load_photos(settings(tmp_path, max_corrupt_fraction=1), parts=ALL_SPLITS)
     (tmp_path / "torn.jpg").write_bytes(encoded(colors(1).convert("L"), "JPEG"))
     with pytest.raises(DataError, match="no photo with colors"):
         load_photos(settings(tmp_path), parts=ALL_SPLITS)
@@ -359,7 +359,7 @@ def test_an_empty_part_falls_back_to_all_photos_and_says_so(tmp_path: Path) -> N
 def test_progress_ends_at_its_total(tmp_path: Path, limit: int | None) -> None:
     root = folder_of(tmp_path / "p", 25)
     calls: list[tuple[int, int]] = []
-    data = settings(root, limit=limit)
+    data = settings(root, max_photos=limit)
     load_photos(data, parts=ALL_SPLITS, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(n + 1, limit or 25) for n in range(limit or 25)]
 
