@@ -19,9 +19,10 @@ from typing import Literal, Protocol
 from PIL import Image
 
 from pix2color import config
-from pix2color.data.decode import Pixels, decode, is_gray
+from pix2color.data.decode import Pixels, decode
 from pix2color.data.discovery import FileRef, list_photos
 from pix2color.errors import DataError, PhotoError
+from pix2color.photo.gray import is_gray
 
 Split = Literal["train", "val", "test"]
 Progress = Callable[[int, int], object]
@@ -209,7 +210,7 @@ def decode_and_filter(file: Readable, rules: ExamineOptions) -> DecodeResult:
     if content and split_of(digest, rules.split) not in rules.splits:
         return DecodeResult(file.name, digest)
     try:
-        pixels = decode(content, rules.cache_size)
+        pixels = decode(content, rules.cache_size, name=file.name)
     except PhotoError as error:
         return DecodeResult(file.name, digest, corrupt=str(error))
     if rules.min_chroma > 0 and is_gray(pixels, rules.min_chroma):
