@@ -30,11 +30,11 @@ from pix2color.photo import (
     Photo,
     Provenance,
     add_provenance,
-    files,
     formats,
     read,
     reading,
     write,
+    writing,
 )
 from pix2color.photo.walk import NOT_REGULAR, is_regular
 from pix2color.runtime.base import out_of_memory
@@ -241,7 +241,7 @@ def _colorized(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions
     )
     if options.confidence:
         sure = guess.confidence()
-        with files.atomic_open_photo(job.extra_outputs[-1]) as file:
+        with writing.atomic_open_photo(job.extra_outputs[-1]) as file:
             file.write(confidence_map(sure, photo.width, photo.height))
     left_out: tuple[str, ...] = ()
     # The photo itself last: where it is, the others are.
@@ -281,7 +281,7 @@ def _reversibly(job: Job, photo: Photo, colorizer: Colorizer, options: JobOption
 
     data = job.source.read_bytes()
     result = lossless_jpeg.colorize(data, paint, mark=options.provenance, limits=options.limits)
-    with files.atomic_open_photo(job.target) as file:
+    with writing.atomic_open_photo(job.target) as file:
         file.write(result)
     return Outcome(job, "done", notes=tuple(notes))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from pix2color.color import icc_matrix
 from pix2color.color.icc_matrix import SRGB, ColorSpace
+from pix2color.color.lab_numpy import linear_to_lab
 from pix2color.photo.photo import Pixels
 from pix2color.photo.profiles import to_uint8
 
@@ -37,16 +37,10 @@ def is_gray(
     if pixels.ndim == 2:
         return True
     small = Image.fromarray(to_uint8(pixels)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
-    ab = _ab(np.asarray(small), space).reshape(-1, 2)
+    linear = [space.decode(c, np.asarray(small)[..., c] / 255.0) for c in range(3)]
+    ab = linear_to_lab(np.stack(linear, axis=-1), space.matrix)[..., 1:].reshape(-1, 2)
     if ignore_tone:
         order = np.argsort(np.asarray(small.convert("L")), axis=None, kind="stable")
         alike = ab[order].reshape(_LEVELS, -1, 2)
         ab = (alike - np.median(alike, axis=1, keepdims=True)).reshape(-1, 2)
     return bool(np.percentile(np.linalg.norm(ab, axis=-1), 95) < min_chroma)
-
-
-def _ab(pixels: Pixels, space: ColorSpace) -> np.ndarray:
-    linear = np.stack([space.decode(c, pixels[..., c] / 255.0) for c in range(3)], axis=-1)
-    xyz = linear @ (icc_matrix.RGB_TO_XYZ @ space.matrix).T / icc_matrix.WHITE
-    f = np.where(xyz > 0.008856, np.cbrt(np.maximum(xyz, 0.008856)), 7.787 * xyz + 16.0 / 116.0)
-    return np.stack((500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])), axis=-1)

@@ -47,11 +47,16 @@ def to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def color_space(photo: Photo) -> icc_matrix.ColorSpace:
+    """The space of the photo's pixels; sRGB where it has no usable profile."""
+    return (icc_matrix.parse_icc(photo.icc) if photo.icc else None) or icc_matrix.SRGB
+
+
 def srgb_pixels(photo: Photo) -> NDArray[np.uint8]:
     """H,W,3 uint8 sRGB of a Photo, which may be its own read-only pixels; alpha is left out."""
     pixels = to_uint8(photo.pixels)
-    space = icc_matrix.parse_icc(photo.icc) if photo.icc else None
-    if space is None or space.is_srgb:
+    space = color_space(photo)
+    if space.is_srgb:
         return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
     if not space.is_gray and pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
