@@ -31,8 +31,7 @@ def decode(data: bytes, side: int | None = None, *, name: str = "") -> Pixels:
     Raises:
         PhotoError: as `photo.read`. The message is the reason alone, without a name.
     """
-    suffix = PurePosixPath(name).suffix.partition("#")[0]  # "#2" marks a second file of one name
-    photo = read(data, suffix=suffix, min_side=None if side is None else 2 * side)
+    photo = read(data, suffix=suffix_of(name), min_side=None if side is None else 2 * side)
     pixels = srgb_pixels(photo)
     if side is None or min(photo.height, photo.width) <= side:
         return np.array(pixels)
@@ -40,3 +39,8 @@ def decode(data: bytes, side: int | None = None, *, name: str = "") -> Pixels:
     size = (max(side, round(photo.width * scale)), max(side, round(photo.height * scale)))
     small = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     return np.array(small)
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a `FileRef`'s name, without the "#2" that marks a second file of one name."""
+    return PurePosixPath(name).suffix.partition("#")[0]

@@ -21,9 +21,11 @@ from pix2color.errors import PhotoError
 from pix2color.photo import exif, formats, jp2, jpeg, png, profiles, xmp
 from pix2color.photo.photo import Limits, Photo, Pixels
 
-# What these warn of becomes an error or a note here. `warnings.catch_warnings` would not do: it
+# What Pillow warns of becomes an error or a note here. `warnings.catch_warnings` would not do: it
 # changes the filters of the whole process, and photos are read in several threads.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+_MAX_PAGES = 1000
 
 
 def read(
@@ -50,13 +52,40 @@ def read(
         data = source
     else:
         data, suffix = _file_bytes(Path(source)), Path(source).suffix
+    name = _detect(data, suffix)
+    with as_photo_error():
+        return _decode(data, name, limits, min_side)
+
+
+def page_sizes(data: bytes, suffix: str = "") -> list[tuple[int, int]]:
+    """Width and height of each page of a photo as stored, from the headers alone.
+
+    Args:
+        data: the file's bytes.
+        suffix: as for `read`.
+
+    Raises:
+        PhotoError: no photo of a known format, or its header is broken.
+    """
+    name = _detect(data, suffix)
+    with as_photo_error():
+        image = open_with_plugin(data, name)
+        sizes = [image.size]
+        with contextlib.suppress(EOFError):
+            for page in range(1, _MAX_PAGES) if name == "TIFF" else ():
+                image.seek(page)
+                sizes.append(image.size)
+    return sizes
+
+
+def _detect(data: bytes, suffix: str) -> str:
+    """The name of the format; raises PhotoError where there is none."""
     if not data:
         raise PhotoError("the file is empty")
     name = formats.detect_format(data[:16], suffix)
     if name is None:
         raise PhotoError("not a photo of a format that can be read")
-    with as_photo_error():
-        return _decode(data, name, limits, min_side)
+    return name
 
 
 def _file_bytes(path: Path) -> bytes:
