@@ -45,8 +45,8 @@ ONLY_COMPILED = {
 """What a Python block holds -> why it is not run here."""
 
 TINY = (
-    "budget.samples=8", "train.batch_size=4", "data.crop=32", "data.cache_size=48", "decode.input_size=32",
-    "train.num_val_photos=1", "train.num_sample_photos=0",
+    "budget.samples=8", "train.batch_size=4", "data.crop=32", "data.cache_size=48",
+    "decode.input_size=32", "train.num_val_photos=1", "train.num_sample_photos=0",
     "gan.discriminator_warmup_samples=0", "gan.base_channels=8", "data.max_corrupt_fraction=1.0",
 )  # fmt: skip
 SHORTER = {
