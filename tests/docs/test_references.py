@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,3 +107,11 @@ def test_a_named_option_exists(document: Path) -> None:
             continue  # a script with options of its own
         for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", code):
             assert option in known | FOREIGN_OPTIONS, f"{name(document)}: no option {option}"
+
+
+def test_the_architecture_lists_all_packages_in_the_order_of_imports() -> None:
+    levels = runpy.run_path(str(ROOT / "tests/contracts/test_imports.py"))["LEVELS"]
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| `(\w+)` \|", text, re.MULTILINE)
+    expected = [(str(n), name) for n, names in enumerate(levels, 1) for name in sorted(names)]
+    assert sorted(rows) == [row for row in expected if not row[1].startswith("_")]
