@@ -28,6 +28,7 @@ ONLY_PARSED = {
     "sh configs/packaged/train.sh": "hours; tests/recipes/test_packaged.py reads it",
     "hf auth login": "it asks for a token",
     "python tests/": "a measurement, run by hand",
+    "python -m pix2color analyze": "minutes; tests/analysis runs its parts in small",
     "python -m pix2color benchmark": "minutes; tests/benchmark/test_smoke.py runs it in small",
     "python -m pix2color app": "it serves until it is stopped; tests/app",
     "python -m pix2color release --run runs/gan --push USER/REPO": (
