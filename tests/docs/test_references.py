@@ -90,6 +90,13 @@ def test_a_named_config_key_exists(document: Path) -> None:
                 assert key in known, f"{name(document)}: there is no config key {key}"
 
 
+@pytest.mark.parametrize("document", [p for p in CURRENT if p.name != "report.md"], ids=name)
+def test_the_spelling_is_that_of_the_us(document: Path) -> None:
+    british = r"colour|grey|centre|neighbour|behaviour|licence|labell|modell|\w+isation|optimise"
+    text = document.read_text(encoding="utf-8")
+    assert not re.findall(rf"\b(?:{british})\w*", text, re.IGNORECASE), name(document)
+
+
 def options(parser: argparse.ArgumentParser) -> Iterator[str]:
     """All long options of a parser and of its subcommands."""
     for action in parser._actions:
