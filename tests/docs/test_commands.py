@@ -16,7 +16,7 @@ from documents import BLOCKS, EXTRAS, PYTHON, ROOT, SHELL, Block, label, ours, p
 
 from pix2color.config import load
 
-OTHERS = ("pip install", "pytest", "accelerate config", "hf auth login", "sh configs/packaged/")
+OTHERS = ("pip install", "pytest", "accelerate config", "hf auth login")
 """How commands of other programs begin that the documents may use."""
 
 
