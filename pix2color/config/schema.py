@@ -317,7 +317,9 @@ class TrainConfig(ConfigModel):
     num_val_photos: Count = 200
     """The fixed photos of the validation figure."""
     num_sample_photos: Annotated[int, Field(ge=0, le=16)] = 8
-    """Photos of the sample pictures."""
+    """Photos of the sample pictures; 0: no pictures."""
+    plot_curves: bool = True
+    """Draw curves.png at each save."""
     save_every_samples: Count = 16_384
     save_every_minutes: Positive | None = 5.0
     """Also save for resuming after so many minutes."""
@@ -397,6 +399,7 @@ class Config(ConfigModel):
             ("train", "save_every_samples"),
             ("train", "save_every_minutes"),
             ("train", "num_sample_photos"),
+            ("train", "plot_curves"),
             ("train", "trackers"),
             ("train", "fd_backbone"),
         ):

@@ -214,7 +214,7 @@ def make_trainer(
         ),
         batches,
         validation,
-        data_facts=facts,
+        data_stats=facts,
         accelerator=accelerator,
         folder=folder,
         observer=observer,
