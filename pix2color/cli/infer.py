@@ -251,7 +251,7 @@ def _settings(options: argparse.Namespace, colorizer: Colorizer, todo: JobPlan) 
     from pix2color.photo import Limits
 
     decode = colorizer.resolve_decode(
-        size=options.size,
+        input_size=options.size,
         temperature=options.temperature,
         vividness=options.vividness,
         saturation=options.saturation,

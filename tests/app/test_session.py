@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from standin import released
+from fake_model import released
 
 from pix2color.app import uploads, validation, views
 from pix2color.app.cached_backend import cached

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_model import released
 from PIL import Image
-from standin import released
 
 from pix2color import cli as commands
 from pix2color.checkpoints import checkpoint
@@ -142,7 +142,7 @@ def test_options_are_written_out(folder: Path, capsys: pytest.CaptureFixture[str
     assert "--siz" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", commands._COMMANDS)
+@pytest.mark.parametrize("command", commands.COMMANDS)
 def test_no_command_takes_abbreviated_options(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,7 +236,7 @@ def test_a_report_that_cannot_be_written_at_the_end_loses_no_summary(
         place.rmdir()
         place.write_text("in the way")
 
-    monkeypatch.setattr(pipeline, "run", until_the_place_is_gone)
+    monkeypatch.setattr(pipeline, "colorize_jobs", until_the_place_is_gone)
     arguments = [
         str(folder),
         "--out",
@@ -300,9 +300,9 @@ import sys
 sys.path[:0] = [{tests!r}, {root!r}]
 import torch
 torch.set_num_threads(1)
-from standin import released
-from pix2color import weights
-weights.load = lambda *a, **k: released()
+from fake_model import released
+from pix2color.checkpoints import checkpoint
+checkpoint.load = lambda *a, **k: released()
 from pix2color.cli.infer import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from standin import write_release
+from fake_model import write_release
 from torch import Tensor
 
 from pix2color.checkpoints import checkpoint

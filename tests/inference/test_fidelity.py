@@ -12,7 +12,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image, ImageCms
-from standin import released
+from fake_model import released
 
 from pix2color.color.lab import rgb_to_lab, rgb_to_lightness
 from pix2color.inference import borders, preprocess

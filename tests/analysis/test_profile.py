@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_model import released
 from PIL import Image
-from standin import released
 
 from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer, profile, restore
@@ -37,7 +37,7 @@ def test_speed_times_networks_of_every_stride(
     stride: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """200 x 150 pixels are seen at 64 x 48: no multiples of 8 come about by themselves."""
-    network = released(size=44)
+    network = released(input_size=44)
     monkeypatch.setattr(network.generator, "stride", stride)
     monkeypatch.setattr(checkpoint, "load", lambda *args, **options: network)
     assert profile.main(["--megapixels", "0.03", "--runs", "1"]) == 0
