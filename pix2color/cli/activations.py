@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Draw; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _activations(arguments))
+    return common.run_command(_activations, arguments)
 
 
 def _activations(arguments: argparse.Namespace) -> int:

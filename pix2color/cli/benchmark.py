@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Compare; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _benchmark(arguments))
+    return common.run_command(_benchmark, arguments)
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:

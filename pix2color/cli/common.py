@@ -64,14 +64,29 @@ def say(text: object, file: TextIO | None = None) -> None:
     print(printable(text), file=file)
 
 
-def run_command(function: Callable[[], int]) -> int:
+def option_name(name: str, options: argparse.Namespace) -> str:
+    """The option of a command that sets an argument or config key of the library.
+
+    Args:
+        name: such as `max_megapixels` or `data.roots`; returned as it is where no option sets it.
+        options: the command's parsed options.
+    """
+    if name == "data.roots" and hasattr(options, "data"):
+        return "--data"
+    if hasattr(options, name):
+        return f"--{name.replace('_', '-')}"
+    is_key = "." in name or name in ("output", "init_from")
+    return f"--set {name}=VALUE" if is_key and hasattr(options, "set") else name
+
+
+def run_command(function: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     """Call a command's body; its errors become one line on standard error and an exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # standard error escapes by itself
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return function()
+        return function(options)
     except Pix2ColorError as error:
-        say(f"error: {error}", sys.stderr)
+        say(f"error: {error.describe(lambda name: option_name(name, options))}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         say("stopped", sys.stderr)

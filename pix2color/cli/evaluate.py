@@ -104,7 +104,7 @@ def _add_figure_arguments(group: argparse._ArgumentGroup) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Evaluate; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _evaluate(arguments))
+    return common.run_command(_evaluate, arguments)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         parser().print_help()
         return 0
     options = parser().parse_args(arguments)
-    return common.run_command(lambda: _infer(options))
+    return common.run_command(_infer, options)
 
 
 def parser() -> argparse.ArgumentParser:

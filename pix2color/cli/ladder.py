@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Climb; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _ladder(arguments))
+    return common.run_command(_ladder, arguments)
 
 
 def _ladder(arguments: argparse.Namespace) -> int:

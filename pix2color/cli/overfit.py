@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Overfit; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _overfit(arguments))
+    return common.run_command(_overfit, arguments)
 
 
 def _overfit(arguments: argparse.Namespace) -> int:

@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Print a table of the stages' times; returns an exit code."""
     options = parser().parse_args(argv)
-    return common.run_command(lambda: _profile(options))
+    return common.run_command(_profile, options)
 
 
 def _profile(options: argparse.Namespace) -> int:

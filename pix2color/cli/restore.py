@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Write the gray JPEG of each file; returns 0, or 1 when some failed."""
     options = parser().parse_args(argv)
-    return common.run_command(lambda: _restore(options))
+    return common.run_command(_restore, options)
 
 
 def _restore(options: argparse.Namespace) -> int:

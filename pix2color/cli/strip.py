@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Draw; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _strip(arguments))
+    return common.run_command(_strip, arguments)
 
 
 def _strip(arguments: argparse.Namespace) -> int:
