@@ -31,7 +31,7 @@ _EXAMPLE = """example:
 """
 
 
-_RANGES = {"variants": (1, 16), "strength": (0, 1), "max_megapixels": (0.001, 100_000)}
+_RANGES = {"variants": (1, 16), "palette_strength": (0, 1), "max_megapixels": (0.001, 100_000)}
 """Of options; those of the colors are in `config.Decode`."""
 
 
@@ -80,43 +80,45 @@ def parser() -> argparse.ArgumentParser:
         "--vividness", type=float, metavar="TAU", help="0 is faithful, 0.5 vivid, 1 too much"
     )
     color.add_argument("--saturation", type=float, metavar="X", help="factor on the colors")
-    say = parser.add_argument_group("a say in the colors")
-    say.add_argument(
+    guidance = parser.add_argument_group("guidance")
+    guidance.add_argument(
         "--hints", metavar="FILE", help="JSON: colors pinned to points, strokes and boxes"
     )
-    say.add_argument("--reference", metavar="PHOTO", help="a color photo whose palette is taken")
-    say.add_argument(
-        "--strength", type=float, default=0.5, metavar="X", help="of the palette: 0..1 (0.5)"
+    guidance.add_argument(
+        "--reference", metavar="PHOTO", help="a color photo whose palette is taken"
     )
-    say.add_argument(
+    guidance.add_argument(
+        "--palette-strength", type=float, default=0.5, metavar="X", help="0..1 (default 0.5)"
+    )
+    guidance.add_argument(
         "--variants", type=int, default=1, metavar="N",
         help="versions that differ where the network is unsure: NAME, NAME-2, ... NAME-N",
     )  # fmt: skip
-    say.add_argument(
+    guidance.add_argument(
         "--confidence", action="store_true",
         help="also NAME-confidence.png: white where the network is sure",
     )  # fmt: skip
     files = parser.add_argument_group("files")
     files.add_argument(
-        "--keep-color", action="store_true", help="skip photos that already have color"
+        "--skip-color", action="store_true", help="skip photos that already have color"
     )
     files.add_argument(
         "--srgb", action="store_true", help="write sRGB in place of another RGB profile"
     )
     files.add_argument(
-        "--no-mark",
+        "--no-provenance",
         action="store_true",
         help="do not write into the metadata that colors are guesses",
     )
     files.add_argument(
-        "--reversible", action="store_true",
-        help="JPEG: keep the scan's luminance data, so that `uncolor` gives it back bit for bit",
+        "--lossless-jpeg", action="store_true",
+        help="JPEG: keep the scan's luminance data, so that `restore` gives it back bit for bit",
     )  # fmt: skip
     files.add_argument("--resume", action="store_true", help="skip photos that are done already")
     files.add_argument("--report", metavar="FILE", help="write every photo's status as JSON")
     files.add_argument(
-        "--truncated", choices=("error", "keep"), default="error",
-        help="keep: color what there is of files that end too early",
+        "--allow-truncated", action="store_true",
+        help="color what there is of files that end too early",
     )  # fmt: skip
     files.add_argument(
         "--max-megapixels", type=float, default=300.0, metavar="N",
@@ -207,9 +209,9 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse what cannot be before anything heavy is done."""
     common.check_ranges(options, **_RANGES)
     asked = options.hints or options.reference or options.variants > 1 or options.confidence
-    if options.reversible and asked:
+    if options.lossless_jpeg and asked:
         raise Pix2ColorError(
-            "--reversible goes with none of --hints, --reference, --variants and --confidence"
+            "--lossless-jpeg goes with none of --hints, --reference, --variants and --confidence"
         )
 
 
@@ -243,7 +245,7 @@ def _guidance(options: argparse.Namespace) -> Guidance:
     from pix2color.guidance.palette import palette_of
 
     palette = palette_of(options.reference) if options.reference else None
-    return Guidance(palette=palette, strength=options.strength, variants=options.variants)
+    return Guidance(palette=palette, strength=options.palette_strength, variants=options.variants)
 
 
 def _settings(options: argparse.Namespace, colorizer: Colorizer, todo: JobPlan) -> JobOptions:
@@ -258,11 +260,14 @@ def _settings(options: argparse.Namespace, colorizer: Colorizer, todo: JobPlan) 
     )
     return pipeline.JobOptions(
         decode=decode,
-        limits=Limits(megapixels=options.max_megapixels, on_truncated=options.truncated),
-        provenance=None if options.no_mark else pipeline.provenance_of(colorizer, decode),
-        skip_color=options.keep_color,
+        limits=Limits(
+            megapixels=options.max_megapixels,
+            on_truncated="keep" if options.allow_truncated else "error",
+        ),
+        provenance=None if options.no_provenance else pipeline.provenance_of(colorizer, decode),
+        skip_color=options.skip_color,
         srgb=options.srgb,
-        lossless=options.reversible,
+        lossless=options.lossless_jpeg,
         resume=options.resume,
         guidance=_guidance(options),
         hints=_hints(options, todo),

@@ -1,4 +1,4 @@
-"""python -m pix2color speed: where the time goes."""
+"""python -m pix2color profile: where the time goes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments of speed."""
+    """The arguments of the command."""
     made = common.Parser(
-        prog="python -m pix2color speed",
+        prog="python -m pix2color profile",
         description="Time every stage of coloring, one photo at a time, warm.",
     )
     made.add_argument("photos", nargs="*", metavar="PHOTO", help="default: made-up pictures")

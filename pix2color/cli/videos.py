@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pix2color.jobs.planner import Job
     from pix2color.video.pipeline import VideoProgress, VideoResult
 
-_PHOTOS_ONLY = ("hints", "reference", "confidence", "keep_color", "srgb", "reversible")
+_PHOTOS_ONLY = ("hints", "reference", "confidence", "skip_color", "srgb", "lossless_jpeg")
 
 
 def check(options: argparse.Namespace, films: Sequence[Job]) -> None:

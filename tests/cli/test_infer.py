@@ -101,7 +101,7 @@ def test_bad_photos_are_named_and_the_good_ones_done(
         (["{in}", "--max-megapixels", "inf"], 2, "--max-megapixels inf: at most"),
         (["{in}", "--max-megapixels", "-1"], 2, "--max-megapixels -1: at least 0.001"),
         (["{in}", "--variants", "1000000"], 2, "--variants 1000000: at most 16"),
-        (["{in}", "--strength", "nan"], 2, "--strength nan"),
+        (["{in}", "--palette-strength", "nan"], 2, "--palette-strength nan"),
         ([""], 2, "empty"),
         (["{in}", "--out", ""], 2, "empty"),
         (["{in}", "--out", "{in}/a.jpg"], 2, "not a folder"),
@@ -282,14 +282,14 @@ def test_report_resume_and_mark(
     assert "raw.nef" in capsys.readouterr().out
     assert infer.main([*arguments, "--resume"]) == 1
     assert json.loads(report.read_text())["counts"] == {"skipped": 3, "failed": 1}
-    assert infer.main([*arguments[:3], "--no-mark"]) == 1
+    assert infer.main([*arguments[:3], "--no-provenance"]) == 1
     assert 305 not in Image.open(out / "a.jpg").getexif()
 
 
 def test_keep_color_says_which_photos_it_left(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert infer.main([str(folder), "--out", str(tmp_path / "out"), "--keep-color"]) == 0
+    assert infer.main([str(folder), "--out", str(tmp_path / "out"), "--skip-color"]) == 0
     output = capsys.readouterr().out
     assert "2 of 3 photos colored, 1 skipped" in output and "already has color" in output
     assert not (tmp_path / "out/deep/er/c.tif").exists()

@@ -80,7 +80,15 @@ def test_a_folder_of_photos_and_films(
 
 def test_settings_and_the_missing_mark(folder: Path, tmp_path: Path) -> None:
     source = str(folder / "deep/film.mp4")
-    gray = [source, "--out", str(tmp_path / "out"), "--saturation", "0", "--no-mark", "--quiet"]
+    gray = [
+        source,
+        "--out",
+        str(tmp_path / "out"),
+        "--saturation",
+        "0",
+        "--no-provenance",
+        "--quiet",
+    ]
     assert infer.main([*gray, "--size", "32", "--temperature", "0.9", "--vividness", "0.1"]) == 0
     with av.open(str(tmp_path / "out/film.mp4")) as container:
         assert "comment" not in container.metadata
@@ -94,7 +102,7 @@ def test_settings_and_the_missing_mark(folder: Path, tmp_path: Path) -> None:
     "options",
     [
         ["--variants", "2"], ["--hints", "hints.json"], ["--reference", "a.jpg"],
-        ["--confidence"], ["--reversible"], ["--srgb"], ["--keep-color"],
+        ["--confidence"], ["--lossless-jpeg"], ["--srgb"], ["--skip-color"],
     ],
 )  # fmt: skip
 def test_options_for_photos_are_refused(
