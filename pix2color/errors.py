@@ -35,9 +35,14 @@ class Pix2ColorError(Exception):
     def __str__(self) -> str:
         return self.describe(lambda name: name)
 
+    @property
+    def message(self) -> str:
+        """What is wrong, without the remedy."""
+        return super().__str__()
+
     def describe(self, option: Callable[[str], str]) -> str:
         """Message and remedy, with `option(name)` in place of each name in braces."""
-        return describe(super().__str__(), self.remedy, option)
+        return describe(self.message, self.remedy, option)
 
 
 def describe(message: str, remedy: str, option: Callable[[str], str]) -> str:

@@ -143,7 +143,9 @@ def load(
         where = find_device(device)
         return checkpoint.load(source, device="cpu"), where
     if backend == "torch":
-        raise Pix2ColorError(f"{source} runs in onnxruntime only: leave --backend out, or say onnx")
+        raise Pix2ColorError(
+            f"{source} runs in onnxruntime only", remedy="leave {backend} out, or set it to onnx"
+        )
     from pix2color.runtime import onnx, onnx_export
 
     where = onnx.find_device(device)

@@ -50,8 +50,8 @@ class OnnxRuntime:
         if found != FORMAT:
             says = f" of this version (it says {found}, wanted {FORMAT})" if found else ""
             raise WeightsError(
-                f"{name} is not an ONNX file of pix2color{says}; make one with: "
-                "python -m pix2color export --onnx FILE"
+                f"{name} is not an ONNX file of pix2color{says}",
+                remedy="make one with the command `python -m pix2color export`",
             )
         try:
             self.meta: dict[str, Any] = {k: _decoded(v) for k, v in texts.items()}
@@ -142,8 +142,10 @@ def library() -> Any:
 
 
 def _not_installed(name: str) -> Pix2ColorError:
-    remedy = "install onnxruntime-gpu, or leave" if name.startswith("cuda") else "leave"
-    return Pix2ColorError(f"onnxruntime has no device {name!r} here: {remedy} --device out")
+    package = "install onnxruntime-gpu, or " if name.startswith("cuda") else ""
+    return Pix2ColorError(
+        f"onnxruntime has no device {name!r} here", remedy=package + "leave {device} out"
+    )
 
 
 def _head(meta: dict[str, Any]) -> Head:

@@ -109,7 +109,7 @@ def colorize_video(
     except OSError as error:
         raise PhotoError(f"cannot be written: {error.strerror or error}") from error
     except torch.OutOfMemoryError:
-        raise PhotoError("out of memory: try a smaller --size, or --device cpu") from None
+        raise PhotoError("out of memory", remedy="try a smaller {size}, or {device} cpu") from None
     finally:
         work.close()
 

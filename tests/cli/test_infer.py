@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from pix2color import cli as commands
 from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer
 from pix2color.cli import main as dispatch
+from pix2color.errors import EXIT_INTERRUPTED
 from pix2color.jobs import pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -232,7 +234,7 @@ def test_a_report_that_cannot_be_written_at_the_end_loses_no_summary(
 
     def until_the_place_is_gone(*arguments: Any, **options: Any) -> Iterator[pipeline.Outcome]:
         yield from run(*arguments, **options)
-        (place / "status.json").unlink()
+        (place / "status.json").unlink(missing_ok=True)
         place.rmdir()
         place.write_text("in the way")
 
@@ -248,6 +250,51 @@ def test_a_report_that_cannot_be_written_at_the_end_loses_no_summary(
     output = capsys.readouterr()
     assert "3 of 3 photos colored" in output.out
     assert "error: report" in output.err and "Traceback" not in output.err
+
+
+def test_a_run_that_ends_early_leaves_the_older_report(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at any moment there is the older report or the new one, and no empty file."""
+    report = tmp_path / "status.json"
+    report.write_text("older")
+    contents = []
+    run = pipeline.colorize_jobs
+
+    def watched(*arguments: Any, **options: Any) -> Iterator[pipeline.Outcome]:
+        for outcome in run(*arguments, **options):
+            contents.append(report.read_text())
+            yield outcome
+
+    monkeypatch.setattr(pipeline, "colorize_jobs", watched)
+    arguments = [str(folder), "--out", str(tmp_path / "out"), "--report", str(report)]
+    assert infer.main(arguments) == 0
+    assert contents == ["older"] * 3
+    assert json.loads(report.read_text())["counts"] == {"done": 3}
+
+
+def test_after_ctrl_c_every_photo_that_was_written_is_in_the_report(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        Image.fromarray(np.full((20, 30), 9 * number, np.uint8)).save(folder / f"x{number:02}.png")
+    out, report = tmp_path / "out", tmp_path / "status.json"
+    read, started = pipeline.read, []
+
+    def interrupt_at_the_fourth(path: Path, **options: Any) -> Any:
+        started.append(path)
+        if len(started) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        return read(path, **options)
+
+    monkeypatch.setattr(pipeline, "read", interrupt_at_the_fourth)
+    code = infer.main([str(folder), "--out", str(out), "--report", str(report)])
+    assert code == EXIT_INTERRUPTED
+    written = {str(path) for path in out.rglob("*") if path.is_file()}
+    photos = json.loads(report.read_text())["photos"]
+    assert {photo["target"] for photo in photos if photo["status"] == "done"} == written
+    assert 4 <= len(written) < 15
 
 
 def test_without_arguments_it_shows_help_and_the_example(

@@ -204,7 +204,7 @@ def test_ctrl_c_leaves_a_playable_film(
     process.send_signal(number)
     _, error = process.communicate("\n", timeout=60)
     assert process.returncode == 130, error
-    assert "film.partial.mp4; --resume goes on" in error and "Traceback" not in error
+    assert "film.partial.mp4; --resume continues" in error and "Traceback" not in error
     partial = out / "film.partial.mp4"
     assert 20 <= frames_of(partial) <= 25 and not (out / "film.mp4").exists()
     monkeypatch.setattr(pipeline, "Options", functools.partial(pipeline.VideoOptions, segment=10))
