@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from fake_model import write_release
+from PIL import Image
 from torch import Tensor
 
 from pix2color.checkpoints import checkpoint
