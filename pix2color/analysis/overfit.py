@@ -189,7 +189,8 @@ def run_ladder(
     needed = max(rung.photos for rung in rungs) + HELD_OUT
     if len(photos) < needed:
         raise DataError(
-            f"the ladder needs {needed} photos, {len(photos)} were found: name more with --data"
+            f"the ladder needs {needed} photos, {len(photos)} were found",
+            remedy="add photos to {data.roots}",
         )
     results = []
     for rung in rungs:

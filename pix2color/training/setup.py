@@ -288,11 +288,11 @@ def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
     started = bool(checkpointing.list_checkpoints(folder / "state"))
     if started and not resume:
         raise TrainingError(
-            f"{folder} holds a run already: go on with --resume, or choose another folder with "
-            "--set output=runs/NAME"
+            f"{folder} holds a run already",
+            remedy="continue it with {resume}, or choose another folder with {output}",
         )
     if resume and not started:
-        raise TrainingError(f"{folder} holds no run to resume; start it without --resume")
+        raise TrainingError(f"{folder} holds no run to resume", remedy="leave {resume} out")
 
 
 def _previous_config(folder: Path) -> dict[str, Any]:

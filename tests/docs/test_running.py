@@ -54,7 +54,7 @@ SHORTER = {
     "evaluate": [
         "--limit", "2", "--crop", "48", "--size", "48", "--no-lpips", "--resamples", "5", "--quiet",
     ],
-    "speed": ["--runs", "1"],
+    "profile": ["--runs", "1"],
 }  # fmt: skip
 """Appended to a command where it is run."""
 
@@ -139,7 +139,7 @@ def test_a_command_does_what_it_says(
         arguments = [*arguments, "--quiet", "--set", f"output={tmp_path / 'run'}"]
         arguments = [a for a in arguments if a != "--resume"]
     monkeypatch.chdir(prepared)
-    if "--out" not in arguments and command in ("infer", "evaluate", "uncolor"):
+    if "--out" not in arguments and command in ("infer", "evaluate", "restore"):
         arguments = [*arguments, "--out", str(tmp_path / "out")]
     code = _main(command)([*arguments, *SHORTER.get(command, ())])
     said = capsys.readouterr().err

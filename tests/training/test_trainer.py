@@ -332,7 +332,7 @@ def test_a_run_is_not_written_over_and_only_a_run_is_resumed(make_config: MakeCo
     with pytest.raises(TrainingError, match="no run to resume"):
         make_trainer(config, resume=True)
     make_trainer(config).fit()
-    with pytest.raises(TrainingError, match="--resume"):
+    with pytest.raises(TrainingError, match="continue it with resume"):
         make_trainer(config)
 
 

@@ -25,7 +25,7 @@ from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.prediction import Prediction
 from pix2color.jobs import pipeline
 from pix2color.jobs.planner import Job, plan_jobs
-from pix2color.photo import Limits, Photo, files, read, write
+from pix2color.photo import Limits, Photo, read, write
 
 TESTS = Path(__file__).parents[1]
 
@@ -100,7 +100,7 @@ def test_resume_skips_what_is_done_and_redoes_what_changed(
     (out / "01.png").unlink()
     newer = time.time() + 10
     os.utime(source / "02.tif", (newer, newer))
-    stale = out / f".03.{io._owner(2**22 + 1)}{files.PART_SUFFIX}"
+    stale = out / f".03.{io._owner(2**22 + 1)}{io.PART_SUFFIX}"
     stale.write_bytes(b"half")
     statuses = color(colorizer, source, out, resume=True)
     assert statuses == {
@@ -128,7 +128,7 @@ class Hungry(Tint):
 def hungry(most: int) -> Colorizer:
     from dataclasses import replace
 
-    return Colorizer(replace(released(size=192), generator=Hungry(most)))  # type: ignore[arg-type]
+    return Colorizer(replace(released(input_size=192), generator=Hungry(most)))  # type: ignore[arg-type]
 
 
 def test_out_of_memory_tries_smaller_networks_and_says_so() -> None:
@@ -163,7 +163,7 @@ def test_every_way_to_run_out_of_memory_is_known(
         return run_network(small, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(colorizer, "run_network", cramped)
-    decode = colorizer.resolve_decode(size=192)
+    decode = colorizer.resolve_decode(input_size=192)
     out = colorizer.colorize(Photo(np.full((300, 200), 99, np.uint8)), decode)
     assert out.notes == ("out of memory: network at 96 pixels on cpu",)
 
@@ -180,7 +180,7 @@ def test_memory_that_runs_out_in_decoding_counts_too(
 
     monkeypatch.setattr(Prediction, "ab", cramped)
     out = colorizer.colorize(
-        Photo(np.full((300, 200), 99, np.uint8)), colorizer.resolve_decode(size=192)
+        Photo(np.full((300, 200), 99, np.uint8)), colorizer.resolve_decode(input_size=192)
     )
     assert out.notes == ("out of memory: network at 96 pixels on cpu",)
 
@@ -239,7 +239,7 @@ def test_a_full_device_gives_way_to_the_cpu(
         lambda self, *a, **k: self if a == (torch.device("cuda"),) else place(self, *a, **k),
     )
     network = Elsewhere(room)
-    colorizer = Colorizer(replace(released(size=192), generator=network), device="cuda")  # type: ignore[arg-type]
+    colorizer = Colorizer(replace(released(input_size=192), generator=network), device="cuda")  # type: ignore[arg-type]
     photo = Photo(np.random.default_rng(0).integers(0, 256, (300, 200), dtype=np.uint8))
     out = [
         colorizer.colorize(photo),
@@ -272,7 +272,7 @@ def test_out_of_memory_in_the_bands_takes_smaller_ones(monkeypatch: pytest.Monke
             raise MemoryError
         return real_compose(*arguments, band=band)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(compose, "compose", cramped)
+    monkeypatch.setattr(compose, "compose_rgb", cramped)
     out = Colorizer(released()).colorize(Photo(np.full((40, 40), 99, np.uint8)))
     assert "smaller bands" in out.notes[0]
 
@@ -354,15 +354,15 @@ sys.path[:0] = [{tests!r}, {root!r}]
 import torch
 torch.set_num_threads(1)
 from fake_model import released
-from pix2color.inference import pipeline
 from pix2color.inference.colorizer import Colorizer
-from pix2color.jobs.planner import plan
+from pix2color.jobs import pipeline
+from pix2color.jobs.planner import plan_jobs
 colorizer = Colorizer(released())
 print("ready", flush=True)
 while True:
-    jobs = plan([sys.argv[1]], sys.argv[2]).jobs
-    options = pipeline.Options(colorizer.decode, resume=True)
-    for outcome in pipeline.run(jobs, lambda: colorizer, options):
+    jobs = plan_jobs([sys.argv[1]], sys.argv[2]).jobs
+    options = pipeline.JobOptions(colorizer.decode, resume=True)
+    for outcome in pipeline.colorize_jobs(jobs, lambda: colorizer, options):
         pass
     if sys.argv[3] == "once":
         break
@@ -405,7 +405,7 @@ def _killed(tmp_path: Path, colorizer: Colorizer, *, kills: int) -> None:
         process.wait()
         process.stdout.close()
         for name, data in contents(out).items() if out.exists() else ():
-            assert name.endswith(files.PART_SUFFIX) or data == expected[name]
+            assert name.endswith(io.PART_SUFFIX) or data == expected[name]
     assert contents(source) == originals
     process = runner(source, out, "once")
     process.communicate()
