@@ -199,7 +199,8 @@ def check_size(size: tuple[int, int], pages: int, limits: Limits) -> None:
         many = f" on {pages} pages" if pages > 1 else ""
         raise PhotoError(
             f"{width} x {height} pixels{many} ({megapixels:.0f} megapixels) are above the limit of "
-            f"{limits.megapixels:g}; --max-megapixels {np.ceil(megapixels):.0f} lifts it"
+            f"{limits.megapixels:g}",
+            remedy=f"raise {{max_megapixels}} to {np.ceil(megapixels):.0f}",
         )
 
 

@@ -25,7 +25,6 @@ ONLY_PARSED = {
     "pip install": "the environment of the tests is not changed; .ci/run installs",
     "pytest": "it would run itself; .ci/run does it",
     "accelerate config": "it asks questions",
-    "sh configs/packaged/train.sh": "hours; tests/recipes/test_packaged.py reads it",
     "hf auth login": "it asks for a token",
     "python tests/": "a measurement, run by hand",
     "python -m pix2color analyze": "minutes; tests/analysis runs its parts in small",
@@ -58,7 +57,7 @@ SHORTER = {
     "evaluate": [
         "--limit", "2", "--crop", "48", "--size", "48", "--no-lpips", "--resamples", "5", "--quiet",
     ],
-    "speed": ["--runs", "1"],
+    "profile": ["--runs", "1"],
 }  # fmt: skip
 """Appended to a command where it is run."""
 
@@ -143,7 +142,7 @@ def test_a_command_runs(
         arguments = [*arguments, "--quiet", "--set", f"output={tmp_path / 'run'}"]
         arguments = [a for a in arguments if a != "--resume"]
     monkeypatch.chdir(prepared)
-    if "--out" not in arguments and command in ("infer", "evaluate", "uncolor"):
+    if "--out" not in arguments and command in ("infer", "evaluate", "restore"):
         arguments = [*arguments, "--out", str(tmp_path / "out")]
     code = _main(command)([*arguments, *SHORTER.get(command, ())])
     errors = capsys.readouterr().err

@@ -358,14 +358,14 @@ sys.path[:0] = [{tests!r}, {root!r}]
 import torch
 torch.set_num_threads(1)
 from fake_model import fake_colorizer
-from pix2color.inference import pipeline
-from pix2color.jobs.planner import plan
+from pix2color.jobs import pipeline
+from pix2color.jobs.planner import plan_jobs
 colorizer = fake_colorizer()
 print("ready", flush=True)
 while True:
-    jobs = plan([sys.argv[1]], sys.argv[2]).jobs
-    options = pipeline.Options(colorizer.decode, resume=True)
-    for outcome in pipeline.run(jobs, lambda: colorizer, options):
+    jobs = plan_jobs([sys.argv[1]], sys.argv[2]).jobs
+    options = pipeline.JobOptions(colorizer.decode, resume=True)
+    for outcome in pipeline.colorize_jobs(jobs, lambda: colorizer, options):
         pass
     if sys.argv[3] == "once":
         break
