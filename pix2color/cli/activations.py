@@ -46,7 +46,8 @@ def _activations(arguments: argparse.Namespace) -> int:
 
     released = checkpoint.load(arguments.checkpoint)
     try:
-        photo = decode(content, arguments.size or released.decode.input_size)
+        side = arguments.size or released.decode.input_size
+        photo = decode(content, side, name=arguments.photo.name)
     except errors.PhotoError as error:
         raise errors.PhotoError(f"{arguments.photo}: {error}") from None
     lightness = rgb_to_lightness(torch.from_numpy(photo).permute(2, 0, 1).unsqueeze(0))

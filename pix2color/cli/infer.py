@@ -336,7 +336,7 @@ def _write_report(
     import json
 
     from pix2color._version import __version__
-    from pix2color.photo.files import atomic_open_photo
+    from pix2color.photo.writing import atomic_open_photo
 
     counts: dict[str, int] = {}
     for outcome in outcomes:

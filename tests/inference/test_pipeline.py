@@ -25,7 +25,7 @@ from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.prediction import Prediction
 from pix2color.jobs import pipeline
 from pix2color.jobs.planner import Job, plan_jobs
-from pix2color.photo import Limits, Photo, files, read, write
+from pix2color.photo import Limits, Photo, read, write
 
 TESTS = Path(__file__).parents[1]
 
@@ -100,7 +100,7 @@ def test_resume_skips_what_is_done_and_redoes_what_changed(
     (out / "01.png").unlink()
     newer = time.time() + 10
     os.utime(source / "02.tif", (newer, newer))
-    stale = out / f".03.{io._owner(2**22 + 1)}{files.PART_SUFFIX}"
+    stale = out / f".03.{io._owner(2**22 + 1)}{io.PART_SUFFIX}"
     stale.write_bytes(b"half")
     statuses = color(colorizer, source, out, resume=True)
     assert statuses == {
@@ -405,7 +405,7 @@ def _killed(tmp_path: Path, colorizer: Colorizer, *, kills: int) -> None:
         process.wait()
         process.stdout.close()
         for name, data in contents(out).items() if out.exists() else ():
-            assert name.endswith(files.PART_SUFFIX) or data == expected[name]
+            assert name.endswith(io.PART_SUFFIX) or data == expected[name]
     assert contents(source) == originals
     process = runner(source, out, "once")
     process.communicate()
