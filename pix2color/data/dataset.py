@@ -167,7 +167,7 @@ def load_photos(
     if not data.roots:
         say(
             f"no photos named: using the {len(items)} that come with scikit-image, a toy amount;"
-            " name your own folders or .tar shards with --data (data.roots)"
+            " name your own folders or .tar shards in data.roots"
         )
     wanted = frozenset(parts)
     shared = len(items) < MIN_PHOTOS_TO_SPLIT and wanted != frozenset(ALL_SPLITS)
@@ -362,6 +362,6 @@ def _nothing(counts: Counts) -> str:
         return f"none of the {counts.found} files can be decoded: {_list(counts.corrupt)}"
     return (
         f"no photo with colors among {counts.found} files: {counts.gray} are gray"
-        f" (data.min_chroma), {len(counts.corrupt)} cannot be decoded; name color photos with"
-        " --data (data.roots)"
+        f" (data.min_chroma), {len(counts.corrupt)} cannot be decoded; data.roots needs color"
+        " photos"
     )

@@ -77,6 +77,8 @@ class Outcome:
     status: Literal["done", "skipped", "failed"]
     reason: str = ""
     """Why it was skipped or failed, in one line."""
+    remedy: str = ""
+    """How to fix a failure: as `Pix2ColorError.remedy`."""
     notes: tuple[str, ...] = ()
     """What to know about a photo that is done."""
     seconds: float = 0.0
@@ -96,6 +98,7 @@ def colorize_jobs(
     options: JobOptions,
     *,
     workers: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
     """Color every photo; yields each outcome as it comes, in no fixed order.
 
@@ -107,6 +110,8 @@ def colorize_jobs(
     Args:
         colorizer: gives the Colorizer; called when the first photo has been read.
         workers: photos at a time; default: the processor's cores.
+        stop: asked before each photo: True starts no further one. Those under way are finished
+            and yielded; the others have no outcome.
 
     Raises:
         Nothing for a photo: whatever exception it causes is its outcome.
@@ -120,6 +125,8 @@ def colorize_jobs(
         running: set[Future[Outcome]] = set()
         try:
             for job in jobs:
+                if stop():
+                    break
                 running.add(pool.submit(_one, job, colorizer, options, room))
                 if len(running) >= at_once:
                     finished, running = wait(running, return_when=FIRST_COMPLETED)
@@ -178,14 +185,20 @@ def _one(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, room
     try:
         outcome = _outcome(job, colorizer, options, room)
     except Exception as error:
-        outcome = Outcome(job, "failed", reason(error))
+        outcome = failed(job, error)
     return replace(outcome, seconds=time.perf_counter() - start)
 
 
-def reason(error: Exception) -> str:
-    """Why a photo or film failed, in one line; of a fault of the program, also where."""
+def failed(job: Job, error: Exception) -> Outcome:
+    """The outcome of a photo or video that raised an error."""
+    remedy = error.remedy if isinstance(error, Pix2ColorError) else ""
+    return Outcome(job, "failed", _reason(error), remedy)
+
+
+def _reason(error: Exception) -> str:
+    """Why a photo or video failed, in one line; for a bug of the program, also where."""
     if isinstance(error, Pix2ColorError):
-        return str(error)
+        return error.message
     if out_of_memory(error):
         return "out of memory"
     if isinstance(error, OSError) and error.strerror:

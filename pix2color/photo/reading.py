@@ -199,7 +199,8 @@ def check_size(size: tuple[int, int], pages: int, limits: Limits) -> None:
         on_pages = f" on {pages} pages" if pages > 1 else ""
         raise PhotoError(
             f"{width} x {height} pixels{on_pages} ({megapixels:.0f} megapixels) are above the "
-            f"limit of {limits.megapixels:g}; --max-megapixels {np.ceil(megapixels):.0f} lifts it"
+            f"limit of {limits.megapixels:g}",
+            remedy=f"raise {{max_megapixels}} to {np.ceil(megapixels):.0f}",
         )
 
 

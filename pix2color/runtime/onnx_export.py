@@ -79,7 +79,9 @@ def cached(name_or_path: str | None, *, announce: Callable[[str], None] | None =
             write(path, checkpoint.load(name_or_path))
         except WeightsError as error:
             raise WeightsError(
-                f"{error}; or: python -m pix2color export --onnx FILE, then --checkpoint FILE"
+                str(error),
+                remedy="or write the file with `python -m pix2color export` and name it as"
+                " {checkpoint}",
             ) from None
     return path
 

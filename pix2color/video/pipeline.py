@@ -111,7 +111,7 @@ def colorize_video(
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        raise PhotoError("out of memory: try a smaller network input, or the CPU") from None
+        raise PhotoError("out of memory", remedy="try a smaller {size}, or {device} cpu") from None
     finally:
         work.close()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from fake_model import released
+from fake_model import fake_colorizer
 from PIL import Image, ImageCms
 
 from pix2color.color import lab_numpy
@@ -28,7 +28,7 @@ from test_space import adobe_rgb, gray_gamma
 
 @pytest.fixture
 def colorizer() -> Colorizer:
-    return Colorizer(released())
+    return fake_colorizer()
 
 
 def gray(bits: int = 8, shape: tuple[int, int] = (61, 83)) -> np.ndarray:
@@ -187,7 +187,7 @@ def test_truncated_photos_and_limits(tmp_path: Path, colorizer: Colorizer) -> No
     assert outcome.status == "done" and "truncated" in outcome.notes[0]
     job.source.write_bytes(data)
     outcome = run(job, colorizer, limits=Limits(megapixels=0.05))
-    assert outcome.status == "failed" and "--max-megapixels 1" in outcome.reason
+    assert outcome.status == "failed" and outcome.remedy == "raise {max_megapixels} to 1"
 
 
 class TestBorders:

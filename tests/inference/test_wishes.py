@@ -13,8 +13,9 @@ import pytest
 import skimage.color
 import skimage.data
 import torch
-from fake_model import released, write_release
+from fake_model import fake_colorizer, write_release
 from PIL import Image
+from pix2color.runtime.backends import TorchRuntime
 
 from pix2color.color.lab import rgb_to_lab
 from pix2color.errors import Pix2ColorError
@@ -26,7 +27,6 @@ from pix2color.inference import preprocess
 from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.prediction import Prediction
 from pix2color.photo import profiles, read
-from pix2color.runtime.backends import TorchRuntime
 
 PHOTOS = Path(__file__).parents[2] / "photos"
 BLUE = "#2040ff"
@@ -297,7 +297,7 @@ def test_confidence_is_low_where_any_color_would_do(guess: Prediction) -> None:
 
 
 def test_weights_without_classes_say_so() -> None:
-    colorizer = Colorizer(released())
+    colorizer = fake_colorizer()
     picture = np.full((60, 80), 120, np.uint8)
     for options in ({"variants": 3}, {"reference": Image.new("RGB", (8, 8), "red")}):
         with pytest.raises((Pix2ColorError, AttributeError)):
