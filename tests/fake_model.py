@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from pix2color.checkpoints.checkpoint import Checkpoint
 from pix2color.config import DecodeConfig
+from pix2color.inference.colorizer import Colorizer
+from pix2color.runtime.torch import TorchRuntime
 
 
 class Tint(nn.Module):
     """A fixed random 5x5 convolution, squashed to +-60 ab units times the saturation."""
 
     stride = 4
+    hint_input = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,6 +55,11 @@ def released(**decode: Any) -> Checkpoint:
         digest="0123456789ab",
         name="stand-in",
     )
+
+
+def fake_colorizer(**decode: Any) -> Colorizer:
+    """A Colorizer of that network."""
+    return Colorizer(TorchRuntime(released(**decode)))
 
 
 def write_release(path: Path, **model: Any) -> Path:

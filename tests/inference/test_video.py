@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_model import released
+from fake_model import fake_colorizer
 
 from pix2color.errors import PhotoError
 from pix2color.inference.colorizer import Colorizer
@@ -34,7 +34,7 @@ FRAMES = 8
 
 @pytest.fixture(scope="module")
 def colorizer() -> Colorizer:
-    return Colorizer(released())
+    return fake_colorizer()
 
 
 @pytest.fixture(scope="module")
@@ -528,10 +528,9 @@ KILLED = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, "tests")
-from fake_model import released
-from pix2color.inference.colorizer import Colorizer
+from fake_model import fake_colorizer
 from pix2color.video import film
-colorizer = Colorizer(released())
+colorizer = fake_colorizer()
 def slowly(stage):
     print(stage.done, flush=True)
     time.sleep(0.05)
