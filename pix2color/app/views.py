@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pix2color.photo import Limits, Photo, read
-from pix2color.photo.files import atomic_open_photo
+from pix2color.photo.writing import atomic_open_photo
 from pix2color.photo.photo import Pixels
 
 _BROWSER_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}

@@ -266,8 +266,8 @@ def _context(
     notes: list[str],
 ) -> Context:
     from pix2color.config import DataConfig
-    from pix2color.data.dataset import is_gray
     from pix2color.evaluation.report import Context
+    from pix2color.photo.gray import is_gray
 
     counts = photos.counts
     gray = sum(is_gray(photo, DataConfig().min_chroma) for photo in photos.photos)

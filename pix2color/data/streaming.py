@@ -7,7 +7,6 @@ see large reads only; single files come from a shuffled list. Every process gets
 from __future__ import annotations
 
 import random
-import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +20,6 @@ from pix2color import config
 from pix2color.data.dataset import (
     ALL_SPLITS,
     MIN_PHOTOS_TO_SPLIT,
-    PILLOW,
     DecodeResult,
     ExamineOptions,
     Split,
@@ -98,9 +96,7 @@ def stream_photos(
     twice is not noticed, and shards are split however few photos they hold.
 
     `data.decode_threads` threads decode ahead (0: none). Inside worker processes that share a rank's
-    work, give rank * workers + worker as rank, world * workers as world, and no threads. Pillow's
-    warnings about files are switched off in this process: they would come at any time, again and
-    again.
+    work, give rank * workers + worker as rank, world * workers as world, and no threads.
 
     Args:
         data: root, split, side, gray_chroma, max_broken, shuffle_buffer and workers count.
@@ -123,7 +119,6 @@ def stream_photos(
     if not shards and len(files) < MIN_PHOTOS_TO_SPLIT:
         parts = ALL_SPLITS
     counts = StreamCounts() if counts is None else counts
-    warnings.filterwarnings("ignore", module=PILLOW)
     units = _shard_for_rank(files, shards, rank, world, random.Random(f"{seed} {epoch}"))
     rules = ExamineOptions(frozenset(parts), data.split, data.cache_size, data.min_chroma)
     examined = _examined(_files(units, webdataset), rules, data.decode_threads)

@@ -411,3 +411,9 @@ def test_photo_is_immutable_and_checked() -> None:
         Photo(gray().astype(np.float32))  # type: ignore[arg-type]
     with pytest.raises(PhotoError, match="no pixels"):
         Photo(np.zeros((0, 5), np.uint8))
+    settings = {"progressive": True}
+    photo = Photo(gray(), encoder_settings=settings)
+    settings["progressive"] = False
+    assert photo.encoder_settings["progressive"]
+    with pytest.raises(TypeError):
+        photo.encoder_settings["progressive"] = False  # type: ignore[index]

@@ -70,7 +70,7 @@ def test_arrays_named_one_by_one_are_the_same_set(folder: Path) -> None:
 
 def test_training_and_streaming_read_them(folder: Path) -> None:
     data = DataConfig.model_validate(
-        {"root": str(folder), "side": SIDE, "gray_chroma": 0, "workers": 0}
+        {"roots": str(folder), "cache_size": SIDE, "min_chroma": 0, "decode_threads": 0}
     )
     loaded = load_photos(data, parts=["train"])
     assert len(loaded) == 5
