@@ -133,7 +133,7 @@ def overfit(
         build.build_training(plain),
         batches,
         [],
-        data_facts={"photos": len(photos)},
+        data_stats={"photos": len(photos)},
         accelerator=accelerator,
         folder=folder,
         observer=seen.watch,

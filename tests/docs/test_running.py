@@ -25,7 +25,6 @@ ONLY_PARSED = {
     "pip install": "the environment of the tests is not changed; .ci/run installs",
     "pytest": "it would run itself; .ci/run does it",
     "accelerate config": "it asks questions",
-    "sh configs/packaged/train.sh": "hours; tests/recipes/test_packaged.py reads it",
     "hf auth login": "it asks for a token",
     "python tests/": "a measurement, run by hand",
     "python -m pix2color analyze": "minutes; tests/analysis runs its parts in small",
