@@ -121,7 +121,7 @@ class _Bar:
     def _start(self, stage: VideoProgress) -> None:
         left = None if stage.expected is None else max(0, stage.expected - stage.done)
         self._progress = self._stack.enter_context(
-            ProgressBar(left, unit="frame", description=self._name, quiet=self._quiet)
+            ProgressBar(left, unit="frames", description=self._name, quiet=self._quiet)
         )
         if stage.done:
             self.say(f"{self._name}: {stage.done} frames are done already")
