@@ -23,7 +23,7 @@ from pix2color.video import pyav
 
 av = pytest.importorskip("av", reason="the video extra is not installed")
 
-import filming  # noqa: E402
+import video_factory  # noqa: E402
 
 from pix2color.video import pipeline  # noqa: E402
 
@@ -39,9 +39,9 @@ def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def folder(tmp_path: Path) -> Path:
     root = tmp_path / "in"
     (root / "deep").mkdir(parents=True)
-    frames = filming.gray(filming.shot("coffee", 5, step=2))
+    frames = video_factory.gray(video_factory.shot("coffee", 5, step=2))
     Image.fromarray(frames[0]).save(root / "photo.png")
-    filming.write(root / "deep/film.mp4", frames, sounds=1)
+    video_factory.write(root / "deep/film.mp4", frames, sounds=1)
     return root
 
 
@@ -183,8 +183,8 @@ def test_ctrl_c_leaves_a_playable_film(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    frames = filming.gray(filming.shot("coffee", 40, step=2))
-    source = filming.write(tmp_path / "film.mp4", frames, sounds=1)
+    frames = video_factory.gray(video_factory.shot("coffee", 40, step=2))
+    source = video_factory.write(tmp_path / "film.mp4", frames, sounds=1)
     out = tmp_path / "out"
     command = [sys.executable, "-c", STOPPED, str(source), "--out", str(out)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -23,7 +23,7 @@ from pix2color.photo import Provenance
 
 av = pytest.importorskip("av", reason="the video extra is not installed")
 
-import filming  # noqa: E402
+import video_factory  # noqa: E402
 
 from pix2color.video import optical_flow, pipeline, reader, scene_cuts, stabilizer, yuv  # noqa: E402
 from pix2color.video.rotation import Rotation  # noqa: E402
@@ -40,7 +40,7 @@ def colorizer() -> Colorizer:
 @pytest.fixture(scope="module")
 def frames() -> list[np.ndarray]:
     """A gray pan, 48 x 64. Shared: do not write into it."""
-    return filming.gray(filming.shot("coffee", FRAMES, step=2))
+    return video_factory.gray(video_factory.shot("coffee", FRAMES, step=2))
 
 
 def color(
@@ -103,7 +103,7 @@ def test_luma_times_depth_and_sound_are_kept(
     name, how, pixels = KINDS[kind]
     if "odd" in kind:
         frames = [frame[:47, :63] for frame in frames]
-    source = filming.write(tmp_path / name, frames, **how)
+    source = video_factory.write(tmp_path / name, frames, **how)
     target = tmp_path / "out" / Path(name).with_suffix(".mkv" if name == "a.avi" else name[1:])
     target.parent.mkdir()
     result = color(source, colorizer, target)
@@ -166,7 +166,7 @@ def test_variable_times_rotation_shape_and_tags_are_kept(
     frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path
 ) -> None:
     shown = [0, 3, 4, 10, 11, 30, 31, 70]
-    source = filming.write(
+    source = video_factory.write(
         tmp_path / "a.mp4", frames, times=shown, base=Fraction(1, 100), rotation=90,
         aspect=Fraction(16, 15), tags={"title": "a film", "comment": "from the attic"},
     )  # fmt: skip
@@ -188,9 +188,9 @@ def test_a_turned_film_is_seen_upright(
     frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path
 ) -> None:
     """Colors of a film that lies on its side are those of the upright film, turned."""
-    upright = filming.write(tmp_path / "up.mp4", frames)
+    upright = video_factory.write(tmp_path / "up.mp4", frames)
     lying = [np.ascontiguousarray(np.rot90(frame, -1)) for frame in frames]
-    turned = filming.write(tmp_path / "lying.mp4", lying, rotation=90)
+    turned = video_factory.write(tmp_path / "lying.mp4", lying, rotation=90)
     for path in (upright, turned):
         color(path, colorizer)
     one, two = (chroma(decoded(tmp_path / f"out-{p.stem}.mkv")[0]) for p in (upright, turned))
@@ -210,7 +210,7 @@ def test_cuts_are_found_and_motion_is_none() -> None:
     names = ("coffee", "astronaut", "rocket", "chelsea", "camera")
     draw = np.random.default_rng(0)
     pans = {
-        name: [frame / 2.55 for frame in filming.gray(filming.shot(name, 6, step=4))]
+        name: [frame / 2.55 for frame in video_factory.gray(video_factory.shot(name, 6, step=4))]
         for name in names
     }
     for name, pan in pans.items():
@@ -222,10 +222,10 @@ def test_cuts_are_found_and_motion_is_none() -> None:
 
 
 def test_flow_finds_a_pan() -> None:
-    takes = filming.shot("astronaut", 2, height=80, width=106, step=3)
-    before, after = (np.float32(frame / 2.55) for frame in filming.gray(takes))
+    takes = video_factory.shot("astronaut", 2, height=80, width=106, step=3)
+    before, after = (np.float32(frame / 2.55) for frame in video_factory.gray(takes))
     moved = optical_flow.flow(before, after)
-    rows, columns = filming.places(*takes, 80, 106)
+    rows, columns = video_factory.places(*takes, 80, 106)
     wanted = np.stack([rows, columns]) - np.mgrid[:80, :106]
     error = np.hypot(*(moved - wanted))
     assert np.median(error) < 0.4 and np.hypot(*wanted).mean() > 2.5
@@ -242,12 +242,12 @@ def test_carrying_by_nothing_changes_nothing() -> None:
     assert optical_flow.inside(np.zeros((2, 7, 5), np.float32)).all()
 
 
-def steadied(takes: list[filming.Take], kind: stabilizer.Method) -> tuple[list[np.ndarray], int]:
+def steadied(takes: list[video_factory.Take], kind: stabilizer.Method) -> tuple[list[np.ndarray], int]:
     """Noisy colors of a film after Steady, and how many shots it saw."""
     draw = np.random.default_rng(0)
     one = stabilizer.TemporalStabilizer(kind)
     made = []
-    for take, gray in zip(takes, filming.gray(takes), strict=True):
+    for take, gray in zip(takes, video_factory.gray(takes), strict=True):
         level = np.float32(gray / 2.55)
         true = take.rgb.transpose(2, 0, 1)[:2] / 4
         noise = draw.normal(0, 6, (2, 1, 1)) * np.ones_like(true)
@@ -255,11 +255,11 @@ def steadied(takes: list[filming.Take], kind: stabilizer.Method) -> tuple[list[n
     return made, one.shots
 
 
-def unsteadiness(takes: list[filming.Take], made: list[np.ndarray]) -> float:
+def unsteadiness(takes: list[video_factory.Take], made: list[np.ndarray]) -> float:
     found = []
     for number in range(1, len(takes)):
         height, width = made[number].shape[1:]
-        rows, columns = filming.places(takes[number - 1], takes[number], height, width)
+        rows, columns = video_factory.places(takes[number - 1], takes[number], height, width)
         moved = np.float32(np.stack([rows, columns]) - np.mgrid[:height, :width])
         change = made[number] - optical_flow.warp(made[number - 1], moved)
         found.append(np.abs(change)[:, optical_flow.inside(moved)].mean())
@@ -267,10 +267,10 @@ def unsteadiness(takes: list[filming.Take], made: list[np.ndarray]) -> float:
 
 
 def test_steadiness_lessens_flicker_and_ends_with_the_shot() -> None:
-    pan = filming.shot("coffee", 8, height=80, width=106, step=2)
+    pan = video_factory.shot("coffee", 8, height=80, width=106, step=2)
     figures = {kind: unsteadiness(pan, steadied(pan, kind)[0]) for kind in ("none", "flow")}
     assert figures["flow"] < 0.45 * figures["none"]
-    other = filming.shot("rocket", 4, height=80, width=106, step=2)
+    other = video_factory.shot("rocket", 4, height=80, width=106, step=2)
     both, found = steadied([*pan, *other], "flow")
     plain, _ = steadied([*pan, *other], "none")
     assert found == 2 and np.array_equal(both[8], plain[8])  # nothing of the first shot is left
@@ -293,8 +293,8 @@ def test_what_comes_into_view_keeps_its_own_colors() -> None:
 def test_a_stopped_film_is_playable_and_goes_on_to_the_same_frames(
     colorizer: Colorizer, tmp_path: Path
 ) -> None:
-    frames = filming.gray(filming.shot("coffee", 10, step=2))
-    source = filming.write(tmp_path / "a.mp4", frames, sounds=1)
+    frames = video_factory.gray(video_factory.shot("coffee", 10, step=2))
+    source = video_factory.write(tmp_path / "a.mp4", frames, sounds=1)
     options = pipeline.VideoOptions(colorizer.decode, segment=4)
     pipeline.colorize_video(source, tmp_path / "whole.mp4", colorizer, options)
     target = tmp_path / "out.mp4"
@@ -326,7 +326,7 @@ def packets(path: Path) -> list[tuple[int, bytes]]:
 def test_other_settings_or_no_resume_begin_again(
     frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path
 ) -> None:
-    source, target = filming.write(tmp_path / "a.mp4", frames), tmp_path / "out.mp4"
+    source, target = video_factory.write(tmp_path / "a.mp4", frames), tmp_path / "out.mp4"
 
     def first_stage(**how: Any) -> int:
         pipeline.colorize_video(
@@ -351,7 +351,7 @@ def test_other_settings_or_no_resume_begin_again(
 def test_stopped_before_the_first_frame(
     frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path
 ) -> None:
-    source = filming.write(tmp_path / "a.mp4", frames)
+    source = video_factory.write(tmp_path / "a.mp4", frames)
     options = pipeline.VideoOptions(colorizer.decode)
     result = pipeline.colorize_video(
         source, tmp_path / "b.mp4", colorizer, options, stop=lambda: True
@@ -388,14 +388,14 @@ def test_what_is_no_film_is_refused(
     empty = tmp_path / "empty.mkv"
     empty.write_bytes(b"")
     assert "not a film" in refused(empty, colorizer)
-    cut = filming.write(tmp_path / "cut.mp4", frames)
+    cut = video_factory.write(tmp_path / "cut.mp4", frames)
     cut.write_bytes(cut.read_bytes()[:900])  # its index is at the end
     assert "index is missing" in refused(cut, colorizer)
     song = tmp_path / "song.mp4"
     with av.open(str(song), "w") as container:
         track = container.add_stream("aac", rate=8000, layout="mono")
         container.start_encoding()
-        filming._sound(container, track, 0.5, 0.1)
+        video_factory._sound(container, track, 0.5, 0.1)
     assert "no video stream" in refused(song, colorizer)
     bare = tmp_path / "bare.avi"
     with av.open(str(bare), "w") as container:
@@ -408,12 +408,12 @@ def test_what_is_no_film_is_refused(
 def test_broken_and_missing_parts_are_said(
     frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path
 ) -> None:
-    middle = filming.write(tmp_path / "middle.mkv", frames, codec="mjpeg", pixels="yuvj420p")
+    middle = video_factory.write(tmp_path / "middle.mkv", frames, codec="mjpeg", pixels="yuvj420p")
     broken(middle)
     result = color(middle, colorizer)
     assert result.status == "done" and result.frames >= FRAMES - 1
     assert any("broken" in note or "damaged" in note for note in result.notes)
-    long = filming.write(
+    long = video_factory.write(
         tmp_path / "long.mkv", frames, rate=2, codec="ffv1", pixels="yuv420p", sounds=1
     )
     long.write_bytes(long.read_bytes()[: long.stat().st_size // 2])
@@ -427,7 +427,7 @@ def test_a_film_that_begins_late_is_whole(
     frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path
 ) -> None:
     late = [100 + number for number in range(FRAMES)]
-    source = filming.write(tmp_path / "a.mkv", frames, times=late, sounds=1)
+    source = video_factory.write(tmp_path / "a.mkv", frames, times=late, sounds=1)
     assert color(source, colorizer).notes == ()
     assert times(tmp_path / "out-a.mkv") == times(source)
 
@@ -437,8 +437,8 @@ def test_a_changing_size_is_said_and_made_one(
 ) -> None:
     """Two JPEG sizes in one stream: the raw packets of two films under one header."""
     parts = [
-        filming.write(tmp_path / "one.mkv", frames, codec="mjpeg", pixels="yuvj420p"),
-        filming.write(
+        video_factory.write(tmp_path / "one.mkv", frames, codec="mjpeg", pixels="yuvj420p"),
+        video_factory.write(
             tmp_path / "two.mkv", [f[:32, :48] for f in frames], codec="mjpeg", pixels="yuvj420p"
         ),
     ]
@@ -488,7 +488,7 @@ def test_what_a_container_cannot_hold_is_named(
 def test_a_full_disk_leaves_nothing_under_the_name(
     frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = filming.write(tmp_path / "a.mp4", frames)
+    source = video_factory.write(tmp_path / "a.mp4", frames)
 
     def full(self: Path, other: Path) -> None:
         raise OSError(28, "No space left on device")
@@ -503,7 +503,7 @@ def test_memory_does_not_grow_with_the_film(
     frames: list[np.ndarray], colorizer: Colorizer, tmp_path: Path
 ) -> None:
     """Frames are read no further ahead than a few, however slow the rest is."""
-    source = filming.write(tmp_path / "a.mp4", frames * 4)
+    source = video_factory.write(tmp_path / "a.mp4", frames * 4)
     alive: list[int] = []
     seen = {"read": 0}
     original = yuv.gray_values
@@ -542,8 +542,8 @@ film.color(Path(sys.argv[1]), Path(sys.argv[2]), colorizer,
 
 @pytest.mark.slow
 def test_killed_films_go_on_to_the_same_frames(colorizer: Colorizer, tmp_path: Path) -> None:
-    takes = [*filming.shot("coffee", 20, step=2), *filming.shot("rocket", 20, step=2)]
-    source = filming.write(tmp_path / "a.mp4", filming.gray(takes), sounds=1)
+    takes = [*video_factory.shot("coffee", 20, step=2), *video_factory.shot("rocket", 20, step=2)]
+    source = video_factory.write(tmp_path / "a.mp4", video_factory.gray(takes), sounds=1)
     whole, target = tmp_path / "whole.mp4", tmp_path / "out.mp4"
     pipeline.colorize_video(
         source, whole, colorizer, pipeline.VideoOptions(colorizer.decode, segment=5)

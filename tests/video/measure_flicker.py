@@ -23,8 +23,8 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import filming
-from filming import Take
+import video_factory
+from video_factory import Take
 
 from pix2color.color.lab import lab_to_rgb, lightness_to_gray, rgb_to_lab
 from pix2color.evaluation import metrics
@@ -57,7 +57,7 @@ _MOVE = 12
 
 def films(frames: int) -> dict[str, Film]:
     def shot(name: str, **how: float) -> list[Take]:
-        return filming.shot(name, frames, height=SIZE[0], width=SIZE[1], **how)
+        return video_factory.shot(name, frames, height=SIZE[0], width=SIZE[1], **how)
 
     names = ("coffee", "astronaut", "rocket", "chelsea")
     parts = [shot(name, step=3)[: frames // 2] for name in names]
@@ -78,7 +78,7 @@ def films(frames: int) -> dict[str, Film]:
 def moving(frames: int) -> Film:
     """A disc of one photo crosses another."""
     still, other = (
-        filming.shot(name, 1, height=SIZE[0], width=SIZE[1])[0] for name in ("coffee", "chelsea")
+        video_factory.shot(name, 1, height=SIZE[0], width=SIZE[1])[0] for name in ("coffee", "chelsea")
     )
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     takes, masks = [], []
@@ -117,7 +117,7 @@ def flicker(one: Film, made: list[np.ndarray]) -> float:
     for number in range(1, len(made)):
         if number in one.cuts:
             continue
-        rows, columns = filming.places(one.takes[number - 1], one.takes[number], *CHROMA)
+        rows, columns = video_factory.places(one.takes[number - 1], one.takes[number], *CHROMA)
         inside = (rows >= 0) & (rows <= CHROMA[0] - 1) & (columns >= 0) & (columns <= CHROMA[1] - 1)
         if one.mover:
             old, new = (mask[::2, ::2] for mask in one.mover[number - 1 : number + 1])
@@ -170,8 +170,8 @@ def print_speed(frames: int) -> None:
     say("| film | frames/s | seconds of processor a frame |\n| --- | ---: | ---: |")
     for height, width in ((480, 640), (1080, 1920)):
         with tempfile.TemporaryDirectory() as folder:
-            takes = filming.shot("coffee", frames, height=height, width=width, step=2)
-            source = filming.write(Path(folder) / "film.mp4", filming.gray(takes))
+            takes = video_factory.shot("coffee", frames, height=height, width=width, step=2)
+            source = video_factory.write(Path(folder) / "film.mp4", video_factory.gray(takes))
             options = pipeline.VideoOptions(colorizer.decode)
             pipeline.colorize_video(
                 source, Path(folder) / "warm.mp4", colorizer, options, stop=Few(2)
