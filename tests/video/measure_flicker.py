@@ -1,11 +1,11 @@
-"""How much the colors of a film flicker: the tables of docs/video.md.
+"""How much the colors of a video flicker: the tables of docs/video.md.
 
-    python tests/inference/measure_flicker.py            # flicker and accuracy, some minutes
-    python tests/inference/measure_flicker.py --speed    # frames a second
+    python tests/video/measure_flicker.py            # flicker and accuracy, some minutes
+    python tests/video/measure_flicker.py --speed    # frames per second
 
-Films are made of photos that come with scikit-image, so that the motion of every pixel and its true
-colors are known. Flicker is the mean distance in ab between a pixel and the same thing one frame
-before, where both are in the picture; cuts are left out. AuC and PSNR are against the truth.
+Videos are colors of photos that come with scikit-image, so that the motion of rows pixel and its
+true colors are known. Flicker is the mean distance in ab between a pixel and the same thing one
+frame before, where both are visible; cuts are left out. AuC and PSNR are against the truth.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import video_factory
-from video_factory import Take
+import video_factory as vf
+from video_factory import Frame
 
 from pix2color.color.lab import lab_to_rgb, lightness_to_gray, rgb_to_lab
 from pix2color.evaluation import metrics
@@ -33,108 +33,112 @@ from pix2color.inference.colorizer import Colorizer, upsample_along_edges
 from pix2color.video import pipeline, reader
 from pix2color.video.stabilizer import Method, TemporalStabilizer, flow_input
 
-KINDS: tuple[Method, ...] = ("none", "filter", "flow")
+METHODS: tuple[Method, ...] = ("none", "filter", "flow")
 SIZE = (480, 640)
 CHROMA = (240, 320)
 
 
 @dataclass(frozen=True)
-class Film:
+class Sample:
     """Frames whose motion is known."""
 
-    takes: list[Take]
+    frames: list[Frame]
     grain: float = 0.0
-    """Standard deviation of noise a frame, in codes."""
+    """Standard deviation of the noise of each frame, in codes."""
     flicker: float = 0.0
-    """Standard deviation of the brightness, a share."""
+    """Standard deviation of the brightness, relative."""
     cuts: tuple[int, ...] = ()
     mover: tuple[np.ndarray, ...] = ()
-    """Masks of something that moves over the rest by _MOVE pixels a frame; H,W."""
+    """Masks of something that moves over the rest by _MOVE pixels per frame; H,W."""
 
 
 _MOVE = 12
 
 
-def films(frames: int) -> dict[str, Film]:
-    def shot(name: str, **how: float) -> list[Take]:
-        return video_factory.shot(name, frames, height=SIZE[0], width=SIZE[1], **how)
+def samples(frames: int) -> dict[str, Sample]:
+    def shot(name: str, **options: float) -> list[Frame]:
+        return vf.shot(name, frames, height=SIZE[0], width=SIZE[1], **options)
 
     names = ("coffee", "astronaut", "rocket", "chelsea")
     parts = [shot(name, step=3)[: frames // 2] for name in names]
     cuts = tuple(frames // 2 * number for number in range(1, len(parts)))
     return {
-        "slow pan": Film(shot("coffee", step=3)),
-        "slow pan, 2": Film(shot("astronaut", step=3)),
-        "fast pan": Film(shot("rocket", step=9)),
-        "zoom": Film(shot("astronaut", zoom=0.985)),
-        "zoom, 2": Film(shot("chelsea", zoom=0.98)),
-        "grain, brightness": Film(shot("astronaut"), grain=8, flicker=0.04),
-        "the same, pan": Film(shot("coffee", step=3), grain=8, flicker=0.04),
-        "cuts": Film([take for part in parts for take in part], cuts=cuts),
+        "slow pan": Sample(shot("coffee", step=3)),
+        "slow pan, 2": Sample(shot("astronaut", step=3)),
+        "fast pan": Sample(shot("rocket", step=9)),
+        "zoom": Sample(shot("astronaut", zoom=0.985)),
+        "zoom, 2": Sample(shot("chelsea", zoom=0.98)),
+        "grain, brightness": Sample(shot("astronaut"), grain=8, flicker=0.04),
+        "the same, pan": Sample(shot("coffee", step=3), grain=8, flicker=0.04),
+        "cuts": Sample([frame for part in parts for frame in part], cuts=cuts),
         "something moves": moving(frames),
     }
 
 
-def moving(frames: int) -> Film:
+def moving(frames: int) -> Sample:
     """A disc of one photo crosses another."""
     still, other = (
-        video_factory.shot(name, 1, height=SIZE[0], width=SIZE[1])[0] for name in ("coffee", "chelsea")
+        vf.shot(name, 1, height=SIZE[0], width=SIZE[1])[0] for name in ("coffee", "chelsea")
     )
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
-    takes, masks = [], []
+    windows, masks = [], []
     for number in range(frames):
         middle = 130 + _MOVE * number
         mask = (rows - 240) ** 2 + (columns - middle) ** 2 < 100**2
         rgb = still.rgb.copy()
         rgb[mask] = np.roll(other.rgb, middle - SIZE[1] // 2, axis=1)[mask]
-        takes.append(Take(rgb, still.x, still.y, still.scale))
+        windows.append(Frame(rgb, still.x, still.y, still.scale))
         masks.append(mask)
-    return Film(takes, grain=2, mover=tuple(masks))
+    return Sample(windows, grain=2, mover=tuple(masks))
 
 
-def colored(one: Film, colorizer: Colorizer) -> tuple[dict[str, list[np.ndarray]], list]:
-    """ab of each frame by every kind, 2,*CHROMA; and the true Lab, 1,3,*CHROMA."""
-    draw = np.random.default_rng(0)
-    steady = {kind: TemporalStabilizer(kind) for kind in KINDS}
-    made: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
+def colorize(sample: Sample, colorizer: Colorizer) -> tuple[dict[str, list[np.ndarray]], list]:
+    """ab of each frame by every method, 2,*CHROMA; and the true Lab, 1,3,*CHROMA."""
+    rng = np.random.default_rng(0)
+    stabilizers = {method: TemporalStabilizer(method) for method in METHODS}
+    colors: dict[str, list[np.ndarray]] = {method: [] for method in METHODS}
     truth = []
-    for take in one.takes:
-        lab = rgb_to_lab(torch.from_numpy(np.array(take.rgb)).permute(2, 0, 1)[None])
+    for frame in sample.frames:
+        lab = rgb_to_lab(torch.from_numpy(np.array(frame.rgb)).permute(2, 0, 1)[None])
         truth.append(torch.nn.functional.avg_pool2d(lab, 2))
-        codes = (255 * lightness_to_gray(lab[:, :1])[0, 0]).numpy()
-        codes = codes * (1 + one.flicker * draw.normal()) + draw.normal(0, 1, SIZE) * one.grain
-        codes = np.rint(codes.clip(0, 255)).astype(np.uint8)
-        guess = colorizer.predict(codes)
-        guide = preprocess.resize_lightness(codes, CHROMA)
-        ab = upsample_along_edges(guess.ab(colorizer.decode).numpy(), guess.cell_lightness(), guide)
-        for kind in KINDS:
-            made[kind].append(steady[kind](ab, guide, flow_input(guess)))
-    return made, truth
+        gray = (255 * lightness_to_gray(lab[:, :1])[0, 0]).numpy()
+        gray = gray * (1 + sample.flicker * rng.normal()) + rng.normal(0, 1, SIZE) * sample.grain
+        gray = np.rint(gray.clip(0, 255)).astype(np.uint8)
+        prediction = colorizer.predict(gray)
+        guide = preprocess.resize_lightness(gray, CHROMA)
+        ab = upsample_along_edges(
+            prediction.ab(colorizer.decode).numpy(), prediction.cell_lightness(), guide
+        )
+        for method in METHODS:
+            colors[method].append(stabilizers[method](ab, guide, flow_input(prediction)))
+    return colors, truth
 
 
-def flicker(one: Film, made: list[np.ndarray]) -> float:
-    found = []
-    for number in range(1, len(made)):
-        if number in one.cuts:
+def flicker(sample: Sample, colors: list[np.ndarray]) -> float:
+    changes = []
+    for number in range(1, len(colors)):
+        if number in sample.cuts:
             continue
-        rows, columns = video_factory.places(one.takes[number - 1], one.takes[number], *CHROMA)
+        rows, columns = vf.source_positions(
+            sample.frames[number - 1], sample.frames[number], *CHROMA
+        )
         inside = (rows >= 0) & (rows <= CHROMA[0] - 1) & (columns >= 0) & (columns <= CHROMA[1] - 1)
-        if one.mover:
-            old, new = (mask[::2, ::2] for mask in one.mover[number - 1 : number + 1])
+        if sample.mover:
+            old, new = (mask[::2, ::2] for mask in sample.mover[number - 1 : number + 1])
             columns = columns - new * (_MOVE / 2)
             inside &= new | ~old
         before = [
             ndimage.map_coordinates(plane, (rows, columns), order=1, mode="nearest")
-            for plane in made[number - 1]
+            for plane in colors[number - 1]
         ]
-        found.append(float(np.hypot(*(made[number] - np.stack(before)))[inside].mean()))
-    return float(np.mean(found))
+        changes.append(float(np.hypot(*(colors[number] - np.stack(before)))[inside].mean()))
+    return float(np.mean(changes))
 
 
-def accuracy(made: list[np.ndarray], truth: list) -> tuple[float, float]:
+def accuracy(colors: list[np.ndarray], truth: list) -> tuple[float, float]:
     """Mean AuC in percent and PSNR in dB."""
     both = []
-    for ab, lab in zip(made, truth, strict=True):
+    for ab, lab in zip(colors, truth, strict=True):
         rgb, shown = metrics.render(lab[:, :1], torch.from_numpy(ab)[None])
         auc = metrics.auc(metrics.ab_error(shown, lab[:, 1:]))
         both.append((float(auc), float(metrics.psnr(rgb, lab_to_rgb(lab)))))
@@ -149,55 +153,47 @@ def say(line: str) -> None:
 
 def print_flicker(frames: int) -> None:
     colorizer = Colorizer.from_pretrained(device="cpu")
-    say("| film | " + " | ".join(f"{kind}: flicker | AuC | PSNR" for kind in KINDS) + " |")
-    say("| --- |" + " ---: |" * 3 * len(KINDS))
-    every = []
-    for name, one in films(frames).items():
-        made, truth = colored(one, colorizer)
-        row = [(flicker(one, made[kind]), *accuracy(made[kind], truth)) for kind in KINDS]
-        every.append(row)
+    say("| video | " + " | ".join(f"{method}: flicker | AuC | PSNR" for method in METHODS) + " |")
+    say("| --- |" + " ---: |" * 3 * len(METHODS))
+    rows = []
+    for name, sample in samples(frames).items():
+        colors, truth = colorize(sample, colorizer)
+        row = [
+            (flicker(sample, colors[method]), *accuracy(colors[method], truth))
+            for method in METHODS
+        ]
+        rows.append(row)
         print_row(name, row)
-    print_row("mean", np.mean(every, axis=0).tolist())
+    print_row("mean", np.mean(rows, axis=0).tolist())
 
 
 def print_row(name: str, row: list) -> None:
-    cells = " | ".join(f"{moved:.2f} | {auc:.2f} | {psnr:.2f}" for moved, auc, psnr in row)
+    cells = " | ".join(f"{change:.2f} | {auc:.2f} | {psnr:.2f}" for change, auc, psnr in row)
     say(f"| {name} | {cells} |")
 
 
 def print_speed(frames: int) -> None:
     colorizer = Colorizer.from_pretrained(device="cpu")
-    say("| film | frames/s | seconds of processor a frame |\n| --- | ---: | ---: |")
+    say("| video | frames/s | CPU seconds per frame |\n| --- | ---: | ---: |")
     for height, width in ((480, 640), (1080, 1920)):
         with tempfile.TemporaryDirectory() as folder:
-            takes = video_factory.shot("coffee", frames, height=height, width=width, step=2)
-            source = video_factory.write(Path(folder) / "film.mp4", video_factory.gray(takes))
+            shot = vf.shot("coffee", frames, height=height, width=width, step=2)
+            source = vf.write_video(Path(folder) / "video.mp4", vf.to_gray(shot))
             options = pipeline.VideoOptions(colorizer.decode)
             pipeline.colorize_video(
-                source, Path(folder) / "warm.mp4", colorizer, options, stop=Few(2)
+                source, Path(folder) / "warm.mp4", colorizer, options, stop=vf.stop_after(2)
             )
             start, used = time.perf_counter(), time.process_time()
-            pipeline.colorize_video(source, Path(folder) / "made.mp4", colorizer, options)
+            pipeline.colorize_video(source, Path(folder) / "out.mp4", colorizer, options)
             seconds, used = time.perf_counter() - start, time.process_time() - used
-            with reader.Reader(source) as video:
-                name = f"{video.signal.width} x {video.signal.height}"
+            with reader.VideoReader(source) as video:
+                name = f"{video.pixel_format.width} x {video.pixel_format.height}"
         say(f"| {name} | {frames / seconds:.1f} | {used / frames:.2f} |")
-
-
-class Few:
-    """Says stop after some frames."""
-
-    def __init__(self, count: int) -> None:
-        self.left = count
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--speed", action="store_true")
-    chosen = parser.parse_args()
-    (print_speed if chosen.speed else print_flicker)(chosen.frames)
+    arguments = parser.parse_args()
+    (print_speed if arguments.speed else print_flicker)(arguments.frames)
