@@ -34,7 +34,7 @@ ONLY_PARSED = {
         "it needs the Hub; tests/cli/test_release_push.py pushes to a stand-in"
     ),
     "python infer.py photos/ --checkpoint USER/REPO": "it needs the Hub; tests/weights/test_hub.py",
-    "python infer.py film.mp4": "it needs PyAV and a film; tests/cli/test_infer_films.py",
+    "python infer.py film.mp4": "it needs PyAV and a video; tests/cli/test_infer_videos.py",
 }
 """The start of a command -> why it is not run here."""
 

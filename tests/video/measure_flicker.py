@@ -3,7 +3,7 @@
     python tests/video/measure_flicker.py            # flicker and accuracy, some minutes
     python tests/video/measure_flicker.py --speed    # frames per second
 
-Videos are colors of photos that come with scikit-image, so that the motion of rows pixel and its
+Videos are made of photos that come with scikit-image, so that the motion of every pixel and its
 true colors are known. Flicker is the mean distance in ab between a pixel and the same thing one
 frame before, where both are visible; cuts are left out. AuC and PSNR are against the truth.
 """
