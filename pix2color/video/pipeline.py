@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import torch
 
 from pix2color.config import DecodeConfig
 from pix2color.errors import PhotoError
-from pix2color.inference import preprocess
-from pix2color.inference.colorizer import Colorizer, upsample_along_edges
+from pix2color.inference import postprocess, preprocess
+from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.prediction import Prediction
 from pix2color.photo import Provenance
 from pix2color.photo.photo import Pixels
-from pix2color.runtime.device import single_threaded
+from pix2color.runtime.base import out_of_memory
 from pix2color.video import muxer, yuv
 from pix2color.video.pyav import import_av
 from pix2color.video.reader import VideoReader
@@ -123,8 +122,11 @@ def colorize_video(
         raise PhotoError(f"{error.strerror or error}") from error
     except OSError as error:
         raise PhotoError(f"cannot be written: {error.strerror or error}") from error
-    except torch.OutOfMemoryError:
-        raise PhotoError("out of memory: try a smaller --size, or --device cpu") from None
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        remedy = "try a smaller input_size, or the device cpu"
+        raise PhotoError(f"out of memory: {remedy}") from None
 
 
 def _settings(source: Path, colorizer: Colorizer, options: VideoOptions) -> dict[str, Any]:
@@ -217,9 +219,7 @@ def _colorize_frame(
     if guide.size > np.prod(chroma_shape):  # finer than the chroma planes
         upright = np.ascontiguousarray(rotation.apply(frame.gray))
         guide = preprocess.resize_lightness(upright, chroma_shape)
-    with single_threaded(torch.device("cpu")):  # results do not depend on the number of threads
-        cells = prediction.ab(decode).numpy()
-    ab = upsample_along_edges(cells, prediction.cell_lightness(), guide)
+    ab = postprocess.upsample_ab(prediction.ab(decode), prediction.cell_lightness(), guide)
     ab = stabilizer(ab, guide, flow_input(prediction))
     return form.make_frame(frame.luma, yuv.chroma_planes(frame.gray, rotation.invert(ab), form))
 

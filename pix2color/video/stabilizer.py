@@ -85,7 +85,7 @@ def flow_input(prediction: Prediction) -> Floats:
     """h,w: the network's input L, reduced to about twice its cells in each direction."""
     lightness = prediction.input_lightness
     height, width = lightness.shape
-    step = max(1, height // (2 * prediction.cell_lightness().shape[0]))
+    step = max(1, height // (2 * prediction.grid[0]))
     blocks = lightness.reshape(height // step, step, width // step, step)
     return np.asarray(blocks.mean(axis=(1, 3)), np.float32)
 

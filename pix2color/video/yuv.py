@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pix2color.color import icc_matrix
+from pix2color.color.lab_numpy import gamut_share
 from pix2color.inference import bands, compose
 from pix2color.photo.photo import Pixels
 from pix2color.video.pyav import import_av
@@ -196,8 +197,10 @@ def chroma_planes(gray: Pixels, ab: Floats, pixel_format: PixelFormat) -> tuple[
         rgb = np.empty((*own.shape, 3), dtype)
         gamut.map(own, a, b, rgb)
         r, g, b = (rgb[..., c] / top for c in range(3))
-        luma = red * r + (1 - red - blue) * g + blue * b
-        share = _gamut_fraction(own / top, [r - luma, g - luma, b - luma])
+        luma = own / top
+        change = luma - (red * r + (1 - red - blue) * g + blue * b)
+        r, g, b = (channel + change for channel in (r, g, b))
+        share = gamut_share(luma, (r, g, b))
         for plane, channel, weight in ((out[0], b, blue), (out[1], r, red)):
             codes = (channel - luma) * share * np.float32(code_range / (2 - 2 * weight))
             plane[rows] = np.rint(codes + (128 << (bits - 8))).clip(0, 2**bits - 1).astype(dtype)
@@ -209,16 +212,6 @@ def chroma_planes(gray: Pixels, ab: Floats, pixel_format: PixelFormat) -> tuple[
 @cache
 def _gamut_mapper(bits: int) -> compose.GamutMapper:
     return compose.GamutMapper(icc_matrix.SRGB, bits=bits)
-
-
-def _gamut_fraction(gray: NDArray[Any], offsets: list[NDArray[Any]]) -> Floats:
-    """The largest share of the offsets, 0..1, with which gray + offset stays within 0..1."""
-    high = np.maximum(np.maximum(offsets[0], offsets[1]), offsets[2])
-    low = np.minimum(np.minimum(offsets[0], offsets[1]), offsets[2])
-    tiny = np.float32(1e-6)
-    up, down = (1 - gray) / np.maximum(high, tiny), gray / np.maximum(-low, tiny)
-    share: Floats = np.minimum(np.minimum(up, down), np.float32(1))
-    return share
 
 
 def _has_luma_plane(form: Any) -> bool:

@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import video_factory
-from standin import released
+from fake_model import fake_colorizer
 
 from pix2color.inference.colorizer import Colorizer
 
@@ -17,7 +17,7 @@ from pix2color.inference.colorizer import Colorizer
 @pytest.fixture(scope="module")
 def colorizer() -> Colorizer:
     """A small fixed network."""
-    return Colorizer(released())
+    return fake_colorizer()
 
 
 @pytest.fixture(scope="module")

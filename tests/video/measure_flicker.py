@@ -28,8 +28,8 @@ from video_factory import Frame
 
 from pix2color.color.lab import lab_to_rgb, lightness_to_gray, rgb_to_lab
 from pix2color.evaluation import metrics
-from pix2color.inference import preprocess
-from pix2color.inference.colorizer import Colorizer, upsample_along_edges
+from pix2color.inference import postprocess, preprocess
+from pix2color.inference.colorizer import Colorizer
 from pix2color.video import pipeline, reader
 from pix2color.video.stabilizer import Method, TemporalStabilizer, flow_input
 
@@ -106,8 +106,8 @@ def colorize(sample: Sample, colorizer: Colorizer) -> tuple[dict[str, list[np.nd
         gray = np.rint(gray.clip(0, 255)).astype(np.uint8)
         prediction = colorizer.predict(gray)
         guide = preprocess.resize_lightness(gray, CHROMA)
-        ab = upsample_along_edges(
-            prediction.ab(colorizer.decode).numpy(), prediction.cell_lightness(), guide
+        ab = postprocess.upsample_ab(
+            prediction.ab(colorizer.decode), prediction.cell_lightness(), guide
         )
         for method in METHODS:
             colors[method].append(stabilizers[method](ab, guide, flow_input(prediction)))

@@ -90,12 +90,11 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, "tests")
 import video_factory as vf
-from standin import released
-from pix2color.inference.colorizer import Colorizer
+from fake_model import fake_colorizer
 def slowly(progress):
     print(progress.done, flush=True)
     time.sleep(0.05)
-vf.colorize(Path(sys.argv[1]), Colorizer(released()), Path(sys.argv[2]),
+vf.colorize(Path(sys.argv[1]), fake_colorizer(), Path(sys.argv[2]),
             segment_frames=5, resume=True, progress=slowly)
 """
 

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from pix2color.checkpoints.checkpoint import Checkpoint
 from pix2color.config import DecodeConfig
+from pix2color.inference.colorizer import Colorizer
+from pix2color.runtime.torch import TorchRuntime
 
 
 class Tint(nn.Module):
     """A fixed random 5x5 convolution, squashed to +-60 ab units times the saturation."""
 
     stride = 4
+    hint_input = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,13 +57,23 @@ def released(**decode: Any) -> Checkpoint:
     )
 
 
+def fake_colorizer(**decode: Any) -> Colorizer:
+    """A Colorizer of that network."""
+    return Colorizer(TorchRuntime(released(**decode)))
+
+
 def write_release(path: Path, **model: Any) -> Path:
     """A release file of a small network with 313 classes, or what `model` says, untrained."""
     from pix2color.build import build_generator
     from pix2color.checkpoints import checkpoint
     from pix2color.config import from_dict
 
-    small = {"pretrained": "none", "encoder": "groups", "plain": {"width": 8}, "widths": [16]}
+    small = {
+        "pretrained": "none",
+        "encoder": "zhang_cnn",
+        "conv_encoder": {"width": 8},
+        "decoder_channels": [16],
+    }
     decode = {"input_size": 48, "temperature": 0.5}
     loss = {"l1": 1.0} if model.get("head", {}).get("type") == "regression" else {}
     config = from_dict({"model": small | model, "decode": decode, "loss": loss})
