@@ -136,21 +136,24 @@ class _Handlers:
             yield from self._progress(session, [shown, *others])
 
     def _progress(self, session: Session, entries: Sequence[Entry]) -> Iterator[tuple[Any, ...]]:
+        """Color photos; an update per photo. The first that succeeds is shown, also at the end.
+
+        The status says that all are done only in the last update, which also hides the old zip:
+        after it, a new zip can be prepared.
+        """
+        if not entries:
+            yield report_html(session), *_no_update(_OUTPUTS - 1)
         shown: Entry | None = None
         for number, entry in enumerate(session.colorize(entries), start=1):
+            if entry not in session.entries:  # the session was cleared meanwhile
+                return
             report = report_html(session, done=number, total=len(entries))
-            if shown is None and entry.done:
-                shown = entry
-                yield self._everything(session, entry, report)
+            is_first = shown is None and entry.done
+            shown = entry if is_first else shown
+            if shown is not None and (is_first or number == len(entries)):
+                yield self._everything(session, shown, report)
             else:
                 yield report, *_no_update(_OUTPUTS - 1)
-        final = report_html(session)
-        if shown is None:
-            yield final, *_no_update(_OUTPUTS - 1)
-        elif len(entries) > 1:
-            yield self._everything(session, shown, final)
-        else:
-            yield final, *_no_update(_OUTPUTS - 1)
 
     def look(self, photo: int | None, request: gr.Request) -> tuple[Any, ...]:
         """Another photo was chosen."""
