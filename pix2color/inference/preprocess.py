@@ -99,7 +99,7 @@ def network_input(
     Args:
         gray: H,W, of `gray_values`.
         input_size: shorter side of the network's input, in pixels.
-        output_stride: both sides of the input are multiples of it, so that its cells tile the photo.
+        output_stride: both sides of the input are multiples of it: its cells tile the photo.
 
     Returns:
         L in 0..100 at `network_size`, and L at `guide_size`: float32, two sizes H,W.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from fake_model import released
+from fake_model import fake_colorizer
 from PIL import Image, ImageCms
 
 from pix2color.color import lab_numpy
@@ -28,7 +28,7 @@ from test_space import adobe_rgb, gray_gamma
 
 @pytest.fixture
 def colorizer() -> Colorizer:
-    return Colorizer(released())
+    return fake_colorizer()
 
 
 def gray(bits: int = 8, shape: tuple[int, int] = (61, 83)) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_model import released
+from fake_model import fake_colorizer
 from PIL import Image
 
 from pix2color.color.lab import gray_to_lightness, rgb_to_lightness
@@ -49,7 +49,7 @@ def luma(data: bytes) -> np.ndarray:
 
 
 def colored(data: bytes, mark: Provenance | None = None) -> bytes:
-    colorizer = Colorizer(released())
+    colorizer = fake_colorizer()
     return lossless_jpeg.colorize(data, colorizer.colorize, mark=mark, limits=Limits())
 
 

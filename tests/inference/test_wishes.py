@@ -13,7 +13,7 @@ import pytest
 import skimage.color
 import skimage.data
 import torch
-from fake_model import released, write_release
+from fake_model import fake_colorizer, write_release
 from PIL import Image
 
 from pix2color.color.lab import rgb_to_lab
@@ -297,7 +297,7 @@ def test_confidence_is_low_where_any_color_would_do(guess: Prediction) -> None:
 
 
 def test_weights_without_classes_say_so() -> None:
-    colorizer = Colorizer(released())
+    colorizer = fake_colorizer()
     picture = np.full((60, 80), 120, np.uint8)
     for options in ({"variants": 3}, {"reference": Image.new("RGB", (8, 8), "red")}):
         with pytest.raises((Pix2ColorError, AttributeError)):
