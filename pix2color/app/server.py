@@ -141,7 +141,9 @@ def _launch(
             state_session_capacity=1000,
         )
     except OSError as error:
-        raise Pix2ColorError(f"no server at {host}:{port}: {error}; choose another port") from None
+        raise Pix2ColorError(
+            f"no server at {host}:{port}: {error}", remedy="choose another {port}"
+        ) from None
     return url, share_url
 
 

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pix2color.cli.common import ProgressBar, stop_requested
+from pix2color.errors import Pix2ColorError, describe
+
 if TYPE_CHECKING:
-    from pix2color.cli.common import ProgressBar
     from pix2color.inference.colorizer import Colorizer
     from pix2color.jobs import pipeline
     from pix2color.jobs.pipeline import Outcome
     from pix2color.jobs.planner import Job
-    from pix2color.video.pipeline import VideoProgress
+    from pix2color.video.pipeline import VideoProgress, VideoResult
 
-_PHOTOS_ONLY = ("hints", "reference", "confidence", "keep_color", "srgb", "reversible")
+_PHOTOS_ONLY = ("hints", "reference", "confidence", "skip_color", "srgb", "lossless_jpeg")
 
 
 def check(options: argparse.Namespace, jobs: Sequence[Job]) -> None:
     """Refuse options for photos where there is a video; raises Pix2ColorError."""
-    from pix2color.errors import Pix2ColorError
-
     names = [name for name in _PHOTOS_ONLY if getattr(options, name)]
     if options.variants > 1:
         names.append("variants")
@@ -44,7 +43,7 @@ def colorize_videos(
     name, and then raises KeyboardInterrupt; a second one raises it at once.
     """
     for job in jobs:
-        with _stop_requested() as stop:
+        with stop_requested(lambda: None) as stop:
             outcome, stopped = _colorize(job, colorizer, settings, stop, quiet=quiet)
         yield outcome
         if stopped:
@@ -56,36 +55,41 @@ def _colorize(
     quiet: bool,
 ) -> tuple[Outcome, bool]:  # fmt: skip
     """The outcome of one video, and whether it was stopped."""
-    from pix2color.jobs.pipeline import Outcome, reason
+    from pix2color.jobs.pipeline import Outcome, failed
     from pix2color.video import pipeline
 
     start = time.perf_counter()
-
-    def failed(why: str) -> Outcome:
-        return Outcome(job, "failed", why, seconds=time.perf_counter() - start)
-
     if job.problem:
-        return failed(job.problem), False
+        return Outcome(job, "failed", job.problem), False
     if settings.resume and _is_up_to_date(job):
         return Outcome(job, "skipped", "already done"), False
     options = pipeline.VideoOptions(settings.decode, settings.provenance, resume=settings.resume)
+    stopped = False
     with _VideoBar(job.source.name, quiet=quiet) as bar:
         try:
             result = pipeline.colorize_video(
                 job.source, job.target, colorizer, options, progress=bar.update, stop=stop
             )
         except Exception as error:
-            return failed(reason(error)), False
-        for note in result.notes:
-            bar.write(f"{job.source}: {note}")
-        if result.status == "stopped":
-            message = "stopped before the first frame"
-            if result.path is not None:
-                message = f"stopped after {result.frames} frames, {result.path}; --resume goes on"
-            bar.write(message)
-            return failed(message), True
-    seconds = time.perf_counter() - start
-    return Outcome(job, "done", notes=result.notes, seconds=seconds), False
+            outcome = failed(job, error)
+        else:
+            for note in result.notes:
+                bar.write(f"{job.source}: {note}")
+            stopped = result.status == "stopped"
+            outcome = Outcome(job, "done", notes=result.notes)
+            if stopped:  # the command ends without a summary
+                outcome = _stopped(job, result)
+                bar.write(describe(outcome.reason, outcome.remedy, "--{}".format))
+    return replace(outcome, seconds=time.perf_counter() - start), stopped
+
+
+def _stopped(job: Job, result: VideoResult) -> Outcome:
+    from pix2color.jobs.pipeline import Outcome
+
+    if result.path is None:
+        return Outcome(job, "failed", "stopped before the first frame")
+    reason = f"stopped after {result.frames} frames, {result.path}"
+    return Outcome(job, "failed", reason, "{resume} continues")
 
 
 def _is_up_to_date(job: Job) -> bool:
@@ -118,8 +122,6 @@ class _VideoBar(contextlib.ExitStack):
             self._bar.write(line)
 
     def _start(self, progress: VideoProgress) -> None:
-        from pix2color.cli.common import ProgressBar
-
         expected = progress.expected
         left = None if expected is None else max(0, expected - progress.done)
         self._bar = self.enter_context(
@@ -127,21 +129,3 @@ class _VideoBar(contextlib.ExitStack):
         )
         if progress.done:
             self.write(f"{self._name}: {progress.done} frames are done already")
-
-
-@contextlib.contextmanager
-def _stop_requested() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C or SIGTERM came; a second one interrupts at once."""
-    received: list[int] = []
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, previous in old.items():
-            signal.signal(number, previous)

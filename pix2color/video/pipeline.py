@@ -125,8 +125,7 @@ def colorize_video(
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        remedy = "try a smaller input_size, or the device cpu"
-        raise PhotoError(f"out of memory: {remedy}") from None
+        raise PhotoError("out of memory", remedy="try a smaller {size}, or {device} cpu") from None
 
 
 def _settings(source: Path, colorizer: Colorizer, options: VideoOptions) -> dict[str, Any]:

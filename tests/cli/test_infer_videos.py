@@ -53,7 +53,7 @@ def test_a_folder_of_photos_and_videos(
     arguments = [str(folder), "--out", str(tmp_path / "out"), "--report", str(report)]
     assert infer.main(arguments) == 1
     output = capsys.readouterr()
-    assert "2 of 3 photos and films colored" in output.out and "not a video" in output.err
+    assert "2 of 3 photos and videos colored" in output.out and "not a video" in output.err
     assert "Traceback" not in output.err
     written = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*"))
     assert written == ["deep/film.mp4", "photo.png"]
@@ -75,7 +75,15 @@ def test_a_folder_of_photos_and_videos(
 
 def test_decode_options_and_no_mark(folder: Path, tmp_path: Path) -> None:
     source = str(folder / "deep/film.mp4")
-    gray = [source, "--out", str(tmp_path / "out"), "--saturation", "0", "--no-mark", "--quiet"]
+    gray = [
+        source,
+        "--out",
+        str(tmp_path / "out"),
+        "--saturation",
+        "0",
+        "--no-provenance",
+        "--quiet",
+    ]
     assert infer.main([*gray, "--size", "32", "--temperature", "0.9", "--vividness", "0.1"]) == 0
     with av.open(str(tmp_path / "out/film.mp4")) as container:
         assert "comment" not in container.metadata
@@ -87,7 +95,7 @@ def test_decode_options_and_no_mark(folder: Path, tmp_path: Path) -> None:
     "options",
     [
         ["--variants", "2"], ["--hints", "hints.json"], ["--reference", "a.jpg"],
-        ["--confidence"], ["--reversible"], ["--srgb"], ["--keep-color"],
+        ["--confidence"], ["--lossless-jpeg"], ["--srgb"], ["--skip-color"],
     ],
 )  # fmt: skip
 def test_options_for_photos_are_refused(
@@ -112,7 +120,7 @@ def test_any_error_of_a_video_is_its_outcome(
     monkeypatch.setattr("pix2color.video.pipeline.colorize_video", faulty)
     assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 1
     output = capsys.readouterr()
-    assert "1 of 2 photos and films colored" in output.out
+    assert "1 of 2 photos and videos colored" in output.out
     assert "film.mp4: IndexError: no such stream" in output.err
 
 
@@ -189,7 +197,7 @@ def test_ctrl_c_leaves_a_playable_video(
     process.send_signal(number)
     _, error = process.communicate("\n", timeout=60)
     assert process.returncode == 130, error
-    assert "film.partial.mp4; --resume goes on" in error and "Traceback" not in error
+    assert "film.partial.mp4; --resume continues" in error and "Traceback" not in error
     partial = out / "film.partial.mp4"
     assert 20 <= len(vf.decode(partial)) <= 25 and not (out / "film.mp4").exists()
     options = functools.partial(pipeline.VideoOptions, segment_frames=10)

@@ -243,7 +243,7 @@ def test_a_device_that_onnxruntime_lacks_is_named(
 ) -> None:
     library = onnx.library()
     monkeypatch.setattr(library, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(Pix2ColorError, match=f"no device '{device}' here: .*leave --device out"):
+    with pytest.raises(Pix2ColorError, match=f"no device '{device}' here: .*leave device out"):
         Colorizer.from_pretrained(exported, device)
     assert Colorizer.from_pretrained(exported).device == CPU
 

@@ -15,6 +15,7 @@ import skimage.data
 import torch
 from fake_model import fake_colorizer, write_release
 from PIL import Image
+from pix2color.runtime.backends import TorchRuntime
 
 from pix2color.color.lab import rgb_to_lab
 from pix2color.errors import Pix2ColorError
@@ -26,7 +27,6 @@ from pix2color.inference import preprocess
 from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.prediction import Prediction
 from pix2color.photo import profiles, read
-from pix2color.runtime.backends import TorchRuntime
 
 PHOTOS = Path(__file__).parents[2] / "photos"
 BLUE = "#2040ff"
