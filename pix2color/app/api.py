@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from pix2color.app.session import Entry, Session, for_client
+from pix2color.app.session import Entry, Session
 from pix2color.app.sessions import SessionStore
 from pix2color.app.validation import hex_color, number, settings
 from pix2color.errors import Pix2ColorError
@@ -27,7 +27,7 @@ class gradio_errors:  # noqa: N801  # used as a function: `with gradio_errors()`
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Pix2ColorError):
-            raise gr.Error(for_client(str(error)), print_exception=False) from None
+            raise gr.Error(error.message, print_exception=False) from None
         if isinstance(error, Exception) and not isinstance(error, gr.Error):
             _log.error("a fault while serving a request", exc_info=error)
             raise gr.Error(_FAULT, print_exception=False) from None

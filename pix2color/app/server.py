@@ -143,7 +143,7 @@ def _launch(
         )
     except OSError as error:
         raise Pix2ColorError(
-            f"no server at {host}:{port}: {error}; choose another --port"
+            f"no server at {host}:{port}: {error}", remedy="choose another {port}"
         ) from None
     return url, share_url
 

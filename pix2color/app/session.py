@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import secrets
 import shutil
 import threading
@@ -210,7 +209,7 @@ class Session:
                     [job], lambda: self._cached_colorizer(entry), options
                 )
                 if outcome.status != "done":
-                    raise Pix2ColorError(for_client(outcome.reason))
+                    raise Pix2ColorError(outcome.reason)
                 photo = read(entry.source, limits=self._read_limits())
                 entry.overlay = views.confidence_overlay(
                     photo, job.extra_outputs[-1], out / "sure.jpg"
@@ -341,16 +340,6 @@ class Session:
         )
 
 
-def for_client(message: str) -> str:
-    """An error message without a remedy that names a command-line option: a client has none."""
-    option = re.search(r"--[a-z]", message)
-    if option is None:
-        return message
-    before = message[: option.start()]
-    end = max(before.rfind("; "), before.rfind(": "))
-    return before[:end] if end > 0 else "it cannot be colored on this server"
-
-
 def _batch_key(entry: Entry) -> tuple[Any, ...]:
     """Equal for photos that can be colored in one run; one with hints runs alone."""
     settings = entry.settings
@@ -362,7 +351,7 @@ def _batch_key(entry: Entry) -> tuple[Any, ...]:
 def _record_outcome(entry: Entry, outcome: pipeline.Outcome) -> None:
     """Replace an entry's result; the files of the previous ones are removed later."""
     if outcome.status != "done":
-        entry.failure = for_client(outcome.reason)
+        entry.failure = outcome.reason
         shutil.rmtree(outcome.job.target.parent, ignore_errors=True)
         return
     if entry.results:

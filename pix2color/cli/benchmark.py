@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         help="reads the recolored photos of sets that have classes (folders or names)")
     add("--set", action="append", default=[], metavar="KEY=VALUE",
         help="change one value of the plan, such as evaluate.photos=100; may be repeated")
-    add("--publish", type=Path, metavar="FOLDER",
+    add("--public-report", type=Path, metavar="FOLDER",
         help="also write a report without pictures of the data's photos")
     add("--train-only", action="store_true", help="leave measuring to another call")
     add("--device", default=None, help="of measuring: cpu, cuda, ... (a GPU where there is one)")
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Compare; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _benchmark(arguments))
+    return common.run_command(_benchmark, arguments)
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:
@@ -101,7 +101,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
         if not arguments.train_only:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             common.stop_on_sigterm()
-            benchmark.report(reporter.photos, publish=arguments.publish)
+            benchmark.report(reporter.photos, publish=arguments.public_report)
     finally:
         reporter.close()
     print(f"report in {arguments.out / 'index.html'}" if not arguments.train_only else "trained")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TextIO
 
@@ -64,14 +65,34 @@ def say(text: object, file: TextIO | None = None) -> None:
     print(printable(text), file=file)
 
 
-def run_command(function: Callable[[], int]) -> int:
+def option_name(name: str, options: argparse.Namespace) -> str:
+    """The option of a command that sets an argument or config key of the library.
+
+    Args:
+        name: such as `max_megapixels` or `data.roots`; returned as it is where no option sets it.
+        options: the command's parsed options.
+    """
+    if name == "data.roots" and hasattr(options, "data"):
+        return "--data"
+    if hasattr(options, name):
+        return f"--{name.replace('_', '-')}"
+    is_key = "." in name or name in ("output", "init_from")
+    return f"--set {name}=VALUE" if is_key and hasattr(options, "set") else name
+
+
+def option_namer(options: argparse.Namespace) -> Callable[[str], str]:
+    """`option_name` for the options of a command."""
+    return lambda name: option_name(name, options)
+
+
+def run_command(function: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     """Call a command's body; its errors become one line on standard error and an exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # standard error escapes by itself
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return function()
+        return function(options)
     except Pix2ColorError as error:
-        say(f"error: {error}", sys.stderr)
+        say(f"error: {error.describe(option_namer(options))}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         say("stopped", sys.stderr)
@@ -90,6 +111,33 @@ def stop_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, handler)
 
 
+@contextlib.contextmanager
+def stop_requested(on_stop: Callable[[], object]) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM came, for work that stops at its next good place.
+
+    A second Ctrl-C (or SIGTERM) raises KeyboardInterrupt at once.
+
+    Args:
+        on_stop: called at the first signal, such as to say what is finished first.
+    """
+    requested = False
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested:
+            raise KeyboardInterrupt
+        requested = True
+        on_stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield lambda: requested
+    finally:
+        for number, old in zip(numbers, before, strict=True):
+            signal.signal(number, old)
+
+
 class ProgressBar:
     """A bar with rate and remaining time on a terminal, a line now and then elsewhere.
 
@@ -106,7 +154,7 @@ class ProgressBar:
     ) -> None:
         self._total, self._unit, self._description = total, unit, description
         self._quiet = quiet
-        self._done = 0
+        self._done = self._failed = 0
         self._start = self._last = time.monotonic()
         self._bar: Any = None
         if not quiet and sys.stderr.isatty():
@@ -132,9 +180,12 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.close()
 
-    def update(self, count: int = 1, **figures: Any) -> None:
-        """Count units done; `figures` are shown beside them."""
+    def update(self, count: int = 1, *, failed: bool = False, **figures: Any) -> None:
+        """Count units done; `figures` and the number of failed units are shown beside them."""
         self._done += count
+        self._failed += failed
+        if self._failed:
+            figures["failed"] = self._failed
         if self._bar is not None:
             if figures:
                 self._bar.set_postfix(figures, refresh=False)

@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Train; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _train(arguments))
+    return common.run_command(_train, arguments)
 
 
 def _train(arguments: argparse.Namespace) -> int:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from pix2color.cli.common import ProgressBar, stop_requested
+
 if TYPE_CHECKING:
-    from pix2color.cli.common import ProgressBar
     from pix2color.inference.colorizer import Colorizer
     from pix2color.jobs import pipeline
     from pix2color.jobs.pipeline import Outcome
     from pix2color.jobs.planner import Job
-    from pix2color.video.pipeline import VideoProgress, VideoResult
+    from pix2color.video.pipeline import VideoProgress
 
-_PHOTOS_ONLY = ("hints", "reference", "confidence", "keep_color", "srgb", "reversible")
+_PHOTOS_ONLY = ("hints", "reference", "confidence", "skip_color", "srgb", "lossless_jpeg")
 
 
 def check(options: argparse.Namespace, films: Sequence[Job]) -> None:
@@ -45,18 +45,18 @@ def colorize_videos(
     KeyboardInterrupt; a second one does so at once.
     """
     for job in films:
-        with _stop_requested() as asked:
-            outcome, stopped = _one(job, colorizer, settings, asked, quiet=quiet)
+        with stop_requested(lambda: None) as stop:
+            outcome, stopped = _one(job, colorizer, settings, stop, quiet=quiet)
         yield outcome
         if stopped:
             raise KeyboardInterrupt
 
 
 def _one(
-    job: Job, colorizer: Colorizer, settings: pipeline.JobOptions, asked: Callable[[], bool], *,
+    job: Job, colorizer: Colorizer, settings: pipeline.JobOptions, stop: Callable[[], bool], *,
     quiet: bool,
 ) -> tuple[Outcome, bool]:  # fmt: skip
-    from pix2color.jobs.pipeline import Outcome, reason
+    from pix2color.jobs.pipeline import Outcome, failed
     from pix2color.video import pipeline
 
     start = time.perf_counter()
@@ -68,24 +68,20 @@ def _one(
     with _Bar(job.source, quiet=quiet) as bar:
         try:
             result = pipeline.colorize_video(
-                job.source, job.target, colorizer, options, progress=bar, stop=asked
+                job.source, job.target, colorizer, options, progress=bar, stop=stop
             )
         except Exception as error:
-            return Outcome(job, "failed", reason(error), seconds=time.perf_counter() - start), False
+            return replace(failed(job, error), seconds=time.perf_counter() - start), False
         for note in result.notes:
             bar.say(f"{job.source}: {note}")
         if result.status == "stopped":
-            bar.say(_told(result))
-            return Outcome(job, "failed", _told(result), seconds=time.perf_counter() - start), True
+            reason = "stopped before the first frame"
+            if result.path is not None:
+                reason = f"stopped after {result.frames} frames, {result.path}"
+            outcome = Outcome(job, "failed", reason, "{resume} continues")
+            return replace(outcome, seconds=time.perf_counter() - start), True
     seconds = time.perf_counter() - start
     return Outcome(job, "done", notes=result.notes, seconds=seconds), False
-
-
-def _told(result: VideoResult) -> str:
-    """What to say of a film that was stopped."""
-    if result.path is None:
-        return "stopped before the first frame"
-    return f"stopped after {result.frames} frames, {result.path}; --resume goes on"
 
 
 def _done(job: Job) -> bool:
@@ -123,30 +119,9 @@ class _Bar:
             self._progress.write(line)
 
     def _start(self, stage: VideoProgress) -> None:
-        from pix2color.cli.common import ProgressBar
-
         left = None if stage.expected is None else max(0, stage.expected - stage.done)
         self._progress = self._stack.enter_context(
             ProgressBar(left, unit="frame", description=self._name, quiet=self._quiet)
         )
         if stage.done:
             self.say(f"{self._name}: {stage.done} frames are done already")
-
-
-@contextlib.contextmanager
-def _stop_requested() -> Iterator[Callable[[], bool]]:
-    """Tells whether Ctrl-C or SIGTERM came; the second one raises KeyboardInterrupt."""
-    asked: list[int] = []
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, handler) for number in numbers]
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, old in zip(numbers, before, strict=True):
-            signal.signal(number, old)

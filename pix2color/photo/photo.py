@@ -61,7 +61,7 @@ class Photo:
                 array = array.view()
                 array.flags.writeable = False
                 object.__setattr__(self, name, array)
-        object.__setattr__(self, "settings", MappingProxyType(dict(self.encoder_settings)))
+        object.__setattr__(self, "encoder_settings", MappingProxyType(dict(self.encoder_settings)))
 
     @property
     def height(self) -> int:

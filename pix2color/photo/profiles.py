@@ -6,11 +6,12 @@ import functools
 import io
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from pix2color.color import icc_matrix
 from pix2color.errors import PhotoError
-from pix2color.photo.photo import Pixels
+from pix2color.photo.photo import Photo, Pixels
 
 
 def normalize_profile(pixels: Pixels, icc: bytes) -> tuple[Pixels, bytes | None, tuple[str, ...]]:
@@ -27,9 +28,8 @@ def normalize_profile(pixels: Pixels, icc: bytes) -> tuple[Pixels, bytes | None,
         return pixels, icc, ()  # a gray photo in an RGB space: R = G = B
     fits = (kind == b"GRAY") == (pixels.ndim == 2)
     if kind in (b"RGB ", b"GRAY") and fits and not icc_matrix.is_degenerate(icc):
-        eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
         try:
-            converted, profile = to_srgb(eight, "L" if pixels.ndim == 2 else "RGB", icc)
+            converted, profile = to_srgb(to_uint8(pixels), "L" if pixels.ndim == 2 else "RGB", icc)
         except PhotoError:
             pass
         else:
@@ -38,6 +38,29 @@ def normalize_profile(pixels: Pixels, icc: bytes) -> tuple[Pixels, bytes | None,
             note = "its table-based ICC profile was applied in 8 bits"
             return converted.astype(np.uint16) * 257, profile, (note,)
     return pixels, None, ("its ICC profile cannot be used: taken as sRGB",)
+
+
+def to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
+    """Pixels of 8 or 16 bits at 8 bits, rounded."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def color_space(photo: Photo) -> icc_matrix.ColorSpace:
+    """The space of the photo's pixels; sRGB where it has no usable profile."""
+    return (icc_matrix.parse_icc(photo.icc) if photo.icc else None) or icc_matrix.SRGB
+
+
+def srgb_pixels(photo: Photo) -> NDArray[np.uint8]:
+    """H,W,3 uint8 sRGB of a Photo, which may be its own read-only pixels; alpha is left out."""
+    pixels = to_uint8(photo.pixels)
+    space = color_space(photo)
+    if space.is_srgb:
+        return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    if not space.is_gray and pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    return to_srgb(pixels, "L" if pixels.ndim == 2 else "RGB", photo.icc)[0]
 
 
 def to_srgb(pixels: Pixels, mode: str, icc: bytes | None) -> tuple[Pixels, bytes | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,45 +21,80 @@ from pix2color.errors import PhotoError
 from pix2color.photo import exif, formats, jp2, jpeg, png, profiles, xmp
 from pix2color.photo.photo import Limits, Photo, Pixels
 
-# What these warn of becomes an error or a note here. `warnings.catch_warnings` would not do: it
+# What Pillow warns of becomes an error or a note here. `warnings.catch_warnings` would not do: it
 # changes the filters of the whole process, and photos are read in several threads.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+_MAX_PAGES = 1000
 
 
-def read(source: str | Path | bytes, *, limits: Limits | None = None) -> Photo:
+def read(
+    source: str | Path | bytes,
+    *,
+    limits: Limits | None = None,
+    suffix: str = "",
+    min_side: int | None = None,
+) -> Photo:
     """Read a photo, upright, as gray or RGB.
 
     Args:
         source: a file, or its bytes.
         limits: what to refuse; the default allows 300 megapixels and no truncated file.
+        suffix: of the name of a file given as bytes; TGA and DIB are recognized by it alone.
+        min_side: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as
+            its shorter side keeps this many pixels; None reads all pixels.
 
     Raises:
         PhotoError: missing, empty, of no known format, broken, truncated, too large, an animation.
     """
     limits = limits or Limits()
-    data, suffix = _bytes(source)
+    if isinstance(source, bytes):
+        data = source
+    else:
+        data, suffix = _file_bytes(Path(source)), Path(source).suffix
+    name = _detect(data, suffix)
+    with as_photo_error():
+        return _decode(data, name, limits, min_side)
+
+
+def page_sizes(data: bytes, suffix: str = "") -> list[tuple[int, int]]:
+    """Width and height of each page of a photo as stored, from the headers alone.
+
+    Args:
+        data: the file's bytes.
+        suffix: as for `read`.
+
+    Raises:
+        PhotoError: no photo of a known format, or its header is broken.
+    """
+    name = _detect(data, suffix)
+    with as_photo_error():
+        image = open_with_plugin(data, name)
+        sizes = [image.size]
+        with contextlib.suppress(EOFError):
+            for page in range(1, _MAX_PAGES) if name == "TIFF" else ():
+                image.seek(page)
+                sizes.append(image.size)
+    return sizes
+
+
+def _detect(data: bytes, suffix: str) -> str:
+    """The name of the format; raises PhotoError where there is none."""
+    if not data:
+        raise PhotoError("the file is empty")
     name = formats.detect_format(data[:16], suffix)
     if name is None:
         raise PhotoError("not a photo of a format that can be read")
-    with as_photo_error():
-        return _decode(data, name, limits)
+    return name
 
 
-def _bytes(source: str | Path | bytes) -> tuple[bytes, str]:
-    if isinstance(source, bytes):
-        data, suffix = source, ""
-    else:
-        path = Path(source)
-        suffix = path.suffix
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise PhotoError("there is no such file") from None
-        except OSError as error:
-            raise PhotoError(f"cannot be read: {error.strerror or error}") from None
-    if not data:
-        raise PhotoError("the file is empty")
-    return data, suffix
+def _file_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PhotoError("there is no such file") from None
+    except OSError as error:
+        raise PhotoError(f"cannot be read: {error.strerror or error}") from None
 
 
 @contextlib.contextmanager
@@ -77,7 +113,7 @@ def as_photo_error() -> Iterator[None]:
         ) from None
 
 
-def _decode(data: bytes, name: str, limits: Limits) -> Photo:
+def _decode(data: bytes, name: str, limits: Limits, min_side: int | None) -> Photo:
     if name == "TIFF":
         from pix2color.photo import tiff
 
@@ -87,6 +123,9 @@ def _decode(data: bytes, name: str, limits: Limits) -> Photo:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and name in ("GIF", "WEBP", "PNG", "AVIF"):
         raise PhotoError(f"an animation of {frames} frames; only still photos are colored")
+    if min_side is not None:
+        scale = min(1.0, min_side / min(image.size))
+        image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
     if png.is_deep(image):
         pixels, alpha, notes = _deep_png(image, data, limits)
     else:
@@ -160,7 +199,8 @@ def check_size(size: tuple[int, int], pages: int, limits: Limits) -> None:
         many = f" on {pages} pages" if pages > 1 else ""
         raise PhotoError(
             f"{width} x {height} pixels{many} ({megapixels:.0f} megapixels) are above the limit of "
-            f"{limits.megapixels:g}; --max-megapixels {np.ceil(megapixels):.0f} lifts it"
+            f"{limits.megapixels:g}",
+            remedy=f"raise {{max_megapixels}} to {np.ceil(megapixels):.0f}",
         )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from pix2color.errors import PhotoError
+from pix2color.io import atomic_open
 from pix2color.photo import jp2, jpeg, png
 from pix2color.photo.containers import left_out
-from pix2color.photo.files import atomic_open_photo
 from pix2color.photo.photo import Photo
 
 
@@ -33,6 +34,16 @@ def write(photo: Photo, path: str | Path) -> tuple[str, ...]:
     with atomic_open_photo(Path(path)) as file:
         encode(photo, file)
     return left_out(photo)
+
+
+@contextlib.contextmanager
+def atomic_open_photo(path: Path) -> Iterator[BinaryIO]:
+    """`io.atomic_open` whose failure is a PhotoError."""
+    try:
+        with atomic_open(path) as file:
+            yield file
+    except OSError as error:
+        raise PhotoError(f"cannot be written: {error.strerror or error}") from error
 
 
 def encode(photo: Photo, file: BinaryIO) -> None:

@@ -20,7 +20,7 @@ from pix2color.inference import preprocess
 from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.postprocess import upsample_ab
 from pix2color.inference.prediction import Prediction
-from pix2color.photo import Provenance, files
+from pix2color.photo import Provenance, writing
 from pix2color.photo.photo import Pixels
 from pix2color.runtime.base import out_of_memory
 from pix2color.video import muxer, writer, yuv
@@ -111,7 +111,7 @@ def colorize_video(
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        raise PhotoError("out of memory: try a smaller network input, or the CPU") from None
+        raise PhotoError("out of memory", remedy="try a smaller {size}, or {device} cpu") from None
     finally:
         work.close()
 
@@ -135,7 +135,7 @@ class WorkDir:
             self.folder.mkdir(parents=True)
             if ours:
                 self._marker.touch()
-            with files.atomic_open_photo(self.folder / "settings.json") as file:
+            with writing.atomic_open_photo(self.folder / "settings.json") as file:
                 file.write(json.dumps(settings).encode())
 
     def close(self) -> None:
@@ -182,10 +182,10 @@ class WorkDir:
     def finish(self, segment: writer.SegmentWriter, state: dict[str, NDArray[Any]]) -> None:
         """A segment is whole: from now on it counts."""
         path = self.next_path()
-        with files.atomic_open_photo(path.with_suffix(".npz")) as file:
+        with writing.atomic_open_photo(path.with_suffix(".npz")) as file:
             np.savez(file, **dict[str, Any](state))
         told = {"start": segment.start, "frames": segment.frames}
-        with files.atomic_open_photo(path.with_suffix(".json")) as file:
+        with writing.atomic_open_photo(path.with_suffix(".json")) as file:
             file.write(json.dumps(told).encode())
         self.pieces.append(muxer.Segment(path, **told))
 

@@ -19,7 +19,7 @@ from PIL import Image
 from pix2color.app import uploads, validation, views
 from pix2color.app.cached_runtime import cached
 from pix2color.app.limits import ServerLimits
-from pix2color.app.session import Session, Settings, for_client
+from pix2color.app.session import Session, Settings
 from pix2color.app.sessions import SessionStore, remove_old_uploads
 from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer
@@ -270,16 +270,6 @@ def test_network_outputs_of_idle_sessions_do_not_pile_up(tmp_path: Path, photo: 
     assert len(model.generator.sizes) == runs  # type: ignore[union-attr]
     people[0].change(entries[0], saturation=0.5)
     assert len(model.generator.sizes) == runs + 1  # type: ignore[union-attr]
-
-
-def test_clients_are_not_told_options_of_the_command_line() -> None:
-    assert (
-        for_client("9 x 9 pixels are above 1; --max-megapixels 2 lifts it")
-        == "9 x 9 pixels are above 1"
-    )
-    assert for_client("out of memory: try a smaller --size, or --device cpu") == "out of memory"
-    assert "--" not in for_client("give --size")
-    assert for_client("not a photo; a text -- or so") == "not a photo; a text -- or so"
 
 
 def test_only_uploads_are_opened(sessions: SessionStore, photo: Path, tmp_path: Path) -> None:

@@ -80,7 +80,15 @@ def test_a_folder_of_photos_and_films(
 
 def test_settings_and_the_missing_mark(folder: Path, tmp_path: Path) -> None:
     source = str(folder / "deep/film.mp4")
-    gray = [source, "--out", str(tmp_path / "out"), "--saturation", "0", "--no-mark", "--quiet"]
+    gray = [
+        source,
+        "--out",
+        str(tmp_path / "out"),
+        "--saturation",
+        "0",
+        "--no-provenance",
+        "--quiet",
+    ]
     assert infer.main([*gray, "--size", "32", "--temperature", "0.9", "--vividness", "0.1"]) == 0
     with av.open(str(tmp_path / "out/film.mp4")) as container:
         assert "comment" not in container.metadata
@@ -94,7 +102,7 @@ def test_settings_and_the_missing_mark(folder: Path, tmp_path: Path) -> None:
     "options",
     [
         ["--variants", "2"], ["--hints", "hints.json"], ["--reference", "a.jpg"],
-        ["--confidence"], ["--reversible"], ["--srgb"], ["--keep-color"],
+        ["--confidence"], ["--lossless-jpeg"], ["--srgb"], ["--skip-color"],
     ],
 )  # fmt: skip
 def test_options_for_photos_are_refused(
@@ -196,7 +204,7 @@ def test_ctrl_c_leaves_a_playable_film(
     process.send_signal(number)
     _, error = process.communicate("\n", timeout=60)
     assert process.returncode == 130, error
-    assert "film.partial.mp4; --resume goes on" in error and "Traceback" not in error
+    assert "film.partial.mp4; --resume continues" in error and "Traceback" not in error
     partial = out / "film.partial.mp4"
     assert 20 <= frames_of(partial) <= 25 and not (out / "film.mp4").exists()
     monkeypatch.setattr(pipeline, "Options", functools.partial(pipeline.VideoOptions, segment=10))

@@ -187,7 +187,7 @@ def test_truncated_photos_and_limits(tmp_path: Path, colorizer: Colorizer) -> No
     assert outcome.status == "done" and "truncated" in outcome.notes[0]
     job.source.write_bytes(data)
     outcome = run(job, colorizer, limits=Limits(megapixels=0.05))
-    assert outcome.status == "failed" and "--max-megapixels 1" in outcome.reason
+    assert outcome.status == "failed" and outcome.remedy == "raise {max_megapixels} to 1"
 
 
 class TestBorders:

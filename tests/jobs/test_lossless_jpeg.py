@@ -15,11 +15,10 @@ from PIL import Image
 
 from pix2color.color.lab import gray_to_lightness, rgb_to_lightness
 from pix2color.errors import PhotoError, WeightsError
-from pix2color.inference.colorizer import Colorizer
 from pix2color.jobs import lossless_jpeg
 from pix2color.photo import Limits, Photo, Provenance
 
-jpeglib = pytest.importorskip("jpeglib", reason="the reversible extra is not installed")
+jpeglib = pytest.importorskip("jpeglib", reason="the lossless-jpeg extra is not installed")
 
 
 def gray(height: int, width: int) -> np.ndarray:

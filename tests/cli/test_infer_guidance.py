@@ -67,7 +67,7 @@ def test_a_reference_gives_its_palette(folder: Path, tmp_path: Path) -> None:
     found = []
     for number, strength in enumerate(("0", "1")):
         out = tmp_path / str(number)
-        reference = ("--reference", str(tmp_path / "red.png"), "--strength", strength)
+        reference = ("--reference", str(tmp_path / "red.png"), "--palette-strength", strength)
         assert infer.main([str(folder / "camera.png"), "--out", str(out), *reference, *SMALL]) == 0
         found.append(redness(out / "camera.png"))
     assert found[1] > found[0] + 20
@@ -92,13 +92,16 @@ def test_names_that_would_meet_fail(
         (("--hints", "{tmp}/names.json"), "no photo is called boat.png"),
         (("--reference", "{tmp}/none.jpg"), "reference"),
         (("--reference", "{tmp}/in/camera.png"), "has no colors"),
-        (("--reference", "{tmp}/red.png", "--strength", "3"), "--strength 3: at most 1"),
+        (
+            ("--reference", "{tmp}/red.png", "--palette-strength", "3"),
+            "--palette-strength 3: at most 1",
+        ),
         (("--hints", "{tmp}/brackets.json"), "nested too deeply"),
         (("--hints", "{tmp}/digits.json"), "hints"),
         (("--hints", "/dev/zero"), "above 16 million characters"),
         (("--hints", "{tmp}/far.json"), "is not a number"),
         (("--hints", "{tmp}/wide.json"), "radius"),
-        (("--reversible", "--variants", "2"), "--reversible goes with none of"),
+        (("--lossless-jpeg", "--variants", "2"), "--lossless-jpeg goes with none of"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -72,7 +72,13 @@ def test_the_command(generator: Generator, photo_folder: Path, tmp_path: Path) -
     checkpoint.save(tmp_path / "net.safetensors", generator, config=config)
     photo = sorted(photo_folder.iterdir())[0]
     out = tmp_path / "new" / "maps.png"
-    arguments = ["activations", str(photo), "--checkpoint", str(tmp_path / "net.safetensors")]
+    arguments = [
+        "analyze",
+        "activations",
+        str(photo),
+        "--checkpoint",
+        str(tmp_path / "net.safetensors"),
+    ]
     assert main([*arguments, "--out", str(out)]) == 0
     with Image.open(out) as picture:
         assert picture.width == 8 * 132 + 4

@@ -26,7 +26,7 @@ from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.prediction import Prediction
 from pix2color.jobs import pipeline
 from pix2color.jobs.planner import Job, plan_jobs
-from pix2color.photo import Limits, Photo, files, read, write
+from pix2color.photo import Limits, Photo, read, write
 from pix2color.runtime.base import NetworkOutput
 from pix2color.runtime.torch import TorchRuntime
 
@@ -103,7 +103,7 @@ def test_resume_skips_what_is_done_and_redoes_what_changed(
     (out / "01.png").unlink()
     newer = time.time() + 10
     os.utime(source / "02.tif", (newer, newer))
-    stale = out / f".03.{io._owner(2**22 + 1)}{files.PART_SUFFIX}"
+    stale = out / f".03.{io._owner(2**22 + 1)}{io.PART_SUFFIX}"
     stale.write_bytes(b"half")
     statuses = color(colorizer, source, out, resume=True)
     assert statuses == {
@@ -358,14 +358,14 @@ sys.path[:0] = [{tests!r}, {root!r}]
 import torch
 torch.set_num_threads(1)
 from fake_model import fake_colorizer
-from pix2color.inference import pipeline
-from pix2color.jobs.planner import plan
+from pix2color.jobs import pipeline
+from pix2color.jobs.planner import plan_jobs
 colorizer = fake_colorizer()
 print("ready", flush=True)
 while True:
-    jobs = plan([sys.argv[1]], sys.argv[2]).jobs
-    options = pipeline.Options(colorizer.decode, resume=True)
-    for outcome in pipeline.run(jobs, lambda: colorizer, options):
+    jobs = plan_jobs([sys.argv[1]], sys.argv[2]).jobs
+    options = pipeline.JobOptions(colorizer.decode, resume=True)
+    for outcome in pipeline.colorize_jobs(jobs, lambda: colorizer, options):
         pass
     if sys.argv[3] == "once":
         break
@@ -408,7 +408,7 @@ def _killed(tmp_path: Path, colorizer: Colorizer, *, kills: int) -> None:
         process.wait()
         process.stdout.close()
         for name, data in contents(out).items() if out.exists() else ():
-            assert name.endswith(files.PART_SUFFIX) or data == expected[name]
+            assert name.endswith(io.PART_SUFFIX) or data == expected[name]
     assert contents(source) == originals
     process = runner(source, out, "once")
     process.communicate()

@@ -1,17 +1,15 @@
-"""speed and uncolor: small runs of both commands."""
+"""profile: small runs of the command."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fake_model import released
-from PIL import Image
 
 from pix2color.checkpoints import checkpoint
-from pix2color.cli import infer, profile, restore
+from pix2color.cli import profile
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +17,10 @@ def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "load", lambda *args, **options: released())
 
 
-def test_speed_prints_a_table_and_writes_json(
+def test_it_prints_a_table_and_writes_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "speed.json"
+    path = tmp_path / "profile.json"
     arguments = ["--megapixels", "0.05", "--format", "PNG", "--runs", "2", "--json", str(path)]
     assert profile.main(arguments) == 0
     output = capsys.readouterr().out
@@ -33,21 +31,21 @@ def test_speed_prints_a_table_and_writes_json(
 
 
 @pytest.mark.parametrize("stride", [1, 8])
-def test_speed_times_networks_of_every_stride(
+def test_it_times_networks_of_every_stride(
     stride: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """200 x 150 pixels are seen at 64 x 48: no multiples of 8 come about by themselves."""
-    network = released(size=44)
+    network = released(input_size=44)
     monkeypatch.setattr(network.generator, "stride", stride)
     monkeypatch.setattr(checkpoint, "load", lambda *args, **options: network)
     assert profile.main(["--megapixels", "0.03", "--runs", "1"]) == 0
     assert "0.03 MP JPEG" in capsys.readouterr().out
 
 
-def test_speed_of_a_folder_is_told_beside_the_slowest_stage(
+def test_it_of_a_folder_is_told_beside_the_slowest_stage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "speed.json"
+    path = tmp_path / "profile.json"
     arguments = ["--megapixels", "0.05", "--runs", "1", "--folder", "3", "--json", str(path)]
     assert profile.main(arguments) == 0
     folder = json.loads(path.read_text())["folder"]["0.05 MP JPEG"]
@@ -59,22 +57,8 @@ def test_speed_of_a_folder_is_told_beside_the_slowest_stage(
 @pytest.mark.parametrize(
     "arguments", [("--runs", "0"), ("--megapixels", "1", "nan"), ("--folder", "-1")]
 )
-def test_speed_refuses_numbers_out_of_range(
+def test_it_refuses_numbers_out_of_range(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert profile.main([*arguments]) == 2
     assert f"error: {arguments[0]} " in capsys.readouterr().err
-
-
-def test_uncolor_gives_back_the_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("jpeglib", reason="the reversible extra is not installed")
-    scan = tmp_path / "scan.jpg"
-    gray = np.random.default_rng(0).integers(0, 256, (50, 70), dtype=np.uint8)
-    Image.fromarray(gray).save(scan)
-    out, back = tmp_path / "out", tmp_path / "back"
-    assert infer.main([str(scan), "--out", str(out), "--reversible"]) == 0
-    assert Image.open(out / "scan.jpg").mode == "RGB"
-    assert restore.main([str(out / "scan.jpg"), "--out", str(back)]) == 0
-    assert np.array_equal(np.asarray(Image.open(back / "scan.jpg")), np.asarray(Image.open(scan)))
-    assert restore.main([str(scan), "--out", str(tmp_path / "none")]) == 1
-    assert "no color" in capsys.readouterr().err
