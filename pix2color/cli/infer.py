@@ -118,7 +118,7 @@ def _infer(options: argparse.Namespace) -> int:
             announce=None if options.quiet else lambda line: print(line, file=sys.stderr),
         )
     settings = _settings(options, colorizer, plan)
-    jobs, clips = plan.jobs[rank::processes], plan.videos[rank::processes]
+    jobs, video_jobs = plan.jobs[rank::processes], plan.videos[rank::processes]
     outcomes: list[Outcome] = []
     try:
         with (
