@@ -122,7 +122,7 @@ def _infer(options: argparse.Namespace) -> int:
     outcomes: list[Outcome] = []
     try:
         with (
-            common.ProgressBar(len(jobs), unit="photo", quiet=options.quiet) as bar,
+            common.ProgressBar(len(jobs), unit="photos", quiet=options.quiet) as bar,
             common.stop_requested(lambda: bar.write("stopping after the photos under way")) as stop,
         ):
             for outcome in pipeline.colorize_jobs(jobs, lambda: colorizer, settings, stop=stop):

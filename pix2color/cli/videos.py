@@ -125,7 +125,7 @@ class _VideoBar(contextlib.ExitStack):
         expected = progress.expected
         left = None if expected is None else max(0, expected - progress.done)
         self._bar = self.enter_context(
-            ProgressBar(left, unit="frame", description=self._name, quiet=self._quiet)
+            ProgressBar(left, unit="frames", description=self._name, quiet=self._quiet)
         )
         if progress.done:
             self.write(f"{self._name}: {progress.done} frames are done already")
