@@ -48,7 +48,7 @@ def test_bundled_photos_are_a_toy_and_say_so() -> None:
     assert loaded.bundled
     assert loaded.unsplit
     assert 1 <= len(loaded) <= 5
-    assert any("toy amount" in line and "--data" in line for line in said)
+    assert any("toy amount" in line and "data.roots" in line for line in said)
     assert any("too few to split" in line for line in said)
     assert any("RAM" in line for line in said)
     other = load_photos(config.DataConfig(), parts=("val",))
