@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torchvision
 
-from pix2color import config as configs
 from pix2color._version import __version__
 from pix2color.benchmark import images, measure, page, plots, train
 from pix2color.benchmark import plan as plans
@@ -73,15 +72,17 @@ class Benchmark:
         if roots and not smoke and any(p.unsplit for p in (self.training, self.validation, unseen)):
             raise DataError(
                 f"{self.training.counts.found} photos are too few for a split into train, val and"
-                " test: name more with --data"
+                " test",
+                remedy="add photos to {data.roots}",
             )
         train.check_photos(self.training, out)
         self.sets = [self.meter.test_set(plans.FIRST_SET, unseen)]
         self.sets += [self._further(name, root) for name, root in plan.test_sets.items()]
         if plan.evaluate.classifier and all(test.labels is None for test in self.sets):
             raise DataError(
-                f"--classifier: no photo of {' or '.join(test.name for test in self.sets)} has a"
-                " class: name their folders like ImageNet classes (n01443537 or goldfish)"
+                f"no photo of {' or '.join(test.name for test in self.sets)} has a class for the"
+                " classifier",
+                remedy="name their folders like ImageNet classes (n01443537 or goldfish)",
             )
         self.outcomes: list[Outcome] = []
 
@@ -191,7 +192,7 @@ class Benchmark:
                 "cache_size": max(one.cache_size for one in given),  # crops are shares of it
             }
         )
-        return load_photos(data, parts=[part], announce=self.say if part == "train" else None)
+        return load_photos(data, splits=[part], announce=self.say if part == "train" else None)
 
     def _further(self, name: str, root: str) -> TestSet:
         limit = self.plan.evaluate.photos
@@ -199,7 +200,7 @@ class Benchmark:
         data = self.entries[0].config.data.model_copy(
             update={"roots": (root,), "max_photos": limit, "cache_size": side}
         )
-        return self.meter.test_set(name, load_photos(data, parts=ALL_SPLITS, keep_gray=True))
+        return self.meter.test_set(name, load_photos(data, splits=ALL_SPLITS, keep_gray=True))
 
 
 def _without_paths(plan: BenchmarkPlan) -> dict[str, Any]:

@@ -100,7 +100,8 @@ def check(entries: Sequence[RecipeRun], out: Path) -> None:
         file = out / "runs" / entry.name / "config.yaml"
         if file.is_file() and _settings(configs.load(file)) != _settings(entry.config):
             raise ConfigError(
-                f"{file.parent} holds a run of other settings: remove it, or choose another --out"
+                f"{file.parent} holds a run of other settings",
+                remedy="remove it, or choose another {out}",
             )
 
 
@@ -119,8 +120,8 @@ def check_photos(training: PhotoSet, out: Path) -> None:
     file = out / "runs" / PHOTOS
     if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != training.digest:
         raise ConfigError(
-            f"the recipes in {file.parent} were trained on other photos: remove that folder, or"
-            " choose another --out"
+            f"the recipes in {file.parent} were trained on other photos",
+            remedy="remove that folder, or choose another {out}",
         )
 
 

@@ -167,8 +167,8 @@ def _single_checkpoint(ref: RepoRef, names: Iterable[str]) -> str:
             "exactly one: give a revision that has one, or download one and give its path"
         )
     raise WeightsError(
-        f"{ref} holds no release file (.safetensors): upload one with "
-        "python -m pix2color release --run runs/NAME --push USER/REPO"
+        f"{ref} holds no release file (.safetensors)",
+        remedy="upload one with the command `python -m pix2color release`",
     )
 
 

@@ -101,8 +101,8 @@ def _download(name: str) -> dict[str, Tensor]:
 def _download_failed(name: str, error: Exception) -> WeightsError:
     reason = str(error).partition("\n")[0]
     return WeightsError(
-        f"ImageNet weights of {name} cannot be downloaded ({reason:.100}); set model.pretrained to "
-        "a weights file"
+        f"ImageNet weights of {name} cannot be downloaded ({reason:.100})",
+        remedy="name a weights file in {model.pretrained}",
     )
 
 

@@ -50,8 +50,8 @@ def read(path: str | Path) -> ReleaseFile:
     if version != FORMAT:
         raise WeightsError(
             f"{path} is not a pix2color release file"
-            + (f" of this version (it is {version}, expected {FORMAT})" if version else "")
-            + ": training writes one as runs/NAME/release.safetensors"
+            + (f" of this version (it is {version}, expected {FORMAT})" if version else ""),
+            remedy="make one with the command `python -m pix2color release`",
         )
     decoded = {key: _decode(value) for key, value in meta.items()}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]

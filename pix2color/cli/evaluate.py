@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """examples:
   python -m pix2color evaluate --data my-photos/ --checkpoint runs/gan/release.safetensors
-  python -m pix2color evaluate --data val/ --also faithful:temperature=1,vividness=0,saturation=1
+  python -m pix2color evaluate --data val/ --variant faithful:temperature=1,vividness=0,saturation=1
   python -m pix2color evaluate --data val/ --quick --sweep temperature=0.4,0.6,1 vividness=0,0.5
 """
 _WHOLE_SIDE = 1 << 20  # pixels; no photo is reduced
@@ -57,7 +57,7 @@ def _add_photo_arguments(group: argparse._ArgumentGroup) -> None:
         " to --crop; full: as it is")
     add("--crop", type=int, default=256, metavar="PX", help="side of the measured picture (256)")
     add("--limit", type=int, metavar="N", help="a fixed sample: the first N by content hash")
-    add("--part", metavar="K/N",
+    add("--fold", metavar="K/N",
         help="only the Kth of N equal parts by content hash: settings are chosen on 1/2 and"
         " measured on 2/2")
     add("--by-folder", action="store_true", help="also the gains of each folder's photos")
@@ -75,7 +75,7 @@ def _add_row_arguments(group: argparse._ArgumentGroup) -> None:
         ("size", int, "shorter side of the network's picture, in pixels"),
     ):
         add(f"--{key}", type=kind, metavar="X", help=f"{text}; in place of what each file ships")
-    add("--also", action="append", default=[], metavar="NAME:KEY=X,...",
+    add("--variant", action="append", default=[], metavar="NAME:KEY=X,...",
         help="a further row of each network with these settings; may be repeated")
     add("--sweep", nargs="+", default=[], metavar="KEY=X,Y,...",
         help="rows of each network for every combination; passes of the network are shared")
@@ -104,7 +104,7 @@ def _add_figure_arguments(group: argparse._ArgumentGroup) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Evaluate; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _evaluate(arguments))
+    return common.run_command(_evaluate, arguments)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -171,7 +171,7 @@ def _check(arguments: argparse.Namespace) -> None:
         batch=(1, common.MOST),
         resamples=(0, 1_000_000),
     )
-    _part(arguments.part)
+    _fold(arguments.fold)
     asked = [f"--{name}" for name in ("failures", "classifier") if getattr(arguments, name)]
     if arguments.quick and asked:
         raise ConfigError(f"--quick leaves out what {asked[0]} measures: give one of them")
@@ -180,11 +180,11 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--out {arguments.out}: {there} is no folder that can be written to")
 
 
-def _part(text: str | None) -> tuple[int, int]:
+def _fold(text: str | None) -> tuple[int, int]:
     """`2/3` -> (2, 3); the whole is (1, 1)."""
     number, sign, of = (text or "1/1").partition("/")
     if not (sign and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise ConfigError(f"--part {text}: write it as K/N with 1 <= K <= N, such as 1/2")
+        raise ConfigError(f"--fold {text}: write it as K/N with 1 <= K <= N, such as 1/2")
     return int(number), int(of)
 
 
@@ -208,7 +208,7 @@ def _networks(
         sources,
         device=device,
         settings={key: value for key, value in given.items() if value is not None},
-        further=checkpoint_methods.parse_variants(arguments.also),
+        further=checkpoint_methods.parse_variants(arguments.variant),
         sweep=checkpoint_methods.parse_sweep(arguments.sweep),
     )
 
@@ -228,14 +228,14 @@ def _load(arguments: argparse.Namespace) -> PhotoSet:
     with common.ProgressBar(None, unit="photos decoded", quiet=arguments.quiet) as progress:
         photos = load_photos(
             data,
-            parts=ALL_SPLITS,
+            splits=ALL_SPLITS,
             keep_gray=True,
             announce=progress.write,
             progress=_stepper(progress),
         )
         for name, reason in photos.counts.corrupt:
             progress.write(f"left out: {name} ({reason})")
-    photos = photos.fold(*_part(arguments.part))
+    photos = photos.fold(*_fold(arguments.fold))
     if not photos.photos:
         raise DataError("no photo can be decoded")
     return photos
@@ -268,13 +268,13 @@ def _context(
     notes: list[str],
 ) -> Context:
     from pix2color.config import DataConfig
-    from pix2color.data.dataset import is_gray
     from pix2color.evaluation.report import Context
+    from pix2color.photo.gray import is_gray
 
     counts = photos.counts
     gray = sum(is_gray(photo, DataConfig().min_chroma) for photo in photos.photos)
     roots = list(arguments.data) or ["scikit-image"]
-    part = f" (part {arguments.part})" if arguments.part else ""
+    part = f" (fold {arguments.fold})" if arguments.part else ""
     text = (
         f"{len(photos)} of {counts.found} files in {', '.join(roots)}{part}; {gray} of them nearly"
         f" gray (kept), {len(counts.corrupt)} broken and {counts.duplicates} duplicates (left out)"

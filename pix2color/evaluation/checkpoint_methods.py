@@ -88,9 +88,9 @@ def parse_variants(texts: Sequence[str]) -> dict[str, Settings]:
         name, sign, values = text.partition(":")
         if not sign or not name or name in out:
             raise ConfigError(
-                f"--also {text!r}: write it as NAME:temperature=1,vividness=0, each name once"
+                f"variant {text!r}: write it as NAME:temperature=1,vividness=0, each name once"
             )
-        pairs = [_pair(part, f"--also {text!r}") for part in values.split(",")]
+        pairs = [_pair(part, f"variant {text!r}") for part in values.split(",")]
         out[name] = {FIELDS[key]: _number(key, value) for key, value in pairs}
     return out
 
@@ -101,7 +101,7 @@ def parse_sweep(texts: Sequence[str]) -> list[Settings]:
         return []
     axes: dict[str, list[float]] = {}
     for text in texts:
-        key, values = _pair(text, f"--sweep {text!r}")
+        key, values = _pair(text, f"sweep {text!r}")
         axes[FIELDS[key]] = [_number(key, value) for value in values.split(",")]
     return [
         dict(zip(axes, combination, strict=True))

@@ -88,8 +88,8 @@ def _resolved(config: Config, *, precision: str, accumulation: int) -> Config:
     """The config with what accelerate uses; ConfigError where it says otherwise."""
     train = config.train
     for key, own, used in (
-        ("precision", train.mixed_precision, precision),
-        ("accumulation", train.gradient_accumulation_steps, accumulation),
+        ("mixed_precision", train.mixed_precision, precision),
+        ("gradient_accumulation_steps", train.gradient_accumulation_steps, accumulation),
     ):
         if own is not None and own != used:
             raise ConfigError(
@@ -97,7 +97,10 @@ def _resolved(config: Config, *, precision: str, accumulation: int) -> Config:
                 f"leave train.{key} out"
             )
     tree = config.model_dump(mode="json")
-    tree["train"] |= {"precision": precision, "accumulation": accumulation}
+    tree["train"] |= {
+        "mixed_precision": precision,
+        "gradient_accumulation_steps": accumulation,
+    }
     return from_dict(tree, source="accelerate launch")
 
 
@@ -183,13 +186,13 @@ def make_trainer(
             if photos
             else load_photos(
                 data,
-                parts=["train"],
+                splits=["train"],
                 announce=announce,
                 progress=progress,
                 copies=int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)),
             )
         )
-        source = InMemorySource(training.photos, data, seed=seed)
+        source = InMemorySource(training.photos, data, seed=seed, names=training.names)
         facts = dataset_summary(config, training)
     else:
         rank, world = accelerator.process_index, accelerator.num_processes
@@ -211,7 +214,7 @@ def make_trainer(
         ),
         batches,
         validation,
-        data_facts=facts,
+        data_stats=facts,
         accelerator=accelerator,
         folder=folder,
         observer=observer,
@@ -237,16 +240,17 @@ def load_validation(config: Config, *, announce: Callable[[str], object]) -> Seq
         DataError: as `load_photos` and `stream_photos`.
     """
     data = config.data
+    data = data.model_copy(update={"source_weights": {}})
     if data.cache == "ram":
-        return load_photos(data, parts=["val"], announce=_silent).photos
-    parts: Sequence[Split] = ["val"]
+        return load_photos(data, splits=["val"], announce=_silent).photos
+    splits: Sequence[Split] = ["val"]
     if data.split.val == 0:
-        announce("data.split leaves no photo for validation: photos of all parts serve there")
-        parts = ALL_SPLITS
+        announce("data.split leaves no photo for validation: photos of all splits serve there")
+        splits = ALL_SPLITS
     # A buffer of one photo: nothing is decoded only to be shuffled.
     plain = data.model_copy(update={"shuffle_buffer": 1})
-    with closing(stream_photos(plain, parts=parts, rank=0, world=1, seed=0, epoch=0)) as photos:
-        return [photo for _, photo in islice(photos, config.train.num_val_photos)]
+    with closing(stream_photos(plain, splits=splits, rank=0, world=1, seed=0, epoch=0)) as photos:
+        return [photo.pixels for photo in islice(photos, config.train.num_val_photos)]
 
 
 def dataset_summary(config: Config, photos: PhotoSet) -> dict[str, Any]:
@@ -284,11 +288,11 @@ def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
     started = bool(checkpointing.list_checkpoints(folder / "state"))
     if started and not resume:
         raise TrainingError(
-            f"{folder} holds a run already: go on with --resume, or choose another folder with "
-            "--set output=runs/NAME"
+            f"{folder} holds a run already",
+            remedy="continue it with {resume}, or choose another folder with {output}",
         )
     if resume and not started:
-        raise TrainingError(f"{folder} holds no run to resume; start it without --resume")
+        raise TrainingError(f"{folder} holds no run to resume", remedy="leave {resume} out")
 
 
 def _previous_config(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 
-from pix2color import config as configs
 from pix2color.benchmark import plan as plans
 from pix2color.benchmark.plan import PRE_GAN, BenchmarkPlan, RecipeRun, load_plan
 from pix2color.errors import ConfigError, WeightsError

@@ -160,7 +160,7 @@ def test_the_three_files_agree(report: Path, tree: dict[str, Any]) -> None:
         assert table.markdown() in markdown
         assert table.html() in html
     assert html.count("<b>") == len(re.findall(r"\*\*[^*]+\*\*", markdown))
-    missing = ("no backbone: give --lpips-backbone FILE", "needs the weights of a whole classifier")
+    missing = ("no weights of its backbone", "needs the weights of a whole classifier")
     for text in (tables.summary(tree), *missing):
         assert text in markdown and text in html
     assert not list(report.rglob("*.part*"))

@@ -172,7 +172,8 @@ def test_missing_access_says_what_to_do(server: Hub, monkeypatch: pytest.MonkeyP
 def test_everything_that_takes_a_file_takes_a_name(server: Hub) -> None:
     server.add("me/net", files(DEFAULT_FILE.read_bytes()))
     colorizer = Colorizer.from_pretrained("me/net", device="cpu")
-    assert (colorizer.name, colorizer.digest) == ("me/net", Colorizer.from_pretrained().digest)
+    assert colorizer.runtime.info.name == "me/net"
+    assert colorizer.digest == Colorizer.from_pretrained().digest
     assert checkpoint_methods(["me/net"])[0].name == "me/net"
     config = load("pretrain_class.yaml", ["init_from=me/net", "model.pretrained=me/net"])
     assert resolve_init_from(config, announce=print).init_from == "me/net"

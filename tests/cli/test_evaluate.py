@@ -66,7 +66,8 @@ def test_a_folder_becomes_a_report(
     out = tmp_path / "report"
     code = _run(
         "--data", photo_folder, "--checkpoint", "runs/sepia/release.safetensors", "--limit", "3",
-        "--crop", "48", "--out", out, "--also", "gray:saturation=0", "--sweep", "saturation=0.5,2",
+        "--crop", "48", "--out", out, "--variant", "gray:saturation=0",
+        "--sweep", "saturation=0.5,2",
     )  # fmt: skip
     assert code == EXIT_OK
     tree = _tree(out)
@@ -155,7 +156,7 @@ def test_halves_share_no_photo_and_make_the_whole(photo_folder: Path, tmp_path: 
     seen = {}
     for part in ("1/1", "1/2", "2/2"):
         out = tmp_path / part.replace("/", "of")
-        _run("--data", photo_folder, "--part", part, "--crop", "24", "--no-lpips", "--out", out)
+        _run("--data", photo_folder, "--fold", part, "--crop", "24", "--no-lpips", "--out", out)
         lines = (out / "photos.csv").read_text().splitlines()[1:]
         seen[part] = {line.split(",")[0] for line in lines}
     assert seen["1/2"] and seen["2/2"] and not seen["1/2"] & seen["2/2"]
@@ -209,10 +210,10 @@ def test_figures_by_folder(small_photos: list[np.ndarray], tmp_path: Path) -> No
         (("--data", "{tmp}/empty"), "no photos in"),
         (("--crop", "0"), "--crop 0: at least 1"),
         (("--limit", "0"), "--limit 0: at least 1"),
-        (("--part", "3/2"), "--part 3/2: write it as K/N"),
-        (("--part", "half"), "--part half: write it as K/N"),
+        (("--fold", "3/2"), "--fold 3/2: write it as K/N"),
+        (("--fold", "half"), "--fold half: write it as K/N"),
         (("--sweep", "heat=1"), "KEY of temperature"),
-        (("--also", "faithful"), "NAME:"),
+        (("--variant", "faithful"), "NAME:"),
         (("--checkpoint", "{tmp}/no.safetensors"), "no weights file"),
         (("--checkpoint", "{tmp}/pickle.safetensors"), "is a pickle"),
         (("--checkpoint", "runs/a/release.safetensors", "--temperature", "-1"), "temperature -1"),

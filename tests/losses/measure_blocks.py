@@ -67,7 +67,7 @@ def main() -> int:
     features = FeatureMaps(encoder.eval(), names)
     rows: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     data = DataConfig(roots=tuple(arguments.photos), cache_size=176, max_photos=arguments.limit)
-    for photo in load_photos(data, parts=ALL_SPLITS, keep_gray=True).photos:
+    for photo in load_photos(data, splits=ALL_SPLITS, keep_gray=True).photos:
         square = crop_photo(photo, "center", crop=176)
         rgb = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():

@@ -1,0 +1,63 @@
+"""What a training reads before its first step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pix2color.config import Config, load
+from pix2color.data.dataset import load_photos
+from pix2color.data.discovery import FileRef
+from pix2color.training.setup import load_validation
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A stream of 60 photos, half of them for validation."""
+    for number in range(60):
+        pixels = np.random.default_rng(number).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((24, 18)).save(tmp_path / f"{number}.png")
+    split = "data.split={train: 0.5, val: 0.5, test: 0}"
+    options = (
+        "data.cache=none",
+        "data.decode_threads=0",
+        "data.cache_size=16",
+        "train.num_val_photos=3",
+    )
+    return load(None, [f"data.roots={tmp_path}", split, *options])
+
+
+def test_a_stream_is_read_for_validation_until_enough_photos_are_found(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    whole = FileRef.read
+    monkeypatch.setattr(FileRef, "read", lambda item: read.append(item.name) or whole(item))
+    photos = load_validation(config, announce=print)
+    assert len(photos) == 3
+    assert len(read) < 30
+    every = [photo.tobytes() for photo in load_photos(config.data, splits=["val"]).photos]
+    assert all(photo.tobytes() in every for photo in photos)
+    other_seed = config.model_copy(update={"train": config.train.model_copy(update={"seed": 9})})
+    again = load_validation(other_seed, announce=print)
+    assert [photo.tobytes() for photo in again] == [photo.tobytes() for photo in photos]
+
+
+def test_a_stream_without_validation_photos_says_which_serve(config: Config) -> None:
+    said: list[str] = []
+    split = config.data.split.model_copy(update={"train": 1.0, "val": 0.0})
+    data = config.data.model_copy(update={"split": split})
+    assert len(load_validation(config.model_copy(update={"data": data}), announce=said.append)) == 3
+    assert "no photo for validation" in said[0]
+
+
+def test_the_announced_need_of_memory_counts_every_process(config: Config) -> None:
+    said: list[str] = []
+    for copies in (1, 8):
+        load_photos(config.data, splits=["train"], announce=said.append, copies=copies)
+    one, eight = (line for line in said if "RAM" in line)
+    assert "in 8 processes" in eight and "processes" not in one
+    assert one.split("take ")[1].split(" of")[0] != eight.split("take ")[1].split(" of")[0]
