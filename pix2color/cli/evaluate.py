@@ -226,7 +226,7 @@ def _load(arguments: argparse.Namespace) -> PhotoSet:
     with common.ProgressBar(None, unit="photos decoded", quiet=arguments.quiet) as progress:
         photos = load_photos(
             data,
-            parts=ALL_SPLITS,
+            splits=ALL_SPLITS,
             keep_gray=True,
             announce=progress.write,
             progress=_stepper(progress),
@@ -266,8 +266,8 @@ def _context(
     notes: list[str],
 ) -> Context:
     from pix2color.config import DataConfig
-    from pix2color.data.dataset import is_gray
     from pix2color.evaluation.report import Context
+    from pix2color.photo.gray import is_gray
 
     counts = photos.counts
     gray = sum(is_gray(photo, DataConfig().min_chroma) for photo in photos.photos)

@@ -186,7 +186,7 @@ def _write_json(path: str, timings: list[Timing], facts: dict[str, Any]) -> None
     import json
     from pathlib import Path
 
-    from pix2color.photo.files import atomic_open_photo
+    from pix2color.photo.writing import atomic_open_photo
 
     photos = [
         {"name": t.name, "backend": t.backend, "megapixels": t.megapixels, "stages": t.stages}

@@ -30,7 +30,7 @@ def _restore(options: argparse.Namespace) -> int:
     from pix2color.errors import EXIT_FAILED, EXIT_OK, PhotoError
     from pix2color.jobs import lossless_jpeg
     from pix2color.jobs.planner import plan_jobs
-    from pix2color.photo.files import atomic_open_photo
+    from pix2color.photo.writing import atomic_open_photo
 
     jobs = plan_jobs(options.inputs, options.out).jobs
     failed = 0

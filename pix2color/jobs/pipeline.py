@@ -30,11 +30,10 @@ from pix2color.photo import (
     Photo,
     Provenance,
     add_provenance,
-    files,
-    formats,
     read,
     reading,
     write,
+    writing,
 )
 from pix2color.photo.walk import NOT_REGULAR, is_regular
 from pix2color.runtime.base import out_of_memory
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 
 MAX_MAP_SIDE = 2048
 """Longest side of a map of confidence, in pixels: the network's grid is far coarser."""
-_PAGES = 1000  # of a TIFF whose sizes are looked up before it is read
 
 
 @dataclass(frozen=True)
@@ -174,22 +172,12 @@ class _Room:
 
 
 def _pixels(path: Path) -> int:
-    """How many pixels a photo has by its header, all pages together; 0: it cannot be told."""
-    data = path.read_bytes()
-    name = formats.detect_format(data[:16], path.suffix)
-    if name is None:
-        return 0
+    """How many pixels a photo has by its header, all pages together; 0 where this is unknown."""
     try:
-        with reading.as_photo_error():
-            image = reading.open_with_plugin(data, name)
-            pixels = image.width * image.height
-            with contextlib.suppress(EOFError):
-                for page in range(1, _PAGES) if name == "TIFF" else ():
-                    image.seek(page)
-                    pixels += image.width * image.height
-    except PhotoError:  # `read` says what is wrong with it
+        sizes = reading.page_sizes(path.read_bytes(), path.suffix)
+    except PhotoError:  # `read` raises it again
         return 0
-    return pixels
+    return sum(width * height for width, height in sizes)
 
 
 def _one(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, room: _Room) -> Outcome:
@@ -254,7 +242,7 @@ def _colorized(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions
     )
     if options.confidence:
         sure = guess.confidence()
-        with files.atomic_open_photo(job.extra_outputs[-1]) as file:
+        with writing.atomic_open_photo(job.extra_outputs[-1]) as file:
             file.write(confidence_map(sure, photo.width, photo.height))
     left_out: tuple[str, ...] = ()
     # The photo itself last: where it is, the others are.
@@ -294,7 +282,7 @@ def _reversibly(job: Job, photo: Photo, colorizer: Colorizer, options: JobOption
 
     data = job.source.read_bytes()
     result = lossless_jpeg.colorize(data, paint, mark=options.provenance, limits=options.limits)
-    with files.atomic_open_photo(job.target) as file:
+    with writing.atomic_open_photo(job.target) as file:
         file.write(result)
     return Outcome(job, "done", notes=tuple(notes))
 

@@ -165,7 +165,7 @@ def _decode_raw(raw: Floats, head: HeadConfig) -> Floats:
     if head.type == "marginal64":
         batch, channels, height, width = raw.shape
         steps = raw.reshape(batch, 2, channels // 2, height, width).argmax(2)
-        return (steps + np.float32(0.5)) * np.float32(MARGINAL_STEP) + np.float32(MARGINAL_LEAST)
+        return (MARGINAL_LEAST + MARGINAL_STEP * (steps + 0.5)).astype(np.float32)
     return raw
 
 

@@ -17,6 +17,7 @@ from pix2color.config import Config
 
 TEXTS = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 CURRENT = [path for path in TEXTS if path.name != "CHANGELOG.md"]  # which holds old names too
+RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
 FOLDERS = ("pix2color", "tests", "configs", "docs", ".ci", ".github")
 FOREIGN_OPTIONS = {
     "--mixed_precision", "--num_processes", "--num_machines",  # accelerate
@@ -79,13 +80,14 @@ def config_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from config_keys(field.annotation, f"{prefix}{key}.")
 
 
-@pytest.mark.parametrize("document", CURRENT, ids=name)
+@pytest.mark.parametrize("document", [*CURRENT, *RECIPES], ids=name)
 def test_a_named_config_key_exists(document: Path) -> None:
     known = set(config_keys(Config))
     sections = {key.partition(".")[0] for key in known if "." in key}
-    pattern = re.compile(rf"(?<![\w/.-])((?:{'|'.join(sections)})\.[a-z_][\w.]*)")
-    for code in inline_code(document):
-        for key in pattern.findall(code):
+    pattern = re.compile(rf"(?<![\w/.-])((?:{'|'.join(sections)})\.[a-z_][\w.]*\w)")
+    is_recipe = document.suffix == ".yaml"
+    for text in [document.read_text(encoding="utf-8")] if is_recipe else inline_code(document):
+        for key in pattern.findall(text):
             if not key.endswith((".py", ".yaml", ".safetensors")):
                 assert key in known, f"{name(document)}: there is no config key {key}"
 

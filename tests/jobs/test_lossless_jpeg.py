@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_model import released
+from fake_model import fake_colorizer
 from PIL import Image
 
 from pix2color.color.lab import gray_to_lightness, rgb_to_lightness
 from pix2color.errors import PhotoError, WeightsError
-from pix2color.inference.colorizer import Colorizer
 from pix2color.jobs import lossless_jpeg
 from pix2color.photo import Limits, Photo, Provenance
 
@@ -49,7 +48,7 @@ def luma(data: bytes) -> np.ndarray:
 
 
 def colored(data: bytes, mark: Provenance | None = None) -> bytes:
-    colorizer = Colorizer(released())
+    colorizer = fake_colorizer()
     return lossless_jpeg.colorize(data, colorizer.colorize, mark=mark, limits=Limits())
 
 

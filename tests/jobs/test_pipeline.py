@@ -10,11 +10,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from fake_model import Tint, released
+from fake_model import Tint, fake_colorizer, released
 from PIL import Image
 
 from pix2color import io
@@ -26,13 +27,15 @@ from pix2color.inference.prediction import Prediction
 from pix2color.jobs import pipeline
 from pix2color.jobs.planner import Job, plan_jobs
 from pix2color.photo import Limits, Photo, read, write
+from pix2color.runtime.base import NetworkOutput
+from pix2color.runtime.torch import TorchRuntime
 
 TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
 def colorizer() -> Colorizer:
-    return Colorizer(released())
+    return fake_colorizer()
 
 
 def folder_of(root: Path, count: int, *, side: int = 60) -> Path:
@@ -128,7 +131,7 @@ class Hungry(Tint):
 def hungry(most: int) -> Colorizer:
     from dataclasses import replace
 
-    return Colorizer(replace(released(input_size=192), generator=Hungry(most)))  # type: ignore[arg-type]
+    return Colorizer(TorchRuntime(replace(released(input_size=192), generator=Hungry(most))))  # type: ignore[arg-type]
 
 
 def test_out_of_memory_tries_smaller_networks_and_says_so() -> None:
@@ -155,14 +158,14 @@ def test_out_of_memory_tries_smaller_networks_and_says_so() -> None:
 def test_every_way_to_run_out_of_memory_is_known(
     error: Exception, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_network = colorizer.run_network
+    run = colorizer.runtime.run
 
-    def cramped(small: torch.Tensor, *arguments: object, **options: object) -> torch.Tensor:
-        if min(small.shape[-2:]) > 100:
+    def cramped(lightness: np.ndarray, **options: Any) -> NetworkOutput:
+        if min(lightness.shape[-2:]) > 100:
             raise error
-        return run_network(small, *arguments, **options)  # type: ignore[arg-type]
+        return run(lightness, **options)
 
-    monkeypatch.setattr(colorizer, "run_network", cramped)
+    monkeypatch.setattr(colorizer.runtime, "run", cramped)
     decode = colorizer.resolve_decode(input_size=192)
     out = colorizer.colorize(Photo(np.full((300, 200), 99, np.uint8)), decode)
     assert out.notes == ("out of memory: network at 96 pixels on cpu",)
@@ -173,7 +176,7 @@ def test_memory_that_runs_out_in_decoding_counts_too(
 ) -> None:
     decoded = Prediction.ab
 
-    def cramped(self: Prediction, decode: DecodeConfig) -> torch.Tensor:
+    def cramped(self: Prediction, decode: DecodeConfig) -> np.ndarray:
         if min(self.input_lightness.shape) > 100:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return decoded(self, decode)
@@ -191,7 +194,7 @@ def test_errors_of_another_kind_are_not_taken_for_it(
     def faulty(*arguments: object, **options: object) -> torch.Tensor:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(colorizer, "run_network", faulty)
+    monkeypatch.setattr(colorizer.runtime, "run", faulty)
     with pytest.raises(RuntimeError, match="mat1"):
         colorizer.colorize(Photo(np.full((30, 20), 99, np.uint8)))
 
@@ -239,7 +242,8 @@ def test_a_full_device_gives_way_to_the_cpu(
         lambda self, *a, **k: self if a == (torch.device("cuda"),) else place(self, *a, **k),
     )
     network = Elsewhere(room)
-    colorizer = Colorizer(replace(released(input_size=192), generator=network), device="cuda")  # type: ignore[arg-type]
+    checkpoint = replace(released(input_size=192), generator=network)  # type: ignore[arg-type]
+    colorizer = Colorizer(TorchRuntime(checkpoint, device="cuda"))
     photo = Photo(np.random.default_rng(0).integers(0, 256, (300, 200), dtype=np.uint8))
     out = [
         colorizer.colorize(photo),
@@ -258,7 +262,7 @@ def test_out_of_memory_to_the_last_fails_the_photo_and_leaves_no_gray_one(
     def none(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(colorizer, "run_network", none)
+    monkeypatch.setattr(colorizer.runtime, "run", none)
     source = folder_of(tmp_path / "in", 2)
     assert set(color(colorizer, source, tmp_path / "out").values()) == {"failed"}
     assert contents(tmp_path / "out") == {}
@@ -273,7 +277,7 @@ def test_out_of_memory_in_the_bands_takes_smaller_ones(monkeypatch: pytest.Monke
         return real_compose(*arguments, band=band)  # type: ignore[arg-type]
 
     monkeypatch.setattr(compose, "compose_rgb", cramped)
-    out = Colorizer(released()).colorize(Photo(np.full((40, 40), 99, np.uint8)))
+    out = fake_colorizer().colorize(Photo(np.full((40, 40), 99, np.uint8)))
     assert "smaller bands" in out.notes[0]
 
 
@@ -353,11 +357,10 @@ import sys
 sys.path[:0] = [{tests!r}, {root!r}]
 import torch
 torch.set_num_threads(1)
-from fake_model import released
-from pix2color.inference.colorizer import Colorizer
+from fake_model import fake_colorizer
 from pix2color.jobs import pipeline
 from pix2color.jobs.planner import plan_jobs
-colorizer = Colorizer(released())
+colorizer = fake_colorizer()
 print("ready", flush=True)
 while True:
     jobs = plan_jobs([sys.argv[1]], sys.argv[2]).jobs

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pix2color.color import lab_numpy
 from pix2color.color.lab import (
     gray_to_lightness,
     lab_to_rgb,
+    lab_to_rgb_in_gamut,
     lightness_to_gray,
-    reduce_chroma_to_gamut,
     rgb_to_lab,
     rgb_to_lightness,
 )
@@ -116,7 +117,7 @@ CONVERSIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "gray_to_lightness": (gray_to_lightness, 1.0),
     "lab_to_rgb": (lab_to_rgb, 100.0),
     "lightness_to_gray": (lightness_to_gray, 100.0),
-    "fit_gamut": (reduce_chroma_to_gamut, 100.0),
+    "lab_to_rgb_in_gamut": (lab_to_rgb_in_gamut, 100.0),
 }
 
 
@@ -124,7 +125,7 @@ CONVERSIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
 def test_gradients_are_finite_from_black_to_white(name: str) -> None:
     convert, full = CONVERSIONS[name]
     values = full * torch.tensor(BLACK_GRAY_WHITE).view(1, 1, -1).repeat(3, 1, 1)
-    if name in ("lab_to_rgb", "fit_gamut"):
+    if name in ("lab_to_rgb", "lab_to_rgb_in_gamut"):
         values[1:] = 0.0
     values.requires_grad_()
     convert(values).sum().backward()
@@ -160,42 +161,73 @@ def test_without_clipping_foreign_colors_keep_a_gradient() -> None:
     a=st.floats(-150, 150, width=32),
     b=st.floats(-150, 150, width=32),
 )
-def test_gamut_mapping_keeps_lightness_and_hue(lightness: float, a: float, b: float) -> None:
-    lab = one(lightness, a, b)
-    fitted = reduce_chroma_to_gamut(lab)
-    chroma, kept = lab[1:].norm(), fitted[1:].norm()
-    assert float(fitted[0]) == float(lab[0])
-    assert float(kept) <= float(chroma)
-    # Same direction in the ab plane: the factor is one number, and not negative.
-    across = fitted[1] * lab[2] - fitted[2] * lab[1]
-    assert abs(float(across)) <= 1e-5 * float(chroma * kept) + 1e-6
-    assert float((fitted[1:] * lab[1:]).sum()) >= 0
-    shown = lab_to_rgb(fitted, clip=False)
-    assert float(shown.min()) > -2e-3 and float(shown.max()) < 1 + 2e-3
-    assert float(rgb_to_lightness(shown.clamp(0, 1))) == pytest.approx(lightness, abs=0.15)
+def test_gamut_mapping_keeps_lightness(lightness: float, a: float, b: float) -> None:
+    rgb = lab_to_rgb_in_gamut(one(lightness, a, b))
+    assert float(rgb.min()) >= 0 and float(rgb.max()) <= 1
+    assert float(rgb_to_lightness(rgb)) == pytest.approx(lightness, abs=0.02)
 
 
-def test_gamut_mapping_leaves_true_colors_alone(photos: dict[str, np.ndarray]) -> None:
+def test_gamut_mapping_leaves_colors_of_srgb_alone(photos: dict[str, np.ndarray]) -> None:
     for colors in (grid(15), *photos.values()):
-        lab = rgb_to_lab(planes(colors))
-        assert torch.equal(reduce_chroma_to_gamut(lab), lab)
+        there = planes(colors)
+        back = (lab_to_rgb_in_gamut(rgb_to_lab(there)) * 255).round().to(torch.uint8)
+        assert torch.equal(back, there)
 
 
 def test_gamut_mapping_lowers_chroma_no_further_than_needed() -> None:
+    """A color that is changed ends on the gamut's surface: a channel is 0 or 1."""
     generator = torch.Generator().manual_seed(0)
     lab = torch.rand(3, 40, 40, generator=generator) * torch.tensor((90, 240, 240)).view(3, 1, 1)
     lab = lab + torch.tensor((5, -120, -120)).view(3, 1, 1)
-    fitted = reduce_chroma_to_gamut(lab)
-    lowered = (fitted[1:] - lab[1:]).norm(dim=0) > 0
-    assert 0.3 < float(lowered.float().mean()) < 1
-    more = torch.cat((fitted[:1], fitted[1:] * 1.02))
-    rgb = lab_to_rgb(more, clip=False)
-    outside = ((rgb < -1e-6) | (rgb > 1 + 1e-6)).any(dim=0)
-    assert bool(outside[lowered].all())
+    rgb = lab_to_rgb_in_gamut(lab)
+    changed = ((rgb - lab_to_rgb(lab, clip=False)).abs() > 1e-3).any(dim=0)
+    assert 0.3 < float(changed.float().mean()) < 1
+    on_surface = ((rgb < 1e-4) | (rgb > 1 - 1e-4)).any(dim=0)
+    assert bool(on_surface[changed].all())
+
+
+def test_gamut_mapping_keeps_the_side_of_the_color() -> None:
+    """It never passes through gray to the opposite hue."""
+    lab = one(50.0, 120.0, -130.0)
+    _, a, b = rgb_to_lab(lab_to_rgb_in_gamut(lab)).flatten().tolist()
+    assert a > 10 and b < -10
 
 
 def test_there_is_no_color_beyond_black_and_white() -> None:
     for lightness in (-5.0, 0.0, 100.0, 105.0):
-        fitted = reduce_chroma_to_gamut(one(lightness, 60.0, -40.0))
-        assert float(fitted[0]) == min(100.0, max(0.0, lightness))
-        assert float(fitted[1:].abs().max()) < 0.5
+        rgb = lab_to_rgb_in_gamut(one(lightness, 60.0, -40.0)).flatten()
+        assert torch.allclose(rgb, torch.full((3,), float(lightness > 50)), atol=1e-5)
+
+
+# numpy against torch
+
+
+def dense_lab() -> np.ndarray:
+    """L 0..100, a and b -120..120: 1,N,3 float32."""
+    axes = np.linspace(0, 100, 51), np.linspace(-120, 120, 49), np.linspace(-120, 120, 49)
+    lab = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    return lab.reshape(1, -1, 3).astype(np.float32)
+
+
+def both(numpy: Callable[..., np.ndarray], torchs: Callable[..., Tensor], x: np.ndarray) -> float:
+    """The largest difference of a formula's two versions on values H,W,3."""
+    return float(np.abs(numpy(x) - torchs(planes(x)).movedim(0, -1).numpy()).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numpy_and_torch_agree_on_a_dense_grid(dtype: type) -> None:
+    lab = dense_lab().astype(dtype)
+    assert both(lab_numpy.lab_to_rgb, lab_to_rgb, lab) < 1e-4
+    assert both(lab_numpy.lab_to_rgb_in_gamut, lab_to_rgb_in_gamut, lab) < 1e-4
+    assert lab_numpy.lab_to_rgb(lab).dtype == dtype
+    rgb = (grid(5) / 255).astype(dtype)
+    # 1e-4 of an RGB step of 1/100; a and b are 500 and 200 times a difference of cube roots.
+    assert both(lab_numpy.rgb_to_lab, rgb_to_lab, rgb) < 1e-3
+    gray = np.linspace(0, 1, 4097).astype(dtype)
+    linear = lab_numpy.srgb_to_linear(gray)
+    np.testing.assert_allclose(lab_numpy.linear_to_srgb(linear), gray, rtol=0, atol=1e-6)
+    t = torch.from_numpy(gray).view(1, 1, -1)
+    lightness = gray_to_lightness(t).flatten().numpy()
+    np.testing.assert_allclose(116 * lab_numpy.lab_f(linear) - 16, lightness, rtol=0, atol=1e-4)
+    f = lab_numpy.lab_f(linear)
+    np.testing.assert_allclose(lab_numpy.lab_f_inverse(f), linear, rtol=0, atol=2e-6)

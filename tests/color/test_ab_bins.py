@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pix2color.color import ab_bins
+from pix2color.color import ab_bins, ab_bins_numpy
 from pix2color.color.ab_bins import Prior, PriorEstimator, bin_centers, soft_encode
 from pix2color.color.lab import rgb_to_lab
 
@@ -116,6 +116,22 @@ def test_decoding_a_code_gives_the_color_back(small_photos: list[np.ndarray]) ->
 def test_nearest_is_the_hard_code(small_photos: list[np.ndarray]) -> None:
     ab = true_ab(small_photos[3])
     assert torch.equal(ab_bins.nearest_bin(ab), brute_force(ab, 1)[0][:, 0])
+
+
+@pytest.mark.parametrize("neighbors", [1, 5, 10])
+def test_numpy_encodes_as_torch(neighbors: int, small_photos: list[np.ndarray]) -> None:
+    side = torch.arange(-125.0, 126.0, 5.0)
+    grid = torch.stack(torch.meshgrid(side, side, indexing="ij")).unsqueeze(0)
+    for ab in (grid, true_ab(small_photos[0])):
+        code = soft_encode(ab, neighbors=neighbors)
+        rows = ab[0].flatten(1).T.numpy()
+        index, weight = ab_bins_numpy.soft_encode(rows, neighbors=neighbors)
+        same = index == code.index[0].flatten(1).T.numpy()
+        assert same.mean() > 0.9999
+        np.testing.assert_allclose(weight, code.weight[0].flatten(1).T.numpy(), atol=1e-4)
+        assert weight.dtype == np.float32
+        nearest = ab_bins.nearest_bin(ab)[0].flatten().numpy()
+        assert (ab_bins_numpy.nearest_bin(rows) == nearest).mean() > 0.9999
 
 
 # Weights
