@@ -104,7 +104,7 @@ AB = np.zeros((2, 8, 8, 2), np.uint8)
         ([L], ["1 arrays of L and 0 of ab", "N,H,W,2"]),
         ([AB], ["0 arrays of L and 1 of ab"]),
         ([L, L, AB], ["2 arrays of L"]),
-        ([L, AB[:1]], ["holds 2 photos, the ab arrays 1", "in their order"]),
+        ([L, AB[:1]], ["contains 2 photos, the ab arrays 1", "in their order"]),
         ([L, AB[:, :4]], ["4 x 8", "8 x 8", "do not belong together"]),
         ([L.astype(np.float32), AB], ["float32", "8-bit Lab"]),
         ([L, np.zeros((2, 8, 8, 3), np.uint8)], ["2,8,8,3"]),
