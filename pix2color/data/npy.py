@@ -44,7 +44,7 @@ class NpyPhoto:
         except (DataError, IndexError) as error:
             raise OSError(str(error)) from None
         lab = np.dstack((lightness, ab)).astype(np.float32)
-        lab = lab * np.float32((100 / 255, 1, 1)) - np.float32((0, 128, 128))
+        lab = lab * np.array((100 / 255, 1, 1), np.float32) - np.array((0, 128, 128), np.float32)
         rgb = np.rint(lab_to_rgb(lab) * 255).astype(np.uint8)
         height, width = lightness.shape
         return b"P6 %d %d 255\n" % (width, height) + rgb.tobytes()
