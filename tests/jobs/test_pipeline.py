@@ -276,7 +276,7 @@ def test_out_of_memory_in_the_bands_takes_smaller_ones(monkeypatch: pytest.Monke
             raise MemoryError
         return real_compose(*arguments, band=band)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(compose, "compose", cramped)
+    monkeypatch.setattr(compose, "compose_rgb", cramped)
     out = fake_colorizer().colorize(Photo(np.full((40, 40), 99, np.uint8)))
     assert "smaller bands" in out.notes[0]
 
