@@ -60,7 +60,7 @@ def photos(arguments: argparse.Namespace) -> Iterator[Sample]:
     colorizer = Colorizer.from_pretrained(arguments.checkpoint, device="cpu")
     decode = colorizer.resolve_decode(temperature=1.0, vividness=0.0, saturation=1.0)
     data = DataConfig(roots=tuple(arguments.photos), cache_size=176, max_photos=arguments.limit)
-    for photo in load_photos(data, parts=ALL_SPLITS, keep_gray=True).photos:
+    for photo in load_photos(data, splits=ALL_SPLITS, keep_gray=True).photos:
         square = crop_photo(photo, "center", crop=176)
         rgb = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
         lab = rgb_to_lab(rgb)
