@@ -32,6 +32,10 @@ class Tint(nn.Module):
         cells = F.avg_pool2d(lightness / 50 - 1, self.stride)
         return F.conv2d(F.pad(cells, (2, 2, 2, 2), mode="replicate"), self.kernel)
 
+    def predict_features(self, lightness: Tensor) -> tuple[Tensor, Tensor]:
+        """As Generator.predict_features; its features are its cells."""
+        return F.avg_pool2d(lightness, self.stride), self.predict_raw(lightness)
+
     @property
     def head(self) -> Tint:
         """Itself: to_ab is below."""

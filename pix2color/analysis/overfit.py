@@ -24,7 +24,7 @@ from torch import Tensor
 from pix2color import build
 from pix2color import config as config_module
 from pix2color.checkpoints import checkpoint
-from pix2color.color.lab import lab_to_rgb, reduce_chroma_to_gamut, rgb_to_lab
+from pix2color.color.lab import lab_to_rgb_in_gamut, rgb_to_lab
 from pix2color.config import Config
 from pix2color.data.decode import Pixels
 from pix2color.data.loader import DeviceLoader, InMemorySource
@@ -344,5 +344,5 @@ def _row(looks: _Evaluator, index: int) -> tuple[list[Any], list[Any]]:
 
 
 def _cell(lightness: Tensor, ab: Tensor) -> np.ndarray:
-    rgb = lab_to_rgb(reduce_chroma_to_gamut(torch.cat((lightness, ab), dim=1)))
+    rgb = lab_to_rgb_in_gamut(torch.cat((lightness, ab), dim=1))
     return (rgb[0].permute(1, 2, 0) * 255).round().byte().numpy()

@@ -1,7 +1,7 @@
 """One client's photos and the operations on them.
 
-Every result is made by `pipeline.run`, as infer.py makes it: the file that is shown and
-downloaded is the file that infer.py would have written. A session belongs to one client, its folder
+Every result is made by `pipeline.colorize_jobs`: the file that is shown and downloaded is the
+file that infer.py would have written. A session belongs to one client, its folder
 has a name that cannot be guessed, and it runs one operation at a time.
 """
 
@@ -47,6 +47,14 @@ class Settings:
     hints: tuple[Mapping[str, Any], ...] = ()
     """As the objects of hints.json."""
     variants: int = 1
+
+    def decode_options(self) -> dict[str, float | None]:
+        """Those of `DecodeConfig`."""
+        return {
+            "temperature": self.temperature,
+            "vividness": self.vividness,
+            "saturation": self.saturation,
+        }
 
 
 @dataclass
@@ -326,11 +334,7 @@ class Session:
         return plan_jobs([entry.source], out, variants=entry.settings.variants).jobs[0]
 
     def _options(self, settings: Settings, name: str) -> pipeline.JobOptions:
-        decode = self.colorizer.resolve_decode(
-            temperature=settings.temperature,
-            vividness=settings.vividness,
-            saturation=settings.saturation,
-        )
+        decode = self.colorizer.resolve_decode(**settings.decode_options())
         return pipeline.JobOptions(
             decode=decode,
             limits=self._read_limits(),
@@ -344,8 +348,7 @@ def _batch_key(entry: Entry) -> tuple[Any, ...]:
     """Equal for photos that can be colored in one run; one with hints runs alone."""
     settings = entry.settings
     unique = entry.source if settings.hints else None
-    decode = (settings.temperature, settings.vividness, settings.saturation)
-    return (*decode, settings.variants, unique)
+    return (*settings.decode_options().values(), settings.variants, unique)
 
 
 def _record_outcome(entry: Entry, outcome: pipeline.Outcome) -> None:

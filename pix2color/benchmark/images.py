@@ -181,7 +181,7 @@ def _worst_of(
 
 def _bundled() -> list[Pixels]:
     """Center squares of the photos in scikit-image that are in the public domain."""
-    found = load_photos(DataConfig(cache_size=256), parts=ALL_SPLITS, keep_gray=True)
+    found = load_photos(DataConfig(cache_size=256), splits=ALL_SPLITS, keep_gray=True)
     return [
         crop_photo(photo, "center", crop=256)
         for name, photo in zip(found.names, found.photos, strict=True)

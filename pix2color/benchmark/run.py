@@ -193,7 +193,7 @@ class Benchmark:
                 "side": max(one.cache_size for one in given),  # crops are shares of it
             }
         )
-        return load_photos(data, parts=[part], announce=self.say if part == "train" else None)
+        return load_photos(data, splits=[part], announce=self.say if part == "train" else None)
 
     def _further(self, name: str, root: str) -> TestSet:
         limit = self.plan.evaluate.photos
@@ -201,7 +201,7 @@ class Benchmark:
         data = self.entries[0].config.data.model_copy(
             update={"root": (root,), "limit": limit, "side": side}
         )
-        return self.meter.test_set(name, load_photos(data, parts=ALL_SPLITS, keep_gray=True))
+        return self.meter.test_set(name, load_photos(data, splits=ALL_SPLITS, keep_gray=True))
 
 
 def _without_paths(plan: BenchmarkPlan) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _overfit(options: argparse.Namespace) -> int:
     from pix2color.analysis.overfit import describe, overfit
     from pix2color.data.dataset import ALL_SPLITS, load_photos
 
-    photos = load_photos(config.data, parts=ALL_SPLITS, keep_gray=True)
+    photos = load_photos(config.data, splits=ALL_SPLITS, keep_gray=True)
     steps = options.steps
     with common.ProgressBar(steps, unit="steps", quiet=options.quiet) as bar:
         result = overfit(
@@ -136,7 +136,7 @@ def _ladder(options: argparse.Namespace) -> int:
 
     needed = max(step.photos for step in STEPS) + HELD_OUT
     config = _load_config(options, None, needed)
-    photos = load_photos(config.data, parts=ALL_SPLITS)
+    photos = load_photos(config.data, splits=ALL_SPLITS)
     steps = [round(fraction * s.epochs * s.photos / s.batch) for s in STEPS]
     with common.ProgressBar(sum(steps), unit="steps", quiet=options.quiet) as bar:
         run_ladder(

@@ -1,4 +1,4 @@
-"""python infer.py photos/: color files and folders, photos and films."""
+"""python infer.py photos/: color files and folders, photos and videos."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _EXAMPLE = """example:
   python infer.py photos/                        colors a folder into ./colorized/
   python infer.py scan.tif --out done --vividness 0.5
-  python infer.py film.mp4                       a film, with its sound (extra [video])
+  python infer.py film.mp4                       a video, with its sound (extra [video])
   accelerate launch --num_processes 4 infer.py archive/    shares a folder among GPUs
   torchrun --nproc_per_node 4 infer.py archive/            ... or among CPU processes
 """
@@ -49,13 +49,13 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of infer.py."""
     parser = common.Parser(
         prog="infer.py",
-        description="Color photos and films. Size, format, depth, metadata and lightness stay.",
+        description="Color photos and videos. Size, format, depth, metadata and lightness stay.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # fmt: off
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="PHOTO|FILM|FOLDER", help="folders are nested")
+    add("inputs", nargs="+", metavar="PHOTO|VIDEO|FOLDER", help="folders are nested")
     add("--out", default="colorized", metavar="FOLDER", help="default: ./colorized/")
     add("--quiet", action="store_true", help="errors only")
     add = parser.add_argument_group("network").add_argument
@@ -118,7 +118,7 @@ def _infer(options: argparse.Namespace) -> int:
             announce=None if options.quiet else lambda line: print(line, file=sys.stderr),
         )
     settings = _settings(options, colorizer, plan)
-    jobs, films = plan.jobs[rank::processes], plan.videos[rank::processes]
+    jobs, video_jobs = plan.jobs[rank::processes], plan.videos[rank::processes]
     outcomes: list[Outcome] = []
     try:
         with (
@@ -132,7 +132,7 @@ def _infer(options: argparse.Namespace) -> int:
                 bar.update(failed=outcome.status == "failed")
             if stop():
                 raise KeyboardInterrupt
-        outcomes.extend(videos.colorize_videos(films, colorizer, settings, quiet=options.quiet))
+        outcomes.extend(videos.colorize_videos(clips, colorizer, settings, quiet=options.quiet))
     finally:
         reported = report is None or _write_report(
             report, outcomes, plan, options=options, decode=settings.decode,
@@ -244,7 +244,7 @@ def _summary(
         [o for o in ordered if o.status == status] for status in ("done", "skipped", "failed")
     )
     if not options.quiet:
-        kinds = "photos and films" if plan.jobs else "films"
+        kinds = "photos and videos" if plan.jobs else "videos"
         kinds = kinds if plan.videos else "photos"
         left = f", {len(skipped)} skipped" if skipped else ""
         common.say(

@@ -117,7 +117,7 @@ def _described(image: Any) -> Photo:
         format="JPEG",
         exif=_exif(image.info),
         xmp=image.info.get("xmp"),
-        encoder_settings={"segments": jpeg.kept_segments(image.applist)},
+        encoder_settings={"segments": jpeg.preserved_segments(image.applist)},
     )
 
 

@@ -29,10 +29,10 @@ def is_gray(
         pixels: H,W (always gray) or H,W,3, uint8 or uint16.
         min_chroma: in ab units.
         space: of the pixels.
-        ignore_tone: the tone of a sepia or blue print is no color. A tone gives one color to each
-            lightness, so ab is then counted from the median ab of like lightness. A colored photo
-            of one subject before a plain sky or sea can pass for toned: of 1,000 training photos
-            7 did, and 6 of them were photos with colors. So this is not for choosing photos.
+        ignore_tone: do not count the tone of a sepia or blue print as color. A tone gives each
+            lightness one color, so the median ab of like lightness is subtracted. Photos of a
+            plain sky or sea pass for toned prints, too: of 1,000 training photos 7 did, of which
+            6 have colors. So photos for training are chosen without it.
     """
     if pixels.ndim == 2:
         return True

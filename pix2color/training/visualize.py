@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
-from pix2color.color.lab import lab_to_rgb, lightness_to_gray, reduce_chroma_to_gamut, rgb_to_lab
+from pix2color.color.lab import lab_to_rgb_in_gamut, lightness_to_gray, rgb_to_lab
 from pix2color.config import DecodeConfig
 from pix2color.errors import TrainingError
 from pix2color.io import atomic_open
@@ -46,7 +46,7 @@ def sample_grid(
     small = F.interpolate(lightness, size=size, mode="bilinear", antialias=True)
     ab = generator.predict(small, decode)
     ab = F.interpolate(ab, size=lightness.shape[-2:], mode="bilinear", align_corners=False)
-    predicted = lab_to_rgb(reduce_chroma_to_gamut(torch.cat((lightness, ab), dim=1)))
+    predicted = lab_to_rgb_in_gamut(torch.cat((lightness, ab), dim=1))
     gray = lightness_to_gray(lightness).expand_as(rgb)
     cells = torch.stack((gray, predicted, rgb), dim=1)  # B,3 cells,3,H,W
     cells = F.pad(cells, (_GAP, 0, _GAP, 0), value=1.0)

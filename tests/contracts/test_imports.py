@@ -56,20 +56,9 @@ NUMPY_ONLY = {
     "video": ("video",),
 }
 """Packages, or modules of them, that work on numpy: torch takes seconds to import."""
-NOT_YET = {"video": "video.optical_flow, by the owner of video"}
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        pytest.param(
-            names,
-            id=name,
-            marks=pytest.mark.xfail(reason=NOT_YET[name], strict=True) if name in NOT_YET else (),
-        )
-        for name, names in NUMPY_ONLY.items()
-    ],
-)
+@pytest.mark.parametrize("names", NUMPY_ONLY.values(), ids=NUMPY_ONLY)
 def test_the_way_of_a_photo_imports_no_torch(names: tuple[str, ...]) -> None:
     modules = []
     for name in names:

@@ -146,9 +146,9 @@ def test_no_roots_are_the_bundled_photos() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda p: p / "nothing", ["no such file or folder", "nothing", "--data"]),
+        (lambda p: p / "nothing", ["no such file or folder", "nothing", "data.roots"]),
         (lambda p: p / "no-*.tar", ["no such file or folder", "no-*.tar"]),
-        (lambda p: p, ["no photos in", ".jpg", "--data"]),
+        (lambda p: p, ["no photos in", ".jpg", "data.roots"]),
         (lambda p: write(p / "a.txt"), ["neither a photo", "a.txt"]),
         (lambda p: write(p / "a.tar.gz"), ["compressed", "unpack"]),
         (lambda p: write(p / "a.tar", b"not a tar" * 200), ["a.tar", "not a whole", "again"]),

@@ -72,9 +72,9 @@ def test_training_and_streaming_read_them(folder: Path) -> None:
     data = DataConfig.model_validate(
         {"roots": str(folder), "cache_size": SIDE, "min_chroma": 0, "decode_threads": 0}
     )
-    loaded = load_photos(data, parts=["train"])
+    loaded = load_photos(data, splits=["train"])
     assert len(loaded) == 5
-    streamed = stream_photos(data, parts=["train"], rank=0, world=1, seed=0, epoch=0)
+    streamed = stream_photos(data, splits=["train"], rank=0, world=1, seed=0, epoch=0)
     assert {photo.digest for photo in streamed} == set(loaded.digests)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import tifffile
 import torch
 from fake_model import fake_colorizer
+from icc_profiles import adobe_rgb, gray_gamma
 from PIL import Image, ImageCms
 
 from pix2color.color import lab_numpy
@@ -21,9 +21,6 @@ from pix2color.inference.colorizer import Colorizer
 from pix2color.jobs import pipeline
 from pix2color.jobs.planner import Job
 from pix2color.photo import Limits, Photo, Provenance, exif, read, write
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "photo"))
-from test_space import adobe_rgb, gray_gamma
 
 
 @pytest.fixture
@@ -158,7 +155,7 @@ def test_all_pages_of_a_tiff_are_colored(tmp_path: Path, colorizer: Colorizer) -
         ]  # fmt: skip
 
 
-def test_keep_color_skips_color_and_does_sepia(
+def test_skip_color_skips_color_and_does_sepia(
     tmp_path: Path, photos: dict[str, np.ndarray], colorizer: Colorizer
 ) -> None:
     color = Job(tmp_path / "color.png", tmp_path / "out/color.png")

@@ -66,7 +66,7 @@ def main() -> int:
     blocks = PerceptualLoss(encoder, blocks=dict.fromkeys(names, 1.0))
     rows: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     data = DataConfig(roots=tuple(arguments.photos), cache_size=176, max_photos=arguments.limit)
-    for photo in load_photos(data, parts=ALL_SPLITS, keep_gray=True).photos:
+    for photo in load_photos(data, splits=ALL_SPLITS, keep_gray=True).photos:
         square = crop_photo(photo, "center", crop=176)
         rgb = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():

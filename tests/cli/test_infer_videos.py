@@ -1,4 +1,4 @@
-"""infer.py with films among its inputs."""
+"""infer.py with videos among its inputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pix2color.video import pyav
 
 av = pytest.importorskip("av", reason="the video extra is not installed")
 
-import filming  # noqa: E402
+import video_factory as vf  # noqa: E402
 
 from pix2color.video import pipeline  # noqa: E402
 
@@ -39,32 +39,27 @@ def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def folder(tmp_path: Path) -> Path:
     root = tmp_path / "in"
     (root / "deep").mkdir(parents=True)
-    frames = filming.gray(filming.shot("coffee", 5, step=2))
+    frames = vf.to_gray(vf.shot("coffee", 5, step=2))
     Image.fromarray(frames[0]).save(root / "photo.png")
-    filming.write(root / "deep/film.mp4", frames, sounds=1)
+    vf.write_video(root / "deep/film.mp4", frames, sounds=1)
     return root
 
 
-def frames_of(path: Path) -> int:
-    with av.open(str(path)) as container:
-        return sum(1 for _ in container.decode(video=0))
-
-
-def test_a_folder_of_photos_and_films(
+def test_a_folder_of_photos_and_videos(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "no.mkv").write_text("not a film")
+    (folder / "no.mkv").write_text("not a video")
     report = tmp_path / "status.json"
     arguments = [str(folder), "--out", str(tmp_path / "out"), "--report", str(report)]
     assert infer.main(arguments) == 1
     output = capsys.readouterr()
-    assert "2 of 3 photos and films colored" in output.out and "not a film" in output.err
+    assert "2 of 3 photos and videos colored" in output.out and "not a video" in output.err
     assert "Traceback" not in output.err
-    found = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*"))
-    assert found == ["deep/film.mp4", "photo.png"]
-    made = tmp_path / "out/deep/film.mp4"
-    assert frames_of(made) == 5
-    with av.open(str(made)) as container:
+    written = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*"))
+    assert written == ["deep/film.mp4", "photo.png"]
+    video = tmp_path / "out/deep/film.mp4"
+    assert len(vf.decode(video)) == 5
+    with av.open(str(video)) as container:
         assert "colors predicted by pix2color" in container.metadata["comment"]
         assert len(container.streams.audio) == 1
         rgb = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
@@ -73,12 +68,12 @@ def test_a_folder_of_photos_and_films(
     assert [statuses[n]["status"] for n in ("photo.png", "film.mp4", "no.mkv")] == [
         "done", "done", "failed",
     ]  # fmt: skip
-    before = made.stat().st_mtime_ns
+    before = video.stat().st_mtime_ns
     infer.main([*arguments, "--resume"])
-    assert "2 skipped" in capsys.readouterr().out and made.stat().st_mtime_ns == before
+    assert "2 skipped" in capsys.readouterr().out and video.stat().st_mtime_ns == before
 
 
-def test_settings_and_the_missing_mark(folder: Path, tmp_path: Path) -> None:
+def test_decode_options_and_no_mark(folder: Path, tmp_path: Path) -> None:
     source = str(folder / "deep/film.mp4")
     gray = [
         source,
@@ -93,9 +88,7 @@ def test_settings_and_the_missing_mark(folder: Path, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "out/film.mp4")) as container:
         assert "comment" not in container.metadata
         frame = next(container.decode(video=0))
-    for plane in frame.planes[1:]:
-        values = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : plane.width]
-        assert np.abs(values.astype(int) - 128).max() <= 1
+    assert np.abs(vf.read_chroma(frame)).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -115,7 +108,7 @@ def test_options_for_photos_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_whatever_a_film_raises_is_its_outcome(
+def test_any_error_of_a_video_is_its_outcome(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -127,15 +120,15 @@ def test_whatever_a_film_raises_is_its_outcome(
     monkeypatch.setattr("pix2color.video.pipeline.colorize_video", faulty)
     assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 1
     output = capsys.readouterr()
-    assert "1 of 2 photos and films colored" in output.out
+    assert "1 of 2 photos and videos colored" in output.out
     assert "film.mp4: IndexError: no such stream" in output.err
 
 
-def test_films_are_planned_as_photos_are(folder: Path, tmp_path: Path) -> None:
+def test_videos_are_planned_like_photos(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = plan_jobs([folder], out)
-    assert [job.target for job in found.videos] == [out / "deep/film.mp4"]
-    assert [job.target for job in found.jobs] == [out / "photo.png"]
+    plan = plan_jobs([folder], out)
+    assert [job.target for job in plan.videos] == [out / "deep/film.mp4"]
+    assert [job.target for job in plan.jobs] == [out / "photo.png"]
     with pytest.raises(Pix2ColorError, match="never"):
         plan_jobs([folder], folder)
     (folder / "film.avi").write_bytes(b"x")
@@ -155,7 +148,7 @@ def test_without_pyav(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert infer.main([str(folder), "--out", str(tmp_path / "out")]) == 0
     output = capsys.readouterr().out
     assert "1 of 1 photos colored" in output
-    assert "film.mp4: films need PyAV: pip install" in output and "[video]" in output
+    assert "film.mp4: videos need PyAV: pip install" in output and "[video]" in output
     assert infer.main([str(folder / "deep/film.mp4"), "--out", str(tmp_path / "out")]) == 2
     assert "[video]" in capsys.readouterr().err
 
@@ -164,11 +157,11 @@ STOPPED = """
 import functools, sys
 sys.path.insert(0, "tests")
 from fake_model import released
-from pix2color import weights
-from pix2color.video import film
-weights.load = lambda *args, **options: released()
-film.Options = functools.partial(film.Options, segment=10)
-colored = film._colored
+from pix2color.checkpoints import checkpoint
+from pix2color.video import pipeline
+checkpoint.load = lambda *args, **options: released()
+pipeline.VideoOptions = functools.partial(pipeline.VideoOptions, segment_frames=10)
+colorize_frame = pipeline._colorize_frame
 count = 0
 def counted(*arguments):
     global count
@@ -176,8 +169,8 @@ def counted(*arguments):
     if count == 25:
         print("now", flush=True)
         sys.stdin.readline()
-    return colored(*arguments)
-film._colored = counted
+    return colorize_frame(*arguments)
+pipeline._colorize_frame = counted
 from pix2color.cli import infer
 sys.exit(infer.main(sys.argv[1:]))
 """
@@ -185,14 +178,14 @@ sys.exit(infer.main(sys.argv[1:]))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_a_playable_film(
+def test_ctrl_c_leaves_a_playable_video(
     number: signal.Signals,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    frames = filming.gray(filming.shot("coffee", 40, step=2))
-    source = filming.write(tmp_path / "film.mp4", frames, sounds=1)
+    frames = vf.to_gray(vf.shot("coffee", 40, step=2))
+    source = vf.write_video(tmp_path / "film.mp4", frames, sounds=1)
     out = tmp_path / "out"
     command = [sys.executable, "-c", STOPPED, str(source), "--out", str(out)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -206,9 +199,10 @@ def test_ctrl_c_leaves_a_playable_film(
     assert process.returncode == 130, error
     assert "film.partial.mp4; --resume continues" in error and "Traceback" not in error
     partial = out / "film.partial.mp4"
-    assert 20 <= frames_of(partial) <= 25 and not (out / "film.mp4").exists()
-    monkeypatch.setattr(pipeline, "Options", functools.partial(pipeline.VideoOptions, segment=10))
+    assert 20 <= len(vf.decode(partial)) <= 25 and not (out / "film.mp4").exists()
+    options = functools.partial(pipeline.VideoOptions, segment_frames=10)
+    monkeypatch.setattr(pipeline, "VideoOptions", options)
     assert infer.main([str(source), "--out", str(out), "--resume"]) == 0
     assert "20 frames are done already" in capsys.readouterr().err
-    assert frames_of(out / "film.mp4") == 40
+    assert len(vf.decode(out / "film.mp4")) == 40
     assert [path.name for path in out.iterdir()] == ["film.mp4"]
