@@ -286,8 +286,9 @@ def _plain(config: Config, folder: Path, *, steps: int, batch: int) -> Config:
                  "augment": {"p": 0.0}},
         "optim": {"ema_half_life_samples": 0, "schedule": "constant"},
         "budget": {"samples": samples, "minutes": None},
-        "train": {"batch_size": batch, "gradient_accumulation_steps": 1, "validate_every_samples": samples,
-                  "save_every_samples": samples, "save_every_minutes": None, "log_every_samples": batch},
+        "train": {"batch_size": batch, "gradient_accumulation_steps": 1,
+                  "validate_every_samples": samples, "save_every_samples": samples,
+                  "save_every_minutes": None, "log_every_samples": batch},
     }  # fmt: skip
     tree = config.model_dump()
     for section, values in changes.items():
