@@ -119,7 +119,7 @@ def _overfit(options: argparse.Namespace) -> int:
             steps=steps,
             batch=options.batch,
             folder=options.out,
-            looks=(steps // 4, steps // 2),
+            eval_steps=(steps // 4, steps // 2),
             progress=lambda done, total: bar.update(),
         )
     print(f"{', '.join(photos.names)}: {describe(result)}; see {options.out / 'picture.png'}")
@@ -143,7 +143,7 @@ def _ladder(options: argparse.Namespace) -> int:
             photos.photos,
             folder=options.out,
             size=options.size,
-            share=fraction,
+            epoch_fraction=fraction,
             announce=bar.write,
             progress=lambda done, total: bar.update(),
         )
@@ -153,7 +153,8 @@ def _ladder(options: argparse.Namespace) -> int:
 
 def _filmstrip(options: argparse.Namespace) -> int:
     common.check_ranges(options, photo=(0, common.MOST))
-    from pix2color.training.visualize import filmstrip, save_picture
+    from pix2color.analysis.filmstrip import filmstrip
+    from pix2color.training.visualize import save_picture
 
     save_picture(options.out, filmstrip(options.runs, photo=options.photo))
     print(options.out)
