@@ -1,4 +1,4 @@
-"""Texts of the library name its arguments and config keys; only `cli` names command-line options."""
+"""Texts of the library name arguments and config keys; only `cli` names its options."""
 
 from __future__ import annotations
 
