@@ -138,7 +138,7 @@ def validate(
         auc, auc_rebalanced (percent), psnr (dB), their gains over the gray picture (auc_gain,
         auc_rebalanced_gain, psnr_gain), colorfulness, colorfulness_truth and their
         colorfulness_ratio, cast (percent), fd where there is a backbone, bins (that the
-        rebalanced AuC averages) and score, which is
+        rebalanced AuC averages) and composite, which is
         AuC + 0.25 rebalanced AuC - 0.1 |colorfulness - truth's|.
     """
     if not photos:
@@ -206,7 +206,7 @@ def _validation_figures(sums: dict[str, Tensor], photos: int) -> dict[str, float
         values[f"{name}_gain"] = values[name] - values.pop(f"{name}_gray")
     off = abs(values["colorfulness"] - values["colorfulness_truth"])
     values["colorfulness_ratio"] = values["colorfulness"] / max(values["colorfulness_truth"], 1e-9)
-    values["score"] = values["auc"] + 0.25 * values["auc_rebalanced"] - 0.1 * off
+    values["composite"] = values["auc"] + 0.25 * values["auc_rebalanced"] - 0.1 * off
     return values
 
 

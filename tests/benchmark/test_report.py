@@ -330,7 +330,7 @@ def test_a_page_without_failures_says_so(tree: dict[str, Any], tmp_path: Path) -
         (["--test", "photos"], "--test 'photos': write it as NAME=PATH"),
         (["--pretrained", "=x"], "write it as NAME=PATH"),
         (["--set", "evaluate.photo=3"], "did you mean evaluate.photos"),
-        (["--minutes", "0"], "budget.minutes"),
+        (["--minutes", "0"], "--minutes 0: at least 0.001"),
         (["--classifier", "nothing.pth", "--recipes", "strided"], "no weights file nothing.pth"),
     ],
 )

@@ -290,9 +290,9 @@ def test_recipes_of_different_precision_are_refused(
     make_plan: Make, make: Make, tmp_path: Path
 ) -> None:
     own = tmp_path / "other.yaml"
-    own.write_text("extends: strided.yaml\ntrain: {precision: bf16}\n", encoding="utf-8")
+    own.write_text("extends: strided.yaml\ntrain: {mixed_precision: bf16}\n", encoding="utf-8")
     plan = make_plan("strided").model_copy(update={"recipes": ("strided", str(own))})
-    with pytest.raises(ConfigError, match=r"train\.precision: bf16 \(other\), no \(strided\)"):
+    with pytest.raises(ConfigError, match=r"train\.mixed_precision: bf16 \(other\), no \(strided\)"):
         make(plan)
 
 
@@ -320,7 +320,7 @@ def test_too_few_photos_for_a_split_are_said_at_once(
         shutil.copy(path, few)
     with pytest.raises(DataError, match="12 photos are too few for a split"):
         make(make_plan("strided"), root=few)
-    assert make(make_plan("strided"), root=few, smoke=True).training.shared
+    assert make(make_plan("strided"), root=few, smoke=True).training.unsplit
     # Enough to be split, but none falls into the third part.
     thin = make_plan("strided", split={"train": 0.5, "val": 0.4999, "test": 0.0001})
     with pytest.raises(DataError, match="30 photos are too few for a split"):
@@ -336,7 +336,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> None:
         known: Any = object() if options["classifier"] else None
         return MetricModels(None, None, known, {}, {})
 
-    monkeypatch.setattr(measure, "find_instruments", found)
+    monkeypatch.setattr(measure, "find_metric_models", found)
 
 
 @pytest.fixture
