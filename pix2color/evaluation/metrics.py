@@ -151,25 +151,6 @@ def psnr_lab(ab: Tensor, true_ab: Tensor) -> Tensor:
     return _decibels(_mean(squared))
 
 
-def larger_agrees(ab: Tensor, true_ab: Tensor) -> Tensor:
-    """Percent of the pixels where the larger of a and b is the same one: B.
-
-    What Keras calls accuracy for two outputs: one reading of the 92.1 % that system D reported
-    without saying of what. AuC and `closeness` are the others.
-    """
-    same = (ab[:, 0] >= ab[:, 1]) == (true_ab[:, 0] >= true_ab[:, 1])
-    return 100.0 * same.cpu().double().flatten(1).mean(1)
-
-
-def closeness(ab: Tensor, true_ab: Tensor) -> Tensor:
-    """100 less the mean absolute error of a and b in percent of their range of 256: B.
-
-    See `larger_agrees`.
-    """
-    off = (ab.float() - true_ab.float()).abs().cpu().double().flatten(1).mean(1)
-    return 100.0 * (1.0 - off / 256.0)
-
-
 def ssim_reference(true_rgb: Tensor) -> Tensor | None:
     """The truth's half of `ssim`, for comparing many pictures with it; None below 11 pixels a side.
 

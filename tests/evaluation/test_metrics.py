@@ -87,16 +87,6 @@ def test_psnr_of_lab_counts_the_exact_lightness() -> None:
     assert float(metrics.psnr_lab(error, truth)) == pytest.approx(expected, abs=1e-4)
 
 
-def test_readings_of_an_undefined_accuracy() -> None:
-    truth = torch.tensor([[10.0, -5.0], [0.0, 3.0]]).T.reshape(1, 2, 1, 2)  # a = 10, 0; b = -5, 3
-    swapped = truth.flip(1)
-    assert metrics.larger_agrees(truth, truth).tolist() == [100.0]
-    assert metrics.larger_agrees(swapped, truth).tolist() == [0.0]
-    assert metrics.closeness(truth, truth).tolist() == [100.0]
-    off = (truth + 25.6).float()
-    assert metrics.closeness(off, truth).tolist() == pytest.approx([90.0], abs=1e-4)
-
-
 def test_auc_is_the_integral_over_thresholds(lab: Tensor, wrong_ab: Tensor) -> None:
     error = metrics.ab_error(3 * wrong_ab, lab[:, 1:])
     assert float(error.max()) > metrics.AUC_LIMIT  # so that the limit is tried
