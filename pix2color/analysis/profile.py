@@ -15,7 +15,8 @@ import numpy as np
 
 from pix2color.errors import Pix2ColorError
 from pix2color.inference import bands, compose, preprocess
-from pix2color.inference.colorizer import Colorizer, upsample_along_edges
+from pix2color.inference.colorizer import Colorizer
+from pix2color.inference.postprocess import upsample_ab
 from pix2color.inference.prediction import Prediction
 from pix2color.photo import Photo, profiles, read, writing
 
@@ -51,7 +52,7 @@ def measure(name: str, data: bytes, colorizers: Sequence[Colorizer], *, runs: in
     return [
         Timing(
             name,
-            one.backend.kind,
+            one.runtime.kind,
             megapixels,
             {stage: [turn[k][i] for turn in every] for i, stage in enumerate(STAGES)},
         )
@@ -69,17 +70,14 @@ def _once(data: bytes, colorizer: Colorizer) -> list[float]:
     passed()
     decode = colorizer.decode
     codes = preprocess.gray_values(photo)
-    height, width = codes.shape
-    multiple = colorizer.backend.stride
-    shape = preprocess.network_size(height, width, decode.input_size, multiple=multiple)
-    small = preprocess.resize_lightness(codes, shape)
-    guide = preprocess.guide(codes, decode.input_size)
+    info = colorizer.runtime.info
+    lightness, guide = preprocess.network_input(codes, decode.input_size, info.output_stride)
     passed()
-    raw, _ = colorizer.run_network(small)
-    guess = Prediction(raw, small, guide, colorizer.head)
-    ab = guess.ab(decode).numpy()
+    output = colorizer.runtime.run(lightness[None, None])
+    guess = Prediction(output.values[0], lightness, guide, info.log_prior)
+    ab = guess.ab(decode)
     passed()
-    ab = upsample_along_edges(ab, guess.cell_lightness(), guide)
+    ab = upsample_ab(ab, guess.cell_lightness(), guide)
     passed()
     pixels = compose.compose_rgb(codes, ab)
     passed()

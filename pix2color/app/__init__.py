@@ -2,7 +2,7 @@
 
 - `limits`, `hosts`, `validation`: what a client may ask for, from where, and with which values.
 - `uploads`: takes files in. `session`: one client's photos. `sessions`: all sessions.
-- `cached_backend`: keeps network outputs. `views`: images that a browser can show.
+- `cached_runtime`: keeps network outputs. `views`: images that a browser can show.
 - `page`, `components`, `theme`: the HTML page. `api`: the functions for programs.
 - `middleware`: filters requests. `server`: starts and stops everything.
 

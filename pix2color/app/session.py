@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pix2color.app import uploads, views
-from pix2color.app.cached_backend import CachePool
+from pix2color.app.cached_runtime import CachePool
 from pix2color.app.limits import ServerLimits
 from pix2color.errors import Pix2ColorError
 from pix2color.guidance.guidance import Guidance

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from pix2color.app.cached_backend import CachePool
+from pix2color.app.cached_runtime import CachePool
 from pix2color.app.limits import ServerLimits
 from pix2color.app.session import Session
 from pix2color.errors import Pix2ColorError

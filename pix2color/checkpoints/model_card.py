@@ -34,7 +34,7 @@ _FIGURES = {
     "lpips_change_percent": "LPIPS (%)",
     "colorfulness_ratio": "colorfulness / truth",
 }
-_MACHINE = ("output", "root", "workers", "trackers")  # of where it ran, not of what it is
+_MACHINE_KEYS = ("output", "roots", "decode_threads", "trackers")  # where it ran, not what it is
 
 
 def write_folder(folder: Path, released: Path, *, run: Path, repo: str, license: str) -> Path:
@@ -171,7 +171,7 @@ def _different(mine: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, A
     out: dict[str, Any] = {}
     for key, value in mine.items():
         other = usual.get(key)
-        if key in _MACHINE or value == other:
+        if key in _MACHINE_KEYS or value == other:
             continue
         if isinstance(value, Mapping) and isinstance(other, Mapping):
             inner = _different(value, other)

@@ -66,7 +66,7 @@ def _profile(options: argparse.Namespace) -> int:
         if options.folder:
             rate = profile.measure_throughput(data, colorizers[0], found[0], photos=options.folder)
             folders[name] = _rate(rate)
-    facts = _facts(colorizers[0].name, colorizers[0].decode.input_size)
+    facts = _facts(colorizers[0].runtime.info.name, colorizers[0].decode.input_size)
     if options.start:
         facts["start_seconds"] = _start(options)
     if folders:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pix2color import errors
 from pix2color.cli import common
 
-_DECODE = ("temperature", "vividness", "saturation", "size")
+_DECODE = ("temperature", "vividness", "saturation", "input_size")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,8 +27,10 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     made.add_argument("--figures", type=Path, help="a JSON file of figures for the metadata")
     for name in _DECODE:
-        kind = int if name == "size" else float
-        made.add_argument(f"--{name}", type=kind, help=f"decode.{name} that the file ships with")
+        option, kind = ("--size", int) if name == "input_size" else (f"--{name}", float)
+        made.add_argument(
+            option, dest=name, type=kind, help=f"decode.{name} that the file ships with"
+        )
     hub = made.add_argument_group("Hugging Face Hub")
     hub.add_argument(
         "--push", metavar="USER/REPO", help="also upload it, with a model card, to this repository"

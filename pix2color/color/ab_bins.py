@@ -1,8 +1,7 @@
 """The 313 color bins: soft encoding, prior, rebalancing weights and decoding of class logits.
 
-Bins are the points of a grid of step 10 in (a, b) that Zhang, Isola and Efros (Colorful Image
-Colorization, ECCV 2016) found in ImageNet, in their published order: a ascending, then b. All
-functions work on any device. Colors are in Lab units; tensors are B,C,H,W.
+For torch, on any device; `ab_bins_numpy` holds the table and what inference needs. Colors are in
+Lab units; tensors are B,C,H,W.
 """
 
 from __future__ import annotations
@@ -16,19 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pix2color.color.ab_bins_numpy import BIN_CENTERS, COUNT, SIGMA, STEP
 from pix2color.io import atomic_write
 
-STEP = 10
-SIGMA = 5.0
-"""Standard deviation of the soft encoding's Gaussian, in Lab units."""
-_FIRST_A = -90
-_B_RANGES = (
-    (50, 90), (20, 90), (0, 90), (-20, 90), (-30, 100), (-40, 100), (-50, 100), (-50, 100),
-    (-60, 100), (-70, 100), (-80, 90), (-80, 90), (-90, 90), (-100, 90), (-100, 80), (-110, 80),
-    (-110, 80), (-110, 70), (-110, 70), (-90, 0),
-)  # fmt: skip
-"""First and last b of the rows a = -90, -80, ..., 100."""
-COUNT = 313
 PRIOR_FILE = Path(__file__).parent / "prior.json"
 _CELL = 2.0  # side of the squares for which nearby bins are tabulated, in Lab units
 _EXTENT = 130.0  # the squares cover -130..130 in a and b
@@ -37,12 +26,7 @@ _EXTENT = 130.0  # the squares cover -130..130 in a and b
 @functools.cache
 def bin_centers(device: torch.device | str = "cpu") -> Tensor:
     """The bins' colors: 313,2 float32 (a, b) in the published order. Shared: do not change."""
-    points = [
-        (float(_FIRST_A + STEP * row), float(b))
-        for row, (first, last) in enumerate(_B_RANGES)
-        for b in range(first, last + 1, STEP)
-    ]
-    return torch.tensor(points, device=device)
+    return torch.tensor(BIN_CENTERS, device=device)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pix2color.color.lab_numpy import LUMINANCE, linear_to_srgb, srgb_to_linear
+
 Table = NDArray[np.float64]
 
 _NODES = 4096
@@ -24,16 +26,6 @@ _SRGB_TO_D50 = np.array(
         (0.013916016, 0.097076416, 0.714096069),
     )
 )
-RGB_TO_XYZ = np.array(
-    (
-        (0.412453, 0.357580, 0.180423),
-        (0.212671, 0.715160, 0.072169),
-        (0.019334, 0.119193, 0.950227),
-    )
-)
-"""Linear sRGB -> XYZ under D65, as in pix2color.color.lab (which needs torch; this module does not)."""
-WHITE = np.array((0.95047, 1.0, 1.08883))
-LUMINANCE = RGB_TO_XYZ[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +46,13 @@ class ColorSpace:
     def decode(self, channel: int, codes: NDArray[np.floating]) -> NDArray[np.float64]:
         """Code values 0..1 of a channel -> linear light 0..1 in this space."""
         if self.curves is None:
-            return srgb_linear(codes)
+            return srgb_to_linear(codes)
         return np.interp(codes, np.linspace(0.0, 1.0, _NODES), self.curves[channel])
 
     def encode(self, channel: int, linear: NDArray[np.floating]) -> NDArray[np.float64]:
         """Linear light 0..1 of a channel -> code values 0..1: the inverse of `linear`."""
         if self.curves is None:
-            return srgb_codes(linear)
+            return linear_to_srgb(linear)
         return np.interp(linear, self.curves[channel], np.linspace(0.0, 1.0, _NODES))
 
     @property
@@ -95,19 +87,6 @@ class _DegenerateError(ValueError):
     """A flat curve, or primaries that give no space of three dimensions."""
 
 
-def srgb_linear(codes: NDArray[np.floating]) -> NDArray[np.float64]:
-    """sRGB code values 0..1 -> linear light (IEC 61966-2-1)."""
-    u = np.asarray(codes, dtype=np.float64)
-    return np.where(u > 0.04045, ((np.maximum(u, 0.04045) + 0.055) / 1.055) ** 2.4, u / 12.92)
-
-
-def srgb_codes(linear: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Linear light 0..1 -> sRGB code values."""
-    v = np.asarray(linear, dtype=np.float64)
-    power = 1.055 * np.maximum(v, 0.0031308) ** (1 / 2.4) - 0.055
-    return np.where(v > 0.0031308, power, 12.92 * v)
-
-
 def from_lab(lab: NDArray[np.floating]) -> NDArray[np.float64]:
     """L 0..100, a, b under D50 (..., 3) -> sRGB code values 0..1.
 
@@ -124,7 +103,7 @@ def from_lab(lab: NDArray[np.floating]) -> NDArray[np.float64]:
     weight = np.minimum(np.where(linear > 1, over, 1.0), np.where(linear < 0, under, 1.0)).min(
         axis=-1, keepdims=True
     )
-    return srgb_codes(np.clip(gray + (linear - gray) * weight, 0.0, 1.0))
+    return linear_to_srgb(np.clip(gray + (linear - gray) * weight, 0.0, 1.0))
 
 
 def _parse(icc: bytes) -> ColorSpace | None:
@@ -151,7 +130,7 @@ def _simplified(curves: tuple[Table, ...], matrix: Table, *, gray: bool) -> Colo
         raise _DegenerateError
     if not all(bool((np.diff(c) >= 0).all()) and c[-1] > c[0] for c in curves):
         raise ValueError("a tone curve that is not monotonic")
-    own = srgb_linear(np.linspace(0.0, 1.0, _NODES))
+    own = srgb_to_linear(np.linspace(0.0, 1.0, _NODES))
     standard = all(float(np.abs(c - own).max()) < 1e-3 for c in curves)
     # A white that is not white would tint every gray: rows are scaled to sum to 1.
     matrix = matrix / matrix.sum(axis=1, keepdims=True)

@@ -2,8 +2,8 @@
 
 Everything works on tensors of any shape with the channels in dimension `-3` (B,C,H,W or C,H,W), on
 any device, in float32 even inside autocast (bf16 would cost up to 11 levels of 255), and has finite
-gradients everywhere, black and white included. Constants are scikit-image's: sRGB primaries, D65,
-2 degrees; formulas: IEC 61966-2-1 (companding) and CIE 15 (Lab).
+gradients everywhere, black and white included. `lab_numpy` has the same for numpy; constants and
+sources of the formulas are in `constants`.
 
 Ranges: RGB 0..1; L 0..100; a and b in Lab units, about -86..98 and -108..95 inside sRGB.
 """
@@ -13,21 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_RGB_TO_XYZ = (
-    (0.412453, 0.357580, 0.180423),
-    (0.212671, 0.715160, 0.072169),
-    (0.019334, 0.119193, 0.950227),
-)
-_XYZ_TO_RGB = (
-    (3.24048134, -1.53715152, -0.49853633),
-    (-0.96925495, 1.87599, 0.04155593),
-    (0.05564664, -0.20404134, 1.05731107),
-)
-_WHITE = (0.95047, 1.0, 1.08883)
-_KNEE = 0.008856  # of CIE's f, in units of Y
-_KNEE_F = 0.2068966  # f there
-_SLOPE = 7.787
-_OFFSET = 16.0 / 116.0
+from pix2color.color import constants as c
+
 _GAMUT_SLACK = 1e-4  # linear light; grays are out of gamut by less than this through rounding
 
 
@@ -41,7 +28,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
         ...,3,H,W float32: L in 0..100, a, b in Lab units.
     """
     with _autocast_off(rgb):
-        xyz = _apply_matrix(_to_linear(_as_float(rgb)), _RGB_TO_XYZ, _WHITE)
+        xyz = _apply_matrix(_to_linear(_as_float(rgb)), c.RGB_TO_XYZ, c.WHITE)
         fx, fy, fz = _lab_f(xyz).unbind(-3)
         return torch.stack((116.0 * fy - 16.0, 500.0 * (fx - fy), 200.0 * (fy - fz)), dim=-3)
 
@@ -49,7 +36,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 def rgb_to_lightness(rgb: Tensor) -> Tensor:
     """sRGB -> L alone: ...,3,H,W in 0..1 (or integers 0..255) -> ...,1,H,W in 0..100."""
     with _autocast_off(rgb):
-        luminance = _apply_matrix(_to_linear(_as_float(rgb)), _RGB_TO_XYZ[1:2], (1.0,))
+        luminance = _apply_matrix(_to_linear(_as_float(rgb)), c.RGB_TO_XYZ[1:2], (1.0,))
         return 116.0 * _lab_f(luminance) - 16.0
 
 
@@ -82,6 +69,32 @@ def gray_to_lightness(gray: Tensor) -> Tensor:
     """sRGB gray in 0..1 (or integers 0..255) -> L in 0..100, same shape."""
     with _autocast_off(gray):
         return 116.0 * _lab_f(_to_linear(_as_float(gray))) - 16.0
+
+
+def lab_to_rgb_in_gamut(lab: Tensor) -> Tensor:
+    """Lab -> sRGB of the same L: what a photo is colored with (`lab_numpy.lab_to_rgb_in_gamut`).
+
+    A color that sRGB lacks is mixed, in linear light, with the gray of its luminance: this lowers
+    chroma, and keeps L because luminance is linear. The share is the largest that fits; it is
+    constant for the gradient. L is clamped to 0..100 first: no other L has any color.
+
+    Args:
+        lab: ...,3,H,W.
+
+    Returns:
+        ...,3,H,W float32 in 0..1.
+    """
+    with _autocast_off(lab):
+        lightness, ab = lab.float().split((1, 2), dim=-3)
+        lightness = lightness.clamp(0.0, 100.0)
+        linear = _lab_to_linear(torch.cat((lightness, ab), dim=-3))
+        gray = _lab_f_inverse((lightness + 16.0) / 116.0)
+        with torch.no_grad():
+            high, low = linear.amax(-3, keepdim=True), linear.amin(-3, keepdim=True)
+            up = (1.0 - gray) / (high - gray).clamp_min(c.EPSILON)
+            down = gray / (gray - low).clamp_min(c.EPSILON)
+            share = torch.minimum(up, down).clamp(0.0, 1.0)
+        return _to_gamma((gray + share * (linear - gray)).clamp(0.0, 1.0))
 
 
 def reduce_chroma_to_gamut(lab: Tensor, *, steps: int = 12) -> Tensor:
@@ -124,8 +137,8 @@ def _lab_to_linear(lab: Tensor) -> Tensor:
     lightness, a, b = lab.unbind(-3)
     fy = (lightness + 16.0) / 116.0
     f = torch.stack((fy + a / 500.0, fy, (fy - b / 200.0).clamp_min(0.0)), dim=-3)
-    white = f.new_tensor(_WHITE).view(3, 1, 1)
-    return _apply_matrix(_lab_f_inverse(f) * white, _XYZ_TO_RGB, (1.0, 1.0, 1.0))
+    white = f.new_tensor(c.WHITE).view(3, 1, 1)
+    return _apply_matrix(_lab_f_inverse(f) * white, c.XYZ_TO_RGB, (1.0, 1.0, 1.0))
 
 
 # Each power is taken of a value clamped into its own branch: `where` alone would still send the
@@ -133,21 +146,23 @@ def _lab_to_linear(lab: Tensor) -> Tensor:
 
 
 def _to_linear(gamma: Tensor) -> Tensor:
-    power = ((gamma.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4
-    return torch.where(gamma > 0.04045, power, gamma / 12.92)
+    power = ((gamma.clamp_min(c.GAMMA_KNEE) + c.GAMMA_OFFSET) / (1 + c.GAMMA_OFFSET)) ** c.GAMMA
+    return torch.where(gamma > c.GAMMA_KNEE, power, gamma / c.GAMMA_SLOPE)
 
 
 def _to_gamma(linear: Tensor) -> Tensor:
-    power = 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
-    return torch.where(linear > 0.0031308, power, 12.92 * linear)
+    power = linear.clamp_min(c.LINEAR_KNEE) ** (1 / c.GAMMA)
+    power = (1 + c.GAMMA_OFFSET) * power - c.GAMMA_OFFSET
+    return torch.where(linear > c.LINEAR_KNEE, power, c.GAMMA_SLOPE * linear)
 
 
 def _lab_f(t: Tensor) -> Tensor:
-    return torch.where(t > _KNEE, t.clamp_min(_KNEE) ** (1 / 3), _SLOPE * t + _OFFSET)
+    line = c.LAB_SLOPE * t + c.LAB_OFFSET
+    return torch.where(t > c.LAB_KNEE, t.clamp_min(c.LAB_KNEE) ** (1 / 3), line)
 
 
 def _lab_f_inverse(f: Tensor) -> Tensor:
-    return torch.where(f > _KNEE_F, f**3, (f - _OFFSET) / _SLOPE)
+    return torch.where(f > c.LAB_KNEE_F, f**3, (f - c.LAB_OFFSET) / c.LAB_SLOPE)
 
 
 def _apply_matrix(

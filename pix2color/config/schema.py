@@ -384,7 +384,7 @@ class Config(ConfigModel):
         """
         tree = self.model_dump(mode="json")
         for section, key in (
-            ("data", "root"),
+            ("data", "roots"),
             ("data", "decode_threads"),
             ("train", "log_every_samples"),
             ("train", "save_every_samples"),

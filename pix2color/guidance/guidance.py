@@ -1,11 +1,8 @@
-"""What a person wants of a photo's colors beside the settings: hints, a palette, versions."""
+"""Optional user guidance: hints, a palette, several variants; empty by default."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 from pix2color.config import DecodeConfig
 from pix2color.errors import Pix2ColorError
@@ -13,20 +10,20 @@ from pix2color.guidance.hints import Hint, rasterize
 from pix2color.guidance.palette import match_palette
 from pix2color.guidance.propagation import propagate_hints
 from pix2color.guidance.variants import sample_variants
-from pix2color.inference.prediction import Prediction
+from pix2color.inference.prediction import Floats, Prediction
 
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """None by default."""
+    """What a user asks of a photo's colors beside the decoding options."""
 
     hints: tuple[Hint, ...] = ()
-    palette: Tensor | None = None
+    palette: Floats | None = None
     """Of `palette.palette_of`: 313, sum 1."""
     strength: float = 0.5
     """Of the palette, 0..1."""
     variants: int = 1
-    """Versions wanted, the likeliest first."""
+    """Number of versions, the likeliest first."""
     seed: int = 0
     """Of the variants."""
 
@@ -40,31 +37,30 @@ class Guidance:
 
     @property
     def needs_features(self) -> bool:
-        """Whether the guess must keep the network's features."""
+        """Whether the prediction must keep the network's features."""
         return bool(self.hints) or self.variants > 1
 
     def apply(
-        self, guess: Prediction, decode: DecodeConfig, photo: tuple[int, int]
-    ) -> list[Tensor]:
-        """The colors of each version: 2,h,w.
+        self, prediction: Prediction, decode: DecodeConfig, photo_size: tuple[int, ...]
+    ) -> list[Floats]:
+        """The colors of each variant: 2,h,w in Lab units.
 
         Args:
-            guess: with features where they are needed.
+            prediction: with features where they are needed.
             decode: the settings.
-            photo: its height and width, to which hints refer.
+            photo_size: its height and width in pixels, to which hints refer.
 
         Raises:
             Pix2ColorError: a hint outside the photo, or weights without classes.
         """
         if self.palette is not None:
-            guess = match_palette(guess, self.palette, self.strength)
-        versions = sample_variants(guess, self.variants, decode, seed=self.seed)
-        colors = [one.ab(decode) for one in versions]
+            prediction = match_palette(prediction, self.palette, self.strength)
+        variants = sample_variants(prediction, self.variants, decode, seed=self.seed)
+        colors = [variant.ab(decode) for variant in variants]
         if not self.hints:
             return colors
-        rows, columns = guess.raw.shape[1:]
-        share, wanted = rasterize(self.hints, photo, (rows, columns))
-        return [torch.from_numpy(propagate_hints(guess, ab, share, wanted)) for ab in colors]
+        coverage, hint_ab = rasterize(self.hints, photo_size, prediction.grid)
+        return [propagate_hints(prediction, ab, coverage, hint_ab) for ab in colors]
 
 
 NO_GUIDANCE = Guidance()

@@ -1,4 +1,4 @@
-"""Colors that a person pins to places of a photo: read, checked, and drawn onto the grid.
+"""Colors that a user pins to places of a photo: reading, checks, and the grid of the network.
 
 A hint is a point, a stroke or a box with a color, in pixels of the upright photo; (0, 0) is the
 middle of its upper left pixel.
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw
 
-from pix2color.color.lab import rgb_to_lab
+from pix2color.color.constants import HINT_AB_SCALE
+from pix2color.color.lab_numpy import rgb_to_lab
 from pix2color.errors import Pix2ColorError
 
 Floats = NDArray[np.float32]
@@ -120,8 +120,8 @@ def _color(one: Mapping[str, Any], where: str) -> tuple[float, float]:
         raise Pix2ColorError(
             f"{where}: unknown color {one['color']!r}; write it as #2040ff or by its CSS name"
         ) from None
-    lab = rgb_to_lab(torch.tensor(rgb).view(1, 3, 1, 1) / 255)
-    return float(lab[0, 1]), float(lab[0, 2])
+    _, a, b = rgb_to_lab(np.array(rgb) / 255)
+    return float(a), float(b)
 
 
 def _number(value: Any, where: str) -> float:
@@ -139,36 +139,55 @@ def _numbers(values: Any, count: int, where: str) -> list[float]:
     return [_number(value, where) for value in values]
 
 
+def encode_hints(
+    hints: Sequence[Hint], photo_size: tuple[int, ...], grid: tuple[int, int]
+) -> Floats:
+    """Hints as a network takes them (`Runtime.run`; models.hint_encoder.encode_hints for torch).
+
+    Args:
+        hints, photo_size, grid: as for `rasterize`.
+
+    Returns:
+        3,h,w: ab / HINT_AB_SCALE and 1 where a cell is hinted, 0 elsewhere.
+
+    Raises:
+        Pix2ColorError: a hint lies outside the photo.
+    """
+    coverage, ab = rasterize(hints, photo_size, grid)
+    hinted = (coverage > 0).astype(np.float32)
+    return np.concatenate((ab / np.float32(HINT_AB_SCALE) * hinted, hinted[None]))
+
+
 def rasterize(
-    hints: Sequence[Hint], photo: tuple[int, int], grid: tuple[int, int]
+    hints: Sequence[Hint], photo_size: tuple[int, ...], grid: tuple[int, int]
 ) -> tuple[Floats, Floats]:
     """Hints on a grid of cells.
 
     Args:
         hints: in pixels of the photo.
-        photo: its height and width.
+        photo_size: its height and width in pixels.
         grid: rows and columns of cells over it.
 
     Returns:
-        The share of each cell that is hinted (h,w, 0..1) and its color (2,h,w; the mean where
-        several hints meet).
+        Coverage, the share of each cell that is hinted (h,w, 0..1), and the hints' ab there (2,h,w;
+        the mean where several hints meet).
 
     Raises:
         Pix2ColorError: a hint lies outside the photo.
     """
-    share = np.zeros(grid, np.float32)
+    coverage = np.zeros(grid, np.float32)
     total = np.zeros((2, *grid), np.float32)
     for number, hint in enumerate(hints, start=1):
-        _check_inside(hint, photo, number)
-        mask = _mask(hint, photo, grid)
-        share += mask
-        total += mask * np.array(hint.ab, np.float32)[:, None, None]
-    total /= np.maximum(share, 1e-6)
-    return np.minimum(share, 1, dtype=np.float32), total
+        _check_inside(hint, photo_size, number)
+        cover = _coverage(hint, photo_size, grid)
+        coverage += cover
+        total += cover * np.array(hint.ab, np.float32)[:, None, None]
+    total /= np.maximum(coverage, 1e-6)
+    return np.minimum(coverage, 1, dtype=np.float32), total
 
 
-def _check_inside(hint: Hint, photo: tuple[int, int], number: int) -> None:
-    height, width = photo
+def _check_inside(hint: Hint, photo_size: tuple[int, ...], number: int) -> None:
+    height, width = photo_size
     corners = hint.points if hint.box is None else (hint.box[:2], hint.box[2:])
     for x, y in corners:
         if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
@@ -177,25 +196,25 @@ def _check_inside(hint: Hint, photo: tuple[int, int], number: int) -> None:
             )
 
 
-def _mask(hint: Hint, photo: tuple[int, int], grid: tuple[int, int]) -> Floats:
+def _coverage(hint: Hint, photo_size: tuple[int, ...], grid: tuple[int, int]) -> Floats:
     """The share of each cell that a hint covers; a point covers at least its own cell."""
     rows, columns = grid
-    sheet = Image.new("L", (columns * _FINE, rows * _FINE))
-    pen = ImageDraw.Draw(sheet)
-    scale_x, scale_y = sheet.width / photo[1], sheet.height / photo[0]
+    canvas = Image.new("L", (columns * _FINE, rows * _FINE))
+    pen = ImageDraw.Draw(canvas)
+    scale_x, scale_y = canvas.width / photo_size[1], canvas.height / photo_size[0]
     if hint.box is not None:
         x0, y0, x1, y1 = hint.box
         pen.rectangle(
             (x0 * scale_x, y0 * scale_y, (x1 + 1) * scale_x - 1, (y1 + 1) * scale_y - 1), fill=255
         )
-    places = [((x + 0.5) * scale_x, (y + 0.5) * scale_y) for x, y in hint.points]
-    reach_x, reach_y = hint.radius * scale_x, hint.radius * scale_y
-    if len(places) > 1:
-        pen.line(places, fill=255, width=max(1, round(reach_x + reach_y)))
-    for x, y in places:
-        pen.ellipse((x - reach_x, y - reach_y, x + reach_x, y + reach_y), fill=255)
-    fine = np.asarray(sheet, np.float32) / np.float32(255)
+    centers = [((x + 0.5) * scale_x, (y + 0.5) * scale_y) for x, y in hint.points]
+    radius_x, radius_y = hint.radius * scale_x, hint.radius * scale_y
+    if len(centers) > 1:
+        pen.line(centers, fill=255, width=max(1, round(radius_x + radius_y)))
+    for x, y in centers:
+        pen.ellipse((x - radius_x, y - radius_y, x + radius_x, y + radius_y), fill=255)
+    fine = np.asarray(canvas, np.float32) / np.float32(255)
     share = fine.reshape(rows, _FINE, columns, _FINE).mean(axis=(1, 3))
-    for x, y in places:
+    for x, y in centers:
         share[min(int(y / _FINE), rows - 1), min(int(x / _FINE), columns - 1)] = 1
     return share

@@ -1,10 +1,10 @@
-"""Hints spread to what belongs together.
+"""Hints spread over the parts of a photo that are alike.
 
-What is solved for is the change of color that the hints ask for, not color itself: where nothing
-asks, the network's guess stays. The change is pinned at the hints, smooth between cells that look
-alike (Levin, Lischinski and Weiss 2004, with the network's features beside L), repeated weakly
-where the features are those of a hint, and drawn to zero everywhere else, so that it fades: a
-screened Poisson equation, solved by conjugate gradients.
+The change of color is solved for, not color itself: where no hint applies, the network's prediction
+stays. The change is pinned at the hints, smooth between cells that look alike (Levin, Lischinski
+and Weiss 2004, with the network's features beside L), repeated weakly where the features are those
+of a hint, and drawn to zero everywhere else, so that it fades: a screened Poisson equation, solved
+by conjugate gradients.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from pix2color.inference.prediction import Prediction
-
-Floats = NDArray[np.float32]
+from pix2color.inference.prediction import Floats, Prediction
 
 
 @dataclass(frozen=True)
@@ -40,59 +37,58 @@ class PropagationParams:
 
 
 _HINT_WEIGHT = 100.0  # pull of a hint
-_STEPS = 600
-_ACCURACY = 1e-4
+_MAX_STEPS = 600
+_RTOL = 1e-4
 
 
 def propagate_hints(
-    guess: Prediction,
-    ab: Tensor,
-    share: Floats,
-    wanted: Floats,
-    how: PropagationParams | None = None,
+    prediction: Prediction,
+    ab: Floats,
+    coverage: Floats,
+    hint_ab: Floats,
+    params: PropagationParams | None = None,
 ) -> Floats:
-    """The guess's colors with hints spread over them.
+    """The prediction's colors with hints spread over them.
 
     Args:
-        guess: with features.
-        ab: 2,h,w, the colors as decoded.
-        share: h,w in 0..1, the part of each cell that is hinted.
-        wanted: 2,h,w, the hints' colors there.
-        how: None: as chosen.
+        prediction: with features.
+        ab: 2,h,w, its colors as decoded.
+        coverage: h,w in 0..1, the part of each cell that is hinted (`hints.rasterize`).
+        hint_ab: 2,h,w, the hints' colors there.
+        params: None: the defaults.
 
     Returns:
         ab: 2,h,w.
     """
-    from scipy.sparse.linalg import cg
+    from scipy.sparse.linalg import cg  # takes longer to import than a photo without hints needs
 
-    how = how or PropagationParams()
-    if guess.features is None:
-        raise ValueError("hints need the guess's features")
-    own = ab.numpy()
-    if not share.any():
-        return own
-    looks = _looks(guess.features)  # h,w,F
-    change = (wanted - own) * (share > 0)
-    echo, echoed = _recall(looks, share, change, how)
-    pull = _HINT_WEIGHT * share + echo + how.regularization
-    matrix = _laplacian(looks, guess.cell_lightness(), how)
+    params = params or PropagationParams()
+    if prediction.features is None:
+        raise ValueError("hints need the prediction's features")
+    if not coverage.any():
+        return ab
+    features = _normalized(prediction.features)
+    change = (hint_ab - ab) * (coverage > 0)
+    recall, recalled = _recall(features, coverage, change, params)
+    pull = _HINT_WEIGHT * coverage + recall + params.regularization
+    matrix = _laplacian(features, prediction.cell_lightness(), params)
     matrix = matrix + _diagonal(pull.ravel())
-    inverse = _diagonal(1 / matrix.diagonal())
-    found = np.empty_like(own)
+    preconditioner = _diagonal(1 / matrix.diagonal())
+    result = np.empty_like(ab)
     for channel in range(2):
-        right = (_HINT_WEIGHT * share * change[channel] + echo * echoed[channel]).ravel()
-        solved, _ = cg(matrix, right, rtol=_ACCURACY, maxiter=_STEPS, M=inverse)
-        found[channel] = solved.reshape(share.shape)
-    return (own + found).astype(np.float32)
+        right = _HINT_WEIGHT * coverage * change[channel] + recall * recalled[channel]
+        solution, _ = cg(matrix, right.ravel(), rtol=_RTOL, maxiter=_MAX_STEPS, M=preconditioner)
+        result[channel] = ab[channel] + solution.reshape(coverage.shape)
+    return result
 
 
-def _looks(features: Tensor) -> Floats:
-    """Features centerd over the photo, of length 1: h,w,F."""
-    looks = features.permute(1, 2, 0).numpy()
-    looks = looks - looks.mean(axis=(0, 1))
-    looks = looks / np.maximum(looks.std(axis=(0, 1)), 1e-6)
-    length = np.linalg.norm(looks, axis=-1, keepdims=True)
-    return (looks / np.maximum(length, 1e-6)).astype(np.float32)
+def _normalized(features: Floats) -> Floats:
+    """F,h,w features -> h,w,F: standardized over the photo, then of length 1."""
+    features = np.moveaxis(features, 0, -1)
+    features = features - features.mean(axis=(0, 1))
+    features = features / np.maximum(features.std(axis=(0, 1)), 1e-6)
+    length = np.linalg.norm(features, axis=-1, keepdims=True)
+    return features / np.maximum(length, 1e-6)
 
 
 def _diagonal(values: NDArray[Any]) -> Any:
@@ -101,41 +97,41 @@ def _diagonal(values: NDArray[Any]) -> Any:
     return diags(values.astype(np.float64)).tocsr()
 
 
-def _laplacian(looks: Floats, cells: Floats, how: PropagationParams) -> Any:
+def _laplacian(features: Floats, lightness: Floats, params: PropagationParams) -> Any:
     """The Laplacian of the graph of cells and their eight neighbors."""
     from scipy.sparse import coo_matrix
 
-    rows, columns = cells.shape
+    rows, columns = lightness.shape
     index = np.arange(rows * columns).reshape(rows, columns)
-    ones, others, weights = [], [], []
+    sources, targets, weights = [], [], []
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
         here = (slice(0, rows - dy), slice(max(0, -dx), columns - max(0, dx)))
         there = (slice(dy, rows), slice(max(0, dx), columns + min(0, dx)))
-        light = (cells[here] - cells[there]) / how.lightness_sigma
-        look = np.linalg.norm(looks[here] - looks[there], axis=-1) / how.feature_sigma
+        light = (lightness[here] - lightness[there]) / params.lightness_sigma
+        look = np.linalg.norm(features[here] - features[there], axis=-1) / params.feature_sigma
         weight = np.exp(-0.5 * (light**2 + look**2)) / (2**0.5 if dx and dy else 1)
-        ones.append(index[here].ravel())
-        others.append(index[there].ravel())
+        sources.append(index[here].ravel())
+        targets.append(index[there].ravel())
         weights.append(weight.ravel())
-    i, j, w = (np.concatenate(parts) for parts in (ones, others, weights))
+    i, j, w = (np.concatenate(parts) for parts in (sources, targets, weights))
     shape = (index.size, index.size)
-    both = (np.concatenate((i, j)), np.concatenate((j, i)))
-    tied = coo_matrix((np.concatenate((w, w)).astype(np.float64), both), shape=shape).tocsr()
-    return _diagonal(np.asarray(tied.sum(axis=1)).ravel()) - tied
+    edges = (np.concatenate((i, j)), np.concatenate((j, i)))
+    graph = coo_matrix((np.concatenate((w, w)).astype(np.float64), edges), shape=shape).tocsr()
+    return _diagonal(np.asarray(graph.sum(axis=1)).ravel()) - graph
 
 
 def _recall(
-    looks: Floats, share: Floats, change: Floats, how: PropagationParams
+    features: Floats, coverage: Floats, change: Floats, params: PropagationParams
 ) -> tuple[Floats, Floats]:
-    """For every cell: how strongly hints elsewhere speak for it, and what they say (h,w; 2,h,w)."""
-    rows, columns = share.shape
-    ys, xs = np.nonzero(share > 0)
-    pinned = looks[ys, xs]  # m,F
-    squared = np.maximum(2 - 2 * looks.reshape(-1, looks.shape[-1]) @ pinned.T, 0)  # n,m
+    """For every cell: its pull towards hints elsewhere (h,w), and their change (2,h,w)."""
+    rows, columns = coverage.shape
+    ys, xs = np.nonzero(coverage > 0)
+    hinted = features[ys, xs]  # m,F
+    squared = np.maximum(2 - 2 * features.reshape(-1, features.shape[-1]) @ hinted.T, 0)  # n,m
     y, x = np.divmod(np.arange(rows * columns), columns)
     apart = (y[:, None] - ys) ** 2 + (x[:, None] - xs) ** 2
-    reach = (how.spatial_sigma * max(rows, columns)) ** 2
-    tie = np.exp(-0.5 * (squared / how.recall_sigma**2 + apart / reach)) * share[ys, xs]
-    said = tie @ change[:, ys, xs].T / np.maximum(tie.sum(1, keepdims=True), 1e-9)
-    strength = how.recall_weight * tie.max(axis=1)
-    return strength.reshape(rows, columns).astype(np.float32), said.T.reshape(2, rows, columns)
+    reach = (params.spatial_sigma * max(rows, columns)) ** 2
+    tie = np.exp(-0.5 * (squared / params.recall_sigma**2 + apart / reach)) * coverage[ys, xs]
+    recalled = tie @ change[:, ys, xs].T / np.maximum(tie.sum(1, keepdims=True), 1e-9)
+    strength = params.recall_weight * tie.max(axis=1)
+    return strength.reshape(rows, columns).astype(np.float32), recalled.T.reshape(2, rows, columns)

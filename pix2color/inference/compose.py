@@ -15,17 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pix2color.color import icc_matrix
+from pix2color.color import icc_matrix, lab_numpy
 from pix2color.color.icc_matrix import ColorSpace
 from pix2color.inference import bands
-from pix2color.inference.preprocess import lab_f
 from pix2color.photo.photo import Pixels
 
 Floats = NDArray[np.float32]
 
 _STEP = 0.5  # ab units to which the colors of 8-bit photos are rounded
-_KNEE = np.float32(0.2068966)
-_XYZ_TO_RGB = np.linalg.inv(icc_matrix.RGB_TO_XYZ) * icc_matrix.WHITE
 _FINE = 65_536  # steps of the table from linear light to 8-bit codes
 
 
@@ -145,10 +142,10 @@ class GamutMapper:
     def __init__(self, own: ColorSpace, *, bits: int) -> None:
         self._space = own
         self._top = 2**bits - 1
-        luminance = icc_matrix.srgb_linear(np.arange(self._top + 1) / self._top)
+        luminance = lab_numpy.srgb_to_linear(np.arange(self._top + 1) / self._top)
         self._luminance = luminance.astype(np.float32)
-        self._f = lab_f(luminance).astype(np.float32)
-        matrix = np.linalg.inv(own.matrix) @ _XYZ_TO_RGB
+        self._f = lab_numpy.lab_f(luminance).astype(np.float32)
+        matrix = np.linalg.inv(own.matrix) @ (lab_numpy.XYZ_TO_RGB * lab_numpy.WHITE)
         # The published matrix and white agree to 1e-5; made exact, so that gray stays gray.
         self._matrix = (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
         if bits == 8:
@@ -160,10 +157,10 @@ class GamutMapper:
         """Write the colors of codes, a and b (broadcast together, ...) into out (..., 3 or 4)."""
         luminance = np.take(self._luminance, codes)
         f = np.take(self._f, codes)
-        x = _f_inverse(f + a * np.float32(1 / 500))
-        z = _f_inverse(np.maximum(f - b * np.float32(1 / 200), 0))
+        x = lab_numpy.lab_f_inverse(f + a * np.float32(1 / 500))
+        z = lab_numpy.lab_f_inverse(np.maximum(f - b * np.float32(1 / 200), 0))
         channels = [row[0] * x + row[1] * luminance + row[2] * z for row in self._matrix]
-        share = _share_in_gamut(luminance, channels)
+        share = lab_numpy.gamut_share(luminance, channels)
         for c, channel in enumerate(channels):
             channel -= luminance
             channel *= share
@@ -181,30 +178,6 @@ class GamutMapper:
         if self._space.curves is not None:
             coded = self._space.encode(channel, linear)
         else:
-            power = np.maximum(linear, np.float32(0.0031308))
-            np.power(power, np.float32(1 / 2.4), out=power)
-            power *= np.float32(1.055)
-            power -= np.float32(0.055)
-            coded = np.where(linear > 0.0031308, power, linear * np.float32(12.92))
+            coded = lab_numpy.linear_to_srgb(linear)
         coded *= self._top
         out[...] = np.rint(coded, out=coded)
-
-
-def _f_inverse(f: Floats) -> Floats:
-    cube = f * f
-    cube *= f
-    dark = f <= _KNEE
-    if dark.any():
-        np.copyto(cube, (f - np.float32(16 / 116)) * np.float32(1 / 7.787), where=dark)
-    return cube
-
-
-def _share_in_gamut(luminance: Floats, channels: list[Floats]) -> Floats:
-    """The largest share of the color, 0..1, that keeps every channel within 0..1."""
-    high = np.maximum(np.maximum(channels[0], channels[1]), channels[2])
-    low = np.minimum(np.minimum(channels[0], channels[1]), channels[2])
-    tiny = np.float32(1e-9)
-    up = (1 - luminance) / np.maximum(high - luminance, tiny)
-    down = luminance / np.maximum(luminance - low, tiny)
-    share: Floats = np.minimum(np.minimum(up, down), np.float32(1))
-    return share

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pix2color.color import icc_matrix
+from pix2color.color.lab_numpy import lab_f, linear_to_lab, linear_to_srgb, srgb_to_linear
 from pix2color.inference import bands
 from pix2color.photo import Photo
 from pix2color.photo.photo import Pixels
@@ -41,7 +42,7 @@ def gray_values(photo: Photo) -> Pixels:
             return pixels
         top = np.iinfo(pixels.dtype).max
         linear = own.decode(1, np.arange(top + 1) / top)
-        table = np.rint(icc_matrix.srgb_codes(linear) * top).astype(pixels.dtype)
+        table = np.rint(linear_to_srgb(linear) * top).astype(pixels.dtype)
         return np.take(table, pixels)
     return _from_color(pixels, own)
 
@@ -64,7 +65,7 @@ def _from_color(pixels: Pixels, own: icc_matrix.ColorSpace) -> Pixels:
         (own.decode(c, steps) * weight).astype(np.float32) for c, weight in enumerate(own.luminance)
     ]
     codes = np.empty(pixels.shape[:2], pixels.dtype)
-    coarse = icc_matrix.srgb_codes(np.arange(_LUT_SIZE) / (_LUT_SIZE - 1)) * 255.0
+    coarse = linear_to_srgb(np.arange(_LUT_SIZE) / (_LUT_SIZE - 1)) * 255.0
     to_code = np.rint(coarse).astype(np.uint8)
 
     def band(rows: slice) -> None:
@@ -77,7 +78,7 @@ def _from_color(pixels: Pixels, own: icc_matrix.ColorSpace) -> Pixels:
             index = luminance.astype(np.int64)
             np.take(to_code, index, out=codes[rows], mode="clip")
         else:
-            exact = icc_matrix.srgb_codes(np.clip(luminance, 0.0, 1.0))
+            exact = linear_to_srgb(np.clip(luminance, 0.0, 1.0, dtype=np.float64))
             codes[rows] = np.rint(exact * top).astype(codes.dtype)
 
     bands.for_each_band(band, pixels.shape[0], pixels.shape[1])
@@ -87,14 +88,25 @@ def _from_color(pixels: Pixels, own: icc_matrix.ColorSpace) -> Pixels:
 def lightness_table(bits: int) -> NDArray[np.float32]:
     """L in 0..100 of every gray code of 8 or 16 bits."""
     top = 2**bits - 1
-    return (116.0 * lab_f(icc_matrix.srgb_linear(np.arange(top + 1) / top)) - 16.0).astype(
-        np.float32
-    )
+    return (116.0 * lab_f(srgb_to_linear(np.arange(top + 1) / top)) - 16.0).astype(np.float32)
 
 
-def lab_f(t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """CIE's f: the cube root, and a line near black."""
-    return np.where(t > 0.008856, np.cbrt(np.maximum(t, 0.008856)), 7.787 * t + 16.0 / 116.0)
+def network_input(
+    gray: Pixels, input_size: int, output_stride: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What the network sees of a photo, and the guide along which its colors are upsampled.
+
+    Args:
+        gray: H,W, of `gray_values`.
+        input_size: shorter side of the network's input, in pixels.
+        output_stride: both sides of the input are multiples of it, so that its cells tile the photo.
+
+    Returns:
+        L in 0..100 at `network_size`, and L at `guide_size`: float32, two sizes H,W.
+    """
+    height, width = gray.shape
+    size = network_size(height, width, input_size, multiple=output_stride)
+    return resize_lightness(gray, size), guide(gray, input_size)
 
 
 def network_size(height: int, width: int, size: int, *, multiple: int = 4) -> tuple[int, int]:
@@ -180,6 +192,4 @@ def is_colored(photo: Photo) -> bool:
 def _ab(pixels: NDArray[np.uint8], own: icc_matrix.ColorSpace) -> NDArray[np.float64]:
     """H,W,2 ab of RGB pixels of a space."""
     linear = np.stack([own.decode(c, pixels[..., c] / 255.0) for c in range(3)], axis=-1)
-    xyz = linear @ (icc_matrix.RGB_TO_XYZ @ own.matrix).T / icc_matrix.WHITE
-    f = lab_f(np.clip(xyz, 0.0, None))
-    return np.stack((500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])), axis=-1)
+    return linear_to_lab(linear, own.matrix)[..., 1:]

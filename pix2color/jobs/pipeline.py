@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 import time
 import traceback
@@ -12,6 +13,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from pix2color.config import DecodeConfig
 from pix2color.errors import PhotoError, Pix2ColorError
@@ -32,10 +37,9 @@ from pix2color.photo import (
     write,
 )
 from pix2color.photo.walk import NOT_REGULAR, is_regular
+from pix2color.runtime.base import out_of_memory
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from pix2color.inference.colorizer import Colorizer
 
 MAX_MAP_SIDE = 2048
@@ -83,8 +87,8 @@ class Outcome:
 def provenance_of(colorizer: Colorizer, decode: DecodeConfig) -> Provenance:
     """What the metadata says of photos colored so."""
     words = " ".join(f"{name} {value:g}" for name, value in decode.model_dump().items())
-    if colorizer.backend.kind != "torch":
-        words += f" backend {colorizer.backend.kind}"
+    if colorizer.runtime.kind != "torch":
+        words += f" backend {colorizer.runtime.kind}"
     return Provenance(colorizer.digest, words)
 
 
@@ -192,8 +196,6 @@ def _one(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, room
 
 def reason(error: Exception) -> str:
     """Why a photo or film failed, in one line; of a fault of the program, also where."""
-    from pix2color.runtime.device import out_of_memory
-
     if isinstance(error, Pix2ColorError):
         return str(error)
     if out_of_memory(error):
@@ -233,9 +235,9 @@ def _colorized(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions
         return Outcome(job, "skipped", "it already has color")
     if options.lossless and photo.format == "JPEG":
         return _reversibly(job, photo, colorizer(), options)
-    wishes = replace(options.guidance, hints=options.hints.get(job.source.name, ()))
+    guidance = replace(options.guidance, hints=options.hints.get(job.source.name, ()))
     versions, guess = colorizer().colorize_variants(
-        photo, options.decode, srgb=options.srgb, wishes=wishes
+        photo, options.decode, srgb=options.srgb, guidance=guidance
     )
     if options.confidence:
         sure = guess.confidence()
@@ -252,21 +254,16 @@ def _colorized(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions
     return Outcome(job, "done", notes=(*versions[0].notes, *left_out))
 
 
-def confidence_map(sure: Tensor, width: int, height: int) -> bytes:
+def confidence_map(sure: NDArray[np.float32], width: int, height: int) -> bytes:
     """A gray PNG: white where the network is sure, black where any color would do.
 
     Args:
         sure: h,w in 0..1.
         width, height: of the photo; the map has its shape, at most MAP pixels a side.
     """
-    import io
-
-    import numpy as np
-    from PIL import Image
-
     scale = min(1.0, MAX_MAP_SIDE / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    image = Image.fromarray(np.rint(255 * sure.numpy()).astype(np.uint8))
+    image = Image.fromarray(np.rint(255 * sure).astype(np.uint8))
     file = io.BytesIO()
     image.resize(size, Image.Resampling.BILINEAR).save(file, "PNG")
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Where networks run: the device of a name, threads, and the signs of memory that ran out."""
+"""Where torch runs networks: the device of a name, and the number of threads."""
 
 from __future__ import annotations
 
@@ -8,18 +8,6 @@ from collections.abc import Iterator
 import torch
 
 from pix2color.errors import Pix2ColorError
-
-_OUT_OF_MEMORY = (
-    "out of memory",  # CUDA, MPS
-    "not enough memory",  # torch's CPU allocator
-    "can't allocate memory",
-    "ALLOC_FAILED",  # cuBLAS, cuDNN
-    "could not create a ",  # oneDNN: a primitive, a memory object
-    "Failed to allocate memory",  # onnxruntime
-    "bad allocation",
-    "bad_alloc",
-)
-"""What plain RuntimeErrors say where memory ran out."""
 
 
 def find_device(name: str | None) -> torch.device:
@@ -35,7 +23,7 @@ def find_device(name: str | None) -> torch.device:
     except torch.OutOfMemoryError:  # it is there, and full: coloring falls back and says so
         return device
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise Pix2ColorError(f"no device {name!r} here; leave --device out, or say cpu") from None
+        raise Pix2ColorError(f"no device {name!r} here; choose none, or cpu") from None
     return device
 
 
@@ -51,10 +39,3 @@ def single_threaded(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return any(words in str(error) for words in _OUT_OF_MEMORY)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from pix2color.build import build_head
-from pix2color.config import DecodeConfig, ModelConfig
+from pix2color.color.ab_bins_numpy import COUNT, MARGINAL_LEAST, MARGINAL_STEP
+from pix2color.config import DecodeConfig, HeadConfig, ModelConfig
 from pix2color.errors import Pix2ColorError, WeightsError
-from pix2color.models.heads import ClassificationHead, Head
-from pix2color.models.init import skip_weight_init
+from pix2color.runtime.base import Floats, NetworkInfo, NetworkOutput
 
 FORMAT = "pix2color-onnx-1"
 """Of the files that are written and read here (docs/onnx.md)."""
@@ -23,110 +22,113 @@ _QUIET = 4  # of onnxruntime's logs: only what is fatal; errors are raised
 
 
 class OnnxRuntime:
-    """A Backend, and what its file says of it (as `weights.Released`)."""
+    """An exported network as a `Runtime`.
+
+    Args:
+        data: the file.
+        name: for messages.
+        device: by name; None: the best that onnxruntime has.
+
+    Raises:
+        WeightsError: not such a file, truncated, of another version.
+        Pix2ColorError: onnxruntime is not installed, or it does not have the device.
+    """
 
     kind = "onnx"
-    accepts_hints = False  # the graph has no input for them: they are spread afterwards
 
-    def __init__(self, data: bytes, name: str) -> None:
-        """Args:
-            data: the file.
-            name: what errors call it.
-
-        Raises:
-            WeightsError: not such a file, truncated, of another version.
-            Pix2ColorError: onnxruntime is not installed.
-        """
-        library()
-        self.name = name
+    def __init__(self, data: bytes, name: str, *, device: str | None = None) -> None:
+        self.device = find_device(device)
         self._data = data
         try:
-            session = self._session(torch.device("cpu"))
+            session = self._session("cpu")
         except Exception as error:  # onnxruntime's kinds have no common base
             raise WeightsError(f"{name} is not a whole ONNX file: {_first_line(error)}") from None
-        self._sessions = {torch.device("cpu"): session}
+        self._sessions = {"cpu": session}
         texts: dict[str, str] = session.get_modelmeta().custom_metadata_map
-        found = texts.get("format")
-        if found != FORMAT:
-            says = f" of this version (it says {found}, wanted {FORMAT})" if found else ""
+        version = texts.get("format")
+        if version != FORMAT:
+            reason = f" of this version (it says {version}, not {FORMAT})" if version else ""
             raise WeightsError(
-                f"{name} is not an ONNX file of pix2color{says}; make one with: "
+                f"{name} is not an ONNX file of pix2color{reason}; make one with: "
                 "python -m pix2color export --onnx FILE"
             )
         try:
             self.meta: dict[str, Any] = {k: _decoded(v) for k, v in texts.items()}
-            self.decode = DecodeConfig.model_validate(self.meta["decode"])
-            self.head = _head(self.meta)
-            self.stride = int(self.meta["stride"])
-            self.digest = texts["digest"]
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            self._head = ModelConfig.model_validate(self.meta["model"]).head
+            self.info = NetworkInfo(
+                name=name,
+                digest=texts["digest"],
+                decode=DecodeConfig.model_validate(self.meta["decode"]),
+                output_stride=int(self.meta["stride"]),
+                log_prior=_log_prior(self.meta) if self._head.type == "classes" else None,
+            )
+        except (KeyError, ValueError, TypeError) as error:
             raise WeightsError(
                 f"{name} was written by another version of pix2color "
                 f"({texts.get('version', 'unknown')}): {_first_line(error)}; export it again"
             ) from None
 
     @classmethod
-    def read(cls, path: Path) -> OnnxRuntime:
-        """The network of a file; raises as the constructor, and WeightsError for none there."""
+    def read(cls, path: Path, *, device: str | None = None) -> OnnxRuntime:
+        """The network of a file; raises as the constructor, and WeightsError for a missing file."""
         if not path.is_file():
             raise WeightsError(f"no weights file {path}: check the path")
-        return cls(path.read_bytes(), path.name)
+        return cls(path.read_bytes(), path.name, device=device)
 
     def run(
         self,
-        lightness: Tensor,
-        device: torch.device,
+        lightness: Floats,
         *,
         features: bool = False,
-        hints: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """As Backend's; raises ValueError for hints."""
+        hints: Floats | None = None,
+        device: str | None = None,
+    ) -> NetworkOutput:
+        """See `Runtime.run`; the graph has no input for hints."""
         if hints is not None:
             raise ValueError("an exported network takes no hints")
-        wanted = OUTPUTS if features else OUTPUTS[:1]
+        target = device or self.device
+        outputs = OUTPUTS if features else OUTPUTS[:1]
         try:
-            if device not in self._sessions:
-                self._sessions[device] = self._session(device)
-            found = self._sessions[device].run(wanted, {INPUT: lightness.numpy()})
+            if target not in self._sessions:
+                self._sessions[target] = self._session(target)
+            raw, *last = self._sessions[target].run(outputs, {INPUT: lightness})
         except Pix2ColorError:
             raise
-        except Exception as error:  # as above; what memory says is known to `devices`
+        except Exception as error:  # as above; `out_of_memory` knows what memory says
             raise RuntimeError(f"onnxruntime: {error}") from error
-        raw, *rest = (torch.from_numpy(one) for one in found)
-        return raw, rest[0] if rest else None
+        return NetworkOutput(_decode_raw(raw, self._head), last[0] if last else None)
 
-    def _session(self, device: torch.device) -> Any:
+    def _session(self, device: str) -> Any:
         """One thread, as torch's path; no arena, which would keep the most that any photo took."""
         onnxruntime = library()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         options.log_severity_level = _QUIET
-        provider = _PROVIDERS[device.type]
-        settings = {"device_id": str(device.index or 0)} if device.type == "cuda" else {}
+        kind, _, index = device.partition(":")
+        provider = _PROVIDERS[kind]
+        settings = {"device_id": index or "0"} if kind == "cuda" else {}
         session = onnxruntime.InferenceSession(
             self._data, options, providers=[(provider, settings)]
         )
-        if session.get_providers()[0] != provider:  # it takes another one without a word
-            raise _not_installed(str(device))
+        if session.get_providers()[0] != provider:  # it takes another one without an error
+            raise _not_installed(device)
         return session
 
 
-def find_device(name: str | None) -> torch.device:
-    """The device of that name where onnxruntime has it, or its best.
+def find_device(name: str | None) -> str:
+    """The device of that name where onnxruntime has it, or the best that it has.
 
     Raises Pix2ColorError for one that it does not have.
     """
-    there = library().get_available_providers()
+    available = library().get_available_providers()
     if name in (None, "auto"):
-        return torch.device("cuda" if _PROVIDERS["cuda"] in there else "cpu")
-    try:
-        device = torch.device(str(name))
-    except RuntimeError:
-        raise _not_installed(str(name)) from None
-    if _PROVIDERS.get(device.type) not in there:
+        return "cuda" if _PROVIDERS["cuda"] in available else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(name)):
         raise _not_installed(str(name))
-    return device
+    if _PROVIDERS[str(name).partition(":")[0]] not in available:
+        raise _not_installed(str(name))
+    return str(name)
 
 
 def library() -> Any:
@@ -142,17 +144,26 @@ def library() -> Any:
 
 
 def _not_installed(name: str) -> Pix2ColorError:
-    remedy = "install onnxruntime-gpu, or leave" if name.startswith("cuda") else "leave"
-    return Pix2ColorError(f"onnxruntime has no device {name!r} here: {remedy} --device out")
+    remedy = "install onnxruntime-gpu, or choose" if name.startswith("cuda") else "choose"
+    return Pix2ColorError(f"onnxruntime has no device {name!r} here: {remedy} none, or cpu")
 
 
-def _head(meta: dict[str, Any]) -> Head:
-    """A head that only decodes: its convolution lies in the graph."""
-    with skip_weight_init():
-        head = build_head(ModelConfig.model_validate(meta["model"]).head, 1)
-    if isinstance(head, ClassificationHead):
-        head.log_prior.copy_(torch.tensor(meta["log_prior"]))
-    return head.requires_grad_(False).eval()
+def _log_prior(meta: dict[str, Any]) -> Floats:
+    log_prior = np.array(meta["log_prior"], np.float32)
+    if log_prior.shape != (COUNT,):
+        raise ValueError(f"log_prior has {log_prior.size} values, not {COUNT}")
+    return log_prior
+
+
+def _decode_raw(raw: Floats, head: HeadConfig) -> Floats:
+    """The graph's output as `NetworkOutput.values`: heads without the 313 classes become ab."""
+    if head.type == "regression":
+        return np.float32(head.ab_scale) * (np.tanh(raw) if head.activation == "tanh" else raw)
+    if head.type == "marginal64":
+        batch, channels, height, width = raw.shape
+        steps = raw.reshape(batch, 2, channels // 2, height, width).argmax(2)
+        return (steps + np.float32(0.5)) * np.float32(MARGINAL_STEP) + np.float32(MARGINAL_LEAST)
+    return raw
 
 
 def _decoded(text: str) -> Any:

@@ -21,12 +21,14 @@ from torch import Tensor, nn
 
 from pix2color._version import __version__
 from pix2color.checkpoints import checkpoint, hub, release_file
-from pix2color.color import ab_bins
+from pix2color.color import ab_bins_numpy
 from pix2color.errors import PhotoError, Pix2ColorError, WeightsError
 from pix2color.models.generator import Generator
 from pix2color.models.heads import ClassificationHead
 from pix2color.photo.files import atomic_open_photo
+from pix2color.runtime.base import Floats, Runtime
 from pix2color.runtime.onnx import FORMAT, INPUT, OUTPUTS, OnnxRuntime
+from pix2color.runtime.torch import TorchRuntime
 
 TOLERANCE = 0.1
 """ab units by which an exported network may differ."""
@@ -140,7 +142,7 @@ def _with_metadata(graph: bytes, released: checkpoint.Checkpoint) -> bytes:
     head = released.generator.head
     if isinstance(head, ClassificationHead):
         tree["log_prior"] = head.log_prior.tolist()
-        tree["bins"] = ab_bins.bin_centers().tolist()
+        tree["bins"] = ab_bins_numpy.BIN_CENTERS.tolist()
     texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in tree.items()}
     onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model)
@@ -148,22 +150,28 @@ def _with_metadata(graph: bytes, released: checkpoint.Checkpoint) -> bytes:
     return data
 
 
-def _difference(network: OnnxRuntime, released: checkpoint.Checkpoint) -> float:
-    noise = np.random.default_rng(0)
-    off = 0.0
+def _difference(exported: OnnxRuntime, released: checkpoint.Checkpoint) -> float:
+    random = np.random.default_rng(0)
+    original = TorchRuntime(released)
+    largest = 0.0
     for height, width in _TRIALS:
-        lightness = torch.from_numpy(noise.uniform(0, 100, (1, 1, height, width))).float()
-        raw, _ = network.run(lightness, torch.device("cpu"))
-        pair = (raw, released.generator.predict_raw(lightness))
-        decode = released.decode
-        one, other = (
-            released.generator.head.to_ab(
-                r, temperature=decode.temperature, vividness=decode.vividness
-            )
-            for r in pair
-        )
-        off = max(off, float((one - other).abs().max()))
-    return off
+        lightness = random.uniform(0, 100, (1, 1, height, width)).astype(np.float32)
+        ab, expected = (_ab(runtime, lightness) for runtime in (exported, original))
+        largest = max(largest, float(np.abs(ab - expected).max()))
+    return largest
+
+
+def _ab(runtime: Runtime, lightness: Floats) -> Floats:
+    info = runtime.info
+    values = runtime.run(lightness).values[0]
+    if info.log_prior is None:
+        return values
+    return ab_bins_numpy.annealed_mean(
+        values,
+        temperature=info.decode.temperature,
+        log_prior=info.log_prior,
+        vividness=info.decode.vividness,
+    )
 
 
 def _library() -> Any:

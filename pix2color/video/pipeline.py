@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pix2color.config import DecodeConfig
 from pix2color.errors import PhotoError
 from pix2color.inference import preprocess
-from pix2color.inference.colorizer import Colorizer, upsample_along_edges
+from pix2color.inference.colorizer import Colorizer
+from pix2color.inference.postprocess import upsample_ab
 from pix2color.inference.prediction import Prediction
 from pix2color.photo import Provenance, files
 from pix2color.photo.photo import Pixels
-from pix2color.runtime.device import single_threaded
+from pix2color.runtime.base import out_of_memory
 from pix2color.video import muxer, writer, yuv
 from pix2color.video.pyav import library, partial_name
 from pix2color.video.reader import Reader
@@ -108,8 +108,10 @@ def colorize_video(
         raise PhotoError(f"{error.strerror or error}") from error
     except OSError as error:
         raise PhotoError(f"cannot be written: {error.strerror or error}") from error
-    except torch.OutOfMemoryError:
-        raise PhotoError("out of memory: try a smaller --size, or --device cpu") from None
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise PhotoError("out of memory: try a smaller network input, or the CPU") from None
     finally:
         work.close()
 
@@ -309,11 +311,7 @@ def _colorized_frames(
     guide = guess.guide
     if guide.size > shown[0] * shown[1]:  # finer than chroma is kept
         guide = preprocess.resize_lightness(np.ascontiguousarray(turn.apply(frame.codes)), shown)
-    with single_threaded(
-        torch.device("cpu")
-    ):  # as for photos: no bit depends on how many there are
-        cells = guess.ab(decode).numpy()
-    ab = upsample_along_edges(cells, guess.cell_lightness(), guide)
+    ab = upsample_ab(guess.ab(decode), guess.cell_lightness(), guide)
     ab = steady(ab, guide, flow_input(guess))
     return form.frame(frame.luma, yuv.chroma(frame.codes, turn.invert(ab), form))
 

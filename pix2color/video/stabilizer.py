@@ -96,7 +96,7 @@ class TemporalStabilizer:
 
 def flow_input(guess: Prediction) -> Floats:
     """The L that the network saw, at twice its cells: h,w."""
-    rows = guess.raw.shape[1]
+    rows, _ = guess.grid
     height, width = guess.input_lightness.shape
     step = max(1, height // (2 * rows))
     blocks = guess.input_lightness.reshape(height // step, step, width // step, step)

@@ -1,4 +1,4 @@
-"""Lets tests here import `app_server`, and `standin`, the small network beside this folder."""
+"""Lets tests here import `app_server`, and `fake_model`, the small network beside this folder."""
 
 import sys
 from pathlib import Path

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_model import released
 from PIL import Image
-from standin import released
 
 from pix2color.app import uploads, validation, views
-from pix2color.app.cached_backend import cached
+from pix2color.app.cached_runtime import cached
 from pix2color.app.limits import ServerLimits
 from pix2color.app.session import Session, Settings, for_client
 from pix2color.app.sessions import SessionStore, remove_old_uploads

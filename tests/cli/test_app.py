@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from standin import released
+from fake_model import released
 
 from pix2color.checkpoints import checkpoint
 from pix2color.cli import app

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_model import write_release
 from PIL import Image
-from standin import write_release
 
 from pix2color.cli import infer, main, profile
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_model import released
 from PIL import Image
-from standin import released
 
 from pix2color import cli as commands
 from pix2color.checkpoints import checkpoint
@@ -300,7 +300,7 @@ import sys
 sys.path[:0] = [{tests!r}, {root!r}]
 import torch
 torch.set_num_threads(1)
-from standin import released
+from fake_model import released
 from pix2color import weights
 weights.load = lambda *a, **k: released()
 from pix2color.cli.infer import main

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_model import released
 from PIL import Image
-from standin import released
 
 from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer
@@ -155,7 +155,7 @@ def test_without_pyav(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 STOPPED = """
 import functools, sys
 sys.path.insert(0, "tests")
-from standin import released
+from fake_model import released
 from pix2color import weights
 from pix2color.video import film
 weights.load = lambda *args, **options: released()

@@ -54,7 +54,13 @@ def run(config: Config, best: bytes, tmp_path: Path) -> Path:
     (folder / "release.safetensors").write_bytes(best)
     lines = [
         {"kind": "validation", "samples": 4096, "auc_gain": 1.0},
-        {"kind": "validation", "samples": 8192, "auc_gain": 2.125, "psnr_gain": 1.5, "score": 3.0},
+        {
+            "kind": "validation",
+            "samples": 8192,
+            "auc_gain": 2.125,
+            "psnr_gain": 1.5,
+            "composite": 3.0,
+        },
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder

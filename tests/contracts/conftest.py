@@ -1,4 +1,4 @@
-"""Lets tests here import `standin` of the folder above and `modules` of this one."""
+"""Lets tests here import `fake_model` of the folder above and `modules` of this one."""
 
 import sys
 from pathlib import Path

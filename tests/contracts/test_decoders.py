@@ -15,20 +15,22 @@ from pix2color.config import DecodeConfig, ModelConfig
 from pix2color.errors import ConfigError
 from pix2color.models.generator import Generator
 
+CONV = {"encoder": "zhang_cnn", "decoder_channels": [8], "convs_per_level": [1]}
 TINY: dict[str, dict[str, Any]] = {
-    "unet": {"encoder": "zhang_cnn", "widths": [8], "depth": [1], "stride": 2},
-    "unet residual": {"encoder": "zhang_cnn", "widths": [8], "depth": [2], "residual": [1, 1]},
-    "unet attention": {"widths": [32], "depth": [1], "attention": True},
-    "unet gray stem": {"levels": 2, "gray_stem": True, "stride": 2,
-                       "widths": [8], "depth": [1]},
-    "unet hints": {"encoder": "zhang_cnn", "widths": [8], "hints": True},
-    "hypercolumn": {"encoder": "mobilenet_v2", "decoder": "hypercolumn", "levels": 4, "stride": 1,
+    "unet": CONV | {"output_stride": 2},
+    "unet residual": CONV | {"convs_per_level": [2], "residual_blocks": [1, 1]},
+    "unet attention": {"decoder_channels": [32], "convs_per_level": [1], "attention": True},
+    "unet gray stem": {"num_encoder_levels": 2, "sum_rgb_stem": True, "output_stride": 2,
+                       "decoder_channels": [8], "convs_per_level": [1]},
+    "unet hints": CONV | {"hints": True},
+    "hypercolumn": {"num_encoder_levels": 4, "decoder": "hypercolumn", "output_stride": 1,
                     "hypercolumn": {"width": 16, "blocks": 1}},
-    "upsample nearest": {"encoder": "zhang_cnn", "decoder": "upsample", "plain": {"dropout": 0.1},
+    "upsample nearest": {"encoder": "zhang_cnn", "conv_encoder": {"dropout": 0.1},
+                         "decoder": "upsample",
                          "upsample": {"stages": [[], [16, 16]], "norm": "stage"}},
-    "upsample bilinear": {"encoder": "strided_cnn", "decoder": "upsample", "stride": 2,
+    "upsample bilinear": {"encoder": "strided_cnn", "decoder": "upsample", "output_stride": 2,
                           "upsample": {"stages": [[16], [8], [8]], "mode": "bilinear"}},
-    "upsample transposed": {"encoder": "strided_cnn", "decoder": "upsample", "stride": 1,
+    "upsample transposed": {"encoder": "strided_cnn", "decoder": "upsample", "output_stride": 1,
                             "upsample": {"stages": [[], [8], [8], [8]], "mode": "transposed",
                                          "norm": "each"}},
 }  # fmt: skip
@@ -39,7 +41,7 @@ RAW = {"classes": 313, "regression": 2, "marginal64": 128}
 @functools.cache
 def built(name: str, head: str = "regression") -> Generator:
     tree = TINY[name] | {"head": {"type": head}}
-    tree["plain"] = {"width": 4} | tree.get("plain", {})
+    tree["conv_encoder"] = {"width": 4} | tree.get("conv_encoder", {})
     generator = build_generator(ModelConfig.model_validate(tree), pretrained=False)
     draw(generator.decoder)
     return generator.eval()
@@ -48,7 +50,7 @@ def built(name: str, head: str = "regression") -> Generator:
 def test_every_decoder_is_here() -> None:
     known = get_args(ModelConfig.model_fields["decoder"].annotation)
     assert {name.split()[0] for name in TINY} == set(known)
-    assert set(RAW) == set(get_args(type(ModelConfig().head).model_fields["kind"].annotation))
+    assert set(RAW) == set(get_args(type(ModelConfig().head).model_fields["type"].annotation))
 
 
 @torch.no_grad()
@@ -115,11 +117,11 @@ def test_weights_survive_a_file(name: str) -> None:
     ("tree", "words"),
     [
         (
-            {"stride": 8, "encoder": "strided_cnn", "levels": 2},
+            {"output_stride": 8, "encoder": "strided_cnn", "num_encoder_levels": 2},
             "coarser than the encoder's deepest",
         ),
         ({"decoder": "upsample"}, "stages lead from the encoder's stride 32 to 16"),
-        ({"decoder": "hypercolumn", "stride": 8}, "cannot be reached"),
+        ({"decoder": "hypercolumn", "output_stride": 8}, "cannot be reached"),
     ],
 )
 def test_a_stride_out_of_reach_is_an_error_of_one_line(tree: dict[str, Any], words: str) -> None:

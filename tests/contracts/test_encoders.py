@@ -16,7 +16,7 @@ from pix2color.errors import ConfigError
 from pix2color.models.encoders import NAMES, Encoder, build_backbone, build_encoder
 from pix2color.models.init import skip_weight_init
 
-PLAIN = ("zhang_cnn", "strided", "fusion")
+PLAIN = ("zhang_cnn", "strided_cnn", "fusion")
 TIMM = ("timm/resnet10t",) if importlib.util.find_spec("timm") else ()
 ENCODERS = (*NAMES, *PLAIN, *TIMM)
 
@@ -25,7 +25,9 @@ ENCODERS = (*NAMES, *PLAIN, *TIMM)
 def built(name: str) -> Encoder:
     """An encoder with random weights. Shared: leave its weights, its mode and its freezing alone,
     or take a copy."""
-    model = ModelConfig.model_validate({"encoder": name, "widths": [8], "plain": {"width": 4}})
+    model = ModelConfig.model_validate(
+        {"encoder": name, "decoder_channels": [8], "conv_encoder": {"width": 4}}
+    )
     with skip_weight_init():
         encoder = build_generator(model, pretrained=False).encoder
     draw(encoder)

@@ -17,13 +17,13 @@ from pix2color.models.heads import Head
 CHANNELS = 6
 HEADS: dict[str, dict[str, Any]] = {
     "classes": {},
-    "classes of one neighbor": {"neighbors": 1, "bias": False},
-    "classes rebalanced": {"rebalance": 0.5, "kernel": 3},
-    "classes adjusted": {"adjust": 0.5},
-    "classes aml": {"compat": "aml", "rebalance": 0.5},
-    "regression": {"kind": "regression"},
-    "regression linear": {"kind": "regression", "activation": "linear", "kernel": 3},
-    "marginal64": {"kind": "marginal64"},
+    "classes of one neighbor": {"soft_encoding_k": 1, "bias": False},
+    "classes rebalanced": {"rebalance_lambda": 0.5, "kernel_size": 3},
+    "classes adjusted": {"logit_adjustment_tau": 0.5},
+    "classes aml": {"compat": "aml", "rebalance_lambda": 0.5},
+    "regression": {"type": "regression"},
+    "regression linear": {"type": "regression", "activation": "linear", "kernel_size": 3},
+    "marginal64": {"type": "marginal64"},
 }
 RAW = {"classes": 313, "regression": 2, "marginal64": 128}
 
@@ -52,7 +52,7 @@ def true_ab(raw: torch.Tensor) -> torch.Tensor:
 
 def test_every_kind_is_here() -> None:
     fields = HeadConfig.model_fields
-    assert {config(name).type for name in HEADS} == set(get_args(fields["kind"].annotation))
+    assert {config(name).type for name in HEADS} == set(get_args(fields["type"].annotation))
     assert {config(name).compat for name in HEADS} == set(get_args(fields["compat"].annotation))
 
 
@@ -137,10 +137,10 @@ def test_weights_survive_a_file(name: str) -> None:
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
-        ({"kind": "classes65"}, "marginal64"),
-        ({"kernel": 2}, "1 or 3"),
-        ({"kind": "regression", "compat": "aml"}, "compat needs type: classes"),
-        ({"adjust": 0.5, "rebalance": 0.5}, "adjust needs"),
+        ({"type": "classes65"}, "marginal64"),
+        ({"kernel_size": 2}, "1 or 3"),
+        ({"type": "regression", "compat": "aml"}, "compat needs type: classes"),
+        ({"logit_adjustment_tau": 0.5, "rebalance_lambda": 0.5}, "needs type: classes"),
     ],
 )
 def test_a_head_that_contradicts_itself_is_refused(tree: dict[str, Any], words: str) -> None:

@@ -17,7 +17,7 @@ from pix2color.losses.perceptual import DISTANCES, PerceptualLoss
 from pix2color.models.conv_encoder import STRIDED, ConvEncoder
 
 AB = ("l1", "l2", "smooth_l1")
-MODES = get_args(GanConfig.model_fields["mode"].annotation)
+MODES = get_args(GanConfig.model_fields["loss"].annotation)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -29,7 +29,12 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
 @pytest.fixture(scope="module")
 def ab_losses() -> dict[str, Loss]:
     """The ab losses that a recipe can name, as a training gets them."""
-    model = {"encoder": "zhang_cnn", "pretrained": "none", "plain": {"width": 2}, "widths": [4]}
+    model = {
+        "encoder": "zhang_cnn",
+        "pretrained": "none",
+        "conv_encoder": {"width": 2},
+        "decoder_channels": [4],
+    }
     tree = {"model": model, "loss": dict.fromkeys(AB, 1.0)}
     return dict(build_training(from_dict(tree)).ab_losses)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from standin import write_release
+from fake_model import write_release
 from torch import Tensor
 
 from pix2color.checkpoints import checkpoint

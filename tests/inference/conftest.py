@@ -1,4 +1,4 @@
-"""Lets tests here import `standin`, the small network beside this folder."""
+"""Lets tests here import `fake_model`, the small network beside this folder."""
 
 import sys
 from pathlib import Path

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_model import Tint, released
 from PIL import Image
-from standin import Tint, released
 
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from fake_model import released
 from PIL import Image, ImageCms
-from standin import released
 
+from pix2color.color import lab_numpy
 from pix2color.color.lab import rgb_to_lab, rgb_to_lightness
 from pix2color.inference import borders, preprocess
 from pix2color.inference.colorizer import Colorizer
@@ -139,7 +140,7 @@ def test_a_gray_profile_gives_lightness_and_way_to_srgb(
     out = read(job.target)
     assert out.icc is not None and out.icc[16:20] == b"RGB "
     linear = (gray(16) / 65535) ** (round(gamma * 256) / 256)
-    expected = 116 * preprocess.lab_f(linear) - 16
+    expected = 116 * lab_numpy.lab_f(linear) - 16
     rgb = torch.from_numpy(out.pixels.astype(np.float32) / 65535).permute(2, 0, 1)
     # The curve is taken at 4,096 steps; below the first ones it is a line.
     bright = linear > 1e-3

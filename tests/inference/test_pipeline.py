@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fake_model import Tint, released
 from PIL import Image
-from standin import Tint, released
 
 from pix2color import io
 from pix2color.config import DecodeConfig
@@ -353,7 +353,7 @@ import sys
 sys.path[:0] = [{tests!r}, {root!r}]
 import torch
 torch.set_num_threads(1)
-from standin import released
+from fake_model import released
 from pix2color.inference import pipeline
 from pix2color.inference.colorizer import Colorizer
 from pix2color.jobs.planner import plan

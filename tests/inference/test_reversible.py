@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fake_model import released
 from PIL import Image
-from standin import released
 
 from pix2color.color.lab import gray_to_lightness, rgb_to_lightness
 from pix2color.errors import PhotoError, WeightsError

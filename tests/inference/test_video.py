@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from standin import released
+from fake_model import released
 
 from pix2color.errors import PhotoError
 from pix2color.inference.colorizer import Colorizer
@@ -528,7 +528,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, "tests")
-from standin import released
+from fake_model import released
 from pix2color.inference.colorizer import Colorizer
 from pix2color.video import film
 colorizer = Colorizer(released())

@@ -13,8 +13,8 @@ import pytest
 import skimage.color
 import skimage.data
 import torch
+from fake_model import released, write_release
 from PIL import Image
-from standin import released, write_release
 
 from pix2color.color.lab import rgb_to_lab
 from pix2color.errors import Pix2ColorError

@@ -33,10 +33,10 @@ SETTINGS = ((1.0, 0.0), (1.0, 0.15), (1.0, 0.3), (0.6, 0.3), (0.6, 0.5))
 """Temperature and vividness."""
 
 
-def colorings(rgb: Tensor, found: checkpoint.Weights) -> list[Tensor]:
+def colorings(rgb: Tensor, found: checkpoint.Checkpoint) -> list[Tensor]:
     """The gray photo, then one at each setting: 1,3,H,W each, in 0..1."""
     lightness = rgb_to_lab(rgb)[:, :1]
-    small = network_input(lightness, found.decode.size)
+    small = network_input(lightness, found.decode.input_size)
     raw = found.generator.predict_raw(small)
     abs_ = [torch.zeros_like(rgb[:, 1:])]
     for temperature, vividness in SETTINGS:

@@ -21,7 +21,7 @@ from pix2color.models.generator import Generator
 TREE = {
     "encoder": "strided_cnn",
     "pretrained": "none",
-    "plain": {"width": 4},
+    "conv_encoder": {"width": 4},
     "decoder": "upsample",
     "upsample": {"stages": [[8], [4]], "mode": "transposed"},
 }

@@ -25,7 +25,13 @@ PLAIN = DecodeConfig()
 def make(encoder: str = "mobilenet_v2", **options: object) -> Generator:
     """A tiny untrained generator in evaluation mode, whose colors vary over the picture."""
     torch.manual_seed(0)
-    values = {"encoder": encoder, "pretrained": "none", "widths": [16], "depth": [1], **options}
+    values = {
+        "encoder": encoder,
+        "pretrained": "none",
+        "decoder_channels": [16],
+        "convs_per_level": [1],
+        **options,
+    }
     generator = build_generator(ModelConfig.model_validate(values))
     torch.nn.init.normal_(generator.head.project.weight, std=0.5)
     return generator.eval()
@@ -38,7 +44,7 @@ def class_generator() -> Generator:
 
 @pytest.fixture(scope="module")
 def regression_generator() -> Generator:
-    return make(head={"kind": "regression"})
+    return make(head={"type": "regression"})
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def noise(*size: int) -> Tensor:
 @pytest.mark.parametrize("stride", [2, 4, 8])
 @pytest.mark.parametrize("encoder", ["mobilenet_v2", "efficientnet_b0"])
 def test_the_output_has_the_declared_stride(encoder: str, stride: int) -> None:
-    generator = make(encoder, stride=stride)
+    generator = make(encoder, output_stride=stride)
     assert generator.stride == stride
     step = generator.size_divisor
     assert step % stride == 0
@@ -222,7 +228,7 @@ def test_frozen_statistics_stay_while_everything_learns(lightness: Tensor) -> No
 
 def test_attention_starts_as_nothing_and_can_learn(lightness: Tensor) -> None:
     generator = make(attention=True)
-    gains = [p for name, p in generator.named_parameters() if name.endswith("gain")]
+    gains = [p for name, p in generator.named_parameters() if name.endswith("gamma")]
     assert len(gains) == 1
     before = generator(lightness)
     with torch.no_grad():

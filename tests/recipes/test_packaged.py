@@ -69,5 +69,5 @@ def test_the_last_run_is_of_the_packaged_network(commands: list[list[str]]) -> N
     )
     arguments = release.parser().parse_args(commands[-1][4:])
     shipped = packaged.decode
-    for name in ("size", "temperature", "vividness"):
+    for name in ("input_size", "temperature", "vividness"):
         assert getattr(arguments, name) == getattr(shipped, name), name

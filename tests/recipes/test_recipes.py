@@ -183,8 +183,8 @@ def test_a_small_one_overfits_one_photo(name: str, square: torch.Tensor) -> None
 
 def whole(name: str) -> list[str]:
     """Rates that get there in a minute: batch norms bear higher ones."""
-    rate = 1e-3 if name.startswith(("zhang", "groups")) else 3e-4
-    rates = [f"optim.{part}_rate={rate}" for part in ("encoder", "decoder")]
+    rate = 1e-3 if name.startswith("zhang") else 3e-4
+    rates = [f"optim.{part}_lr={rate}" for part in ("encoder", "decoder")]
     return [*rates, "model.conv_encoder.dropout=0"]
 
 

@@ -62,6 +62,6 @@ def test_vividness_stays_a_choice_afterwards() -> None:
 
 
 def test_it_is_not_for_class_weights_or_regression() -> None:
-    for other in ({"rebalance": 0.5}, {"kind": "regression"}, {"compat": "aml"}):
-        with pytest.raises(ValueError, match="adjust needs type: classes, rebalance: null"):
-            HeadConfig.model_validate({"adjust": 0.5, **other})
+    for other in ({"rebalance_lambda": 0.5}, {"type": "regression"}, {"compat": "aml"}):
+        with pytest.raises(ValueError, match="needs type: classes"):
+            HeadConfig.model_validate({"logit_adjustment_tau": 0.5, **other})

@@ -55,8 +55,8 @@ def test_one_photo_is_overfitted(encoder: str, kind: str, astronaut: Tensor) -> 
     values = {
         "encoder": encoder,
         "pretrained": "none",
-        "widths": [WIDTH[kind]],
-        "depth": [1],
+        "decoder_channels": [WIDTH[kind]],
+        "convs_per_level": [1],
         "head": {"type": kind},
     }
     generator = build_generator(ModelConfig.model_validate(values)).train()

@@ -20,7 +20,7 @@ from pix2color.models.fusion import FusionEncoder, build_classifier
 from pix2color.models.heads import ClassificationHead, MarginalClassHead
 
 VGG_TO_CONV4_3 = 7_635_264
-RESIZED = {"stages": [[128], [64, 64], [32]], "by": "nearest"}
+RESIZED = {"stages": [[128], [64, 64], [32]], "mode": "nearest"}
 
 
 def model_of(recipe: str, *overrides: str) -> ModelConfig:
@@ -69,14 +69,14 @@ def test_frozen_vgg_and_batch_statistics_are_what_keras_counts_as_not_trainable(
 
 
 def test_resized_instead_of_transposed() -> None:
-    tree = model_of("resnet_upsample").model_dump() | {"stride": 2}
+    tree = model_of("resnet_upsample").model_dump() | {"output_stride": 2}
     tree["upsample"] |= RESIZED
     assert sizes(ModelConfig.model_validate(tree)) == (954_722, 0)
 
 
 def test_plain_encoders_see_lightness() -> None:
     model = ModelConfig.model_validate(
-        {"encoder": "zhang_cnn", "plain": {"width": 4}, "widths": [8]}
+        {"encoder": "zhang_cnn", "conv_encoder": {"width": 4}, "decoder_channels": [8]}
     )
     generator = build_generator(model, pretrained=False).eval()
     seen: list[torch.Tensor] = []
@@ -118,14 +118,14 @@ def test_a_cut_encoder_gives_the_finest_levels_unchanged() -> None:
         (["model.num_encoder_levels=9"], "the encoder has 5"),
         (["model.encoder=zhang_cnn", "model.sum_rgb_stem=true"], "begins"),
         (
-            ["model.decoder=upsample", "model.upsample={stages: [[8],[],[],[]], by: transposed}"],
+            ["model.decoder=upsample", "model.upsample={stages: [[8],[],[],[]], mode: transposed}"],
             "needs channels in every later stage",
         ),
         (["model.encoder=zhang_cnn", "model.pretrained=imagenet"], "must be none"),
         (["model.encoder=fusion", "model.pretrained=none"], "weights of a whole classifier"),
         (["model.encoder=fusion", "model.pretrained=x.pth"], "is no file"),
-        (["model.head={kind: marginal64}", "loss.l2=1"], "argmax"),
-        (["model.head={kind: regression, compat: aml}", "loss.l2=1"], "needs type: classes"),
+        (["model.head={type: marginal64}", "loss.l2=1"], "argmax"),
+        (["model.head={type: regression, compat: aml}", "loss.l2=1"], "needs type: classes"),
     ],
 )  # fmt: skip
 def test_contradictions_are_named(overrides: list[str], said: str) -> None:

@@ -16,7 +16,12 @@ RED = (60.0, 40.0)
 
 def make(**options: object) -> Generator:
     torch.manual_seed(0)
-    values = {"encoder": "mobilenet_v2", "pretrained": "none", "widths": [16], "depth": [1]}
+    values = {
+        "encoder": "mobilenet_v2",
+        "pretrained": "none",
+        "decoder_channels": [16],
+        "convs_per_level": [1],
+    }
     return build_generator(ModelConfig.model_validate(values | options)).eval()
 
 

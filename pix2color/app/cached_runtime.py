@@ -2,80 +2,58 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from pix2color.inference.colorizer import Colorizer
-from pix2color.models.heads import Head
-from pix2color.runtime.backends import Runtime
+from pix2color.runtime.base import Floats, NetworkOutput, Runtime
 
 _MAX_OUTPUTS = 8  # per photo: with and without features, with the latest hints
 
-Output = tuple[Tensor, Tensor | None]
 
-
-class CachedBackend:
-    """A backend that remembers the outputs of another one.
+class CachedRuntime:
+    """A runtime that remembers the outputs of another one.
 
     An output depends on the arguments of `run` alone, so results are the same, bit for bit.
     """
 
-    def __init__(self, backend: Runtime) -> None:
-        self._backend = backend
-        self.kind = backend.kind
-        self._outputs: OrderedDict[tuple[object, ...], Output] = OrderedDict()
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.kind, self.device, self.info = runtime.kind, runtime.device, runtime.info
+        self._outputs: OrderedDict[tuple[object, ...], NetworkOutput] = OrderedDict()
         self._lock = threading.Lock()
-
-    @property
-    def stride(self) -> int:
-        """As in Backend."""
-        return self._backend.stride
-
-    @property
-    def head(self) -> Head:
-        """As in Backend."""
-        return self._backend.head
-
-    @property
-    def accepts_hints(self) -> bool:
-        """As in Backend."""
-        return self._backend.accepts_hints
 
     def run(
         self,
-        lightness: Tensor,
-        device: torch.device,
+        lightness: Floats,
         *,
         features: bool = False,
-        hints: Tensor | None = None,
-    ) -> Output:
-        """As in Backend; equal arguments run the network once."""
-        key = (_digest(lightness), device, features, None if hints is None else _digest(hints))
+        hints: Floats | None = None,
+        device: str | None = None,
+    ) -> NetworkOutput:
+        """See `Runtime.run`; equal arguments run the network once."""
+        key = (_digest(lightness), features, None if hints is None else _digest(hints), device)
         with self._lock:
             if key not in self._outputs:
                 while len(self._outputs) >= _MAX_OUTPUTS:
                     self._outputs.popitem(last=False)
-                self._outputs[key] = self._backend.run(
-                    lightness, device, features=features, hints=hints
+                self._outputs[key] = self._runtime.run(
+                    lightness, features=features, hints=hints, device=device
                 )
             return self._outputs[key]
 
 
-def _digest(tensor: Tensor) -> tuple[object, ...]:
-    return tuple(tensor.shape), hashlib.blake2b(tensor.contiguous().numpy().data).digest()
+def _digest(array: Floats) -> tuple[object, ...]:
+    return array.shape, hashlib.blake2b(np.ascontiguousarray(array).data).digest()
 
 
 def cached(colorizer: Colorizer) -> Colorizer:
     """A Colorizer with the same network behind a cache of its own."""
-    out = copy.copy(colorizer)
-    out.backend = CachedBackend(colorizer.backend)
-    return out
+    return Colorizer(CachedRuntime(colorizer.runtime))
 
 
 class CachePool:

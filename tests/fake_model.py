@@ -47,7 +47,7 @@ def released(**decode: Any) -> Checkpoint:
     """What weights.load would give."""
     return Checkpoint(
         generator=Tint(),  # type: ignore[arg-type]
-        decode=DecodeConfig(**({"size": 48} | decode)),
+        decode=DecodeConfig(**({"input_size": 48} | decode)),
         meta={},
         digest="0123456789ab",
         name="stand-in",
@@ -60,8 +60,13 @@ def write_release(path: Path, **model: Any) -> Path:
     from pix2color.checkpoints import checkpoint
     from pix2color.config import from_dict
 
-    small = {"pretrained": "none", "encoder": "groups", "plain": {"width": 8}, "widths": [16]}
-    decode = {"size": 48, "temperature": 0.5}
+    small = {
+        "pretrained": "none",
+        "encoder": "zhang_cnn",
+        "conv_encoder": {"width": 8},
+        "decoder_channels": [16],
+    }
+    decode = {"input_size": 48, "temperature": 0.5}
     loss = {"l1": 1.0} if model.get("head", {}).get("type") == "regression" else {}
     config = from_dict({"model": small | model, "decode": decode, "loss": loss})
     torch.manual_seed(0)

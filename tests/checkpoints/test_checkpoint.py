@@ -20,15 +20,20 @@ SETTINGS = {
     "regression": {"encoder": "resnet18", "head": {"type": "regression", "ab_scale": 128}},
     "fine": {
         "encoder": "mobilenet_v3_large",
-        "stride": 2,
+        "output_stride": 2,
         "head": {"rebalance_lambda": 0.5, "soft_encoding_k": 10},
     },
 }
-DECODE = {"temperature": 0.5, "vividness": 0.25, "saturation": 1.1, "size": 64}
+DECODE = {"temperature": 0.5, "vividness": 0.25, "saturation": 1.1, "input_size": 64}
 
 
 def config_of(name: str) -> Config:
-    model = {"pretrained": "none", "widths": [12, 8], "depth": [1], **SETTINGS[name]}
+    model = {
+        "pretrained": "none",
+        "decoder_channels": [12, 8],
+        "convs_per_level": [1],
+        **SETTINGS[name],
+    }
     return from_dict({"model": model, "decode": DECODE, "loss": {"l2": 1.0}})
 
 
@@ -137,7 +142,7 @@ def test_residual_blocks_are_added_to_a_trained_network(tmp_path: Path, square: 
     halve(generator)
     path = tmp_path / "net.safetensors"
     checkpoint.save(path, generator, config=config)
-    model = config.model.model_copy(update={"residual": (1, 2)})
+    model = config.model.model_copy(update={"residual_blocks": (1, 2)})
     grown = build_training(
         config.model_copy(update={"init_from": str(path), "model": model})
     ).generator
