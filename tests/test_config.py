@@ -45,7 +45,7 @@ def test_a_budget_in_minutes_alone_has_no_limit_in_samples(
 
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "0.0001", "+1e-4", ".0001"])
 def test_numbers_in_any_spelling_arrive_as_numbers(tmp_path: Path, text: str) -> None:
-    from_file = load(recipe(tmp_path, f"optim: {{decoder_rate: {text}}}"))
+    from_file = load(recipe(tmp_path, f"optim: {{decoder_lr: {text}}}"))
     from_line = load(None, [f"optim.decoder_lr={text}"])
     for config in (from_file, from_line):
         assert config.optim.decoder_lr == pytest.approx(1e-4)
@@ -72,9 +72,13 @@ def test_one_root_or_several(value: str) -> None:
 
 
 def test_overrides_beat_the_recipe_and_the_recipe_beats_its_parent(tmp_path: Path) -> None:
-    recipe(tmp_path, "train: {batch: 8, seed: 1}\noptim: {clip: 2}\noutput: x", "base.yaml")
-    mine = recipe(tmp_path, "extends: base.yaml\ntrain: {batch: 16}")
-    config = load(mine, ["train.seed=3", "model.head.kind=regression", "loss.l2=1"])
+    recipe(
+        tmp_path,
+        "train: {batch_size: 8, seed: 1}\noptim: {max_grad_norm: 2}\noutput: x",
+        "base.yaml",
+    )
+    mine = recipe(tmp_path, "extends: base.yaml\ntrain: {batch_size: 16}")
+    config = load(mine, ["train.seed=3", "model.head.type=regression", "loss.l2=1"])
     assert (config.train.batch_size, config.train.seed, config.optim.max_grad_norm) == (16, 3, 2)
     assert config.model.head.type == "regression"
     assert config.output == "runs/mine"  # a parent's run folder is not inherited
@@ -106,7 +110,7 @@ def test_defaults_need_no_file() -> None:
         ("train.mixed_precision=half", "train.mixed_precision = 'half'"),
         ("data.split={train: 0.5, val: 0.1, test: 0.1}", "data.split"),
         ("data.crop_scale=[0.9, 0.5]", "least <= most"),
-        ("model.head.kind=regression", "needs one of loss.l1"),
+        ("model.head.type=regression", "needs one of loss.l1"),
         ("loss.cross_entropy=0", "needs loss.cross_entropy"),
         ("budget.samples=null", "set budget.samples or budget.minutes"),
         ("train.batch_size", "write it as section.key=value"),
@@ -128,7 +132,7 @@ def test_a_mistake_is_named_in_one_line(override: str, said: str) -> None:
         ("- a\n- b", "expected keys and values"),
         ("model: {encoder: [", "not YAML"),
         ("model: 3", "model"),
-        ("trian: {batch: 3}", "did you mean train?"),
+        ("trian: {batch_size: 3}", "did you mean train?"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -188,7 +192,7 @@ def test_configs_of_other_installed_packages_are_not_searched(
         (site / folder).mkdir()
         recipe(site / folder, f"train: {{seed: {seed}}}", "gan.yaml")
     recipe(site / "configs", "train: {seed: 2}", "other.yaml")
-    monkeypatch.setattr(loading, "__file__", str(site / "pix2color" / "config" / "files.py"))
+    monkeypatch.setattr(loading, "__file__", str(site / "pix2color" / "config" / "loading.py"))
     monkeypatch.chdir(tmp_path)
     assert load("gan.yaml").train.seed == 1
     with pytest.raises(ConfigError, match="no config"):
@@ -250,8 +254,8 @@ def test_reading_a_config_imports_no_torch() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("size", "100000000"),
-        ("size", "31"),
+        ("input_size", "100000000"),
+        ("input_size", "31"),
         ("temperature", "1e300"),
         ("temperature", "1e-30"),
         ("temperature", ".nan"),

@@ -44,7 +44,7 @@ def _ladder(arguments: argparse.Namespace) -> int:
 
     needed = max(rung.photos for rung in STEPS) + HELD_OUT
     size = arguments.size
-    data = {"root": arguments.data, "limit": needed, "crop": size, "side": size}
+    data = {"roots": arguments.data, "max_photos": needed, "crop": size, "cache_size": size}
     config = load(None, over={"data": data, "decode": {"input_size": size}})
     found = load_photos(config.data, parts=ALL_SPLITS)
     steps = [round(arguments.share * r.epochs * r.photos / r.batch) for r in STEPS]

@@ -42,7 +42,12 @@ def _overfit(arguments: argparse.Namespace) -> int:
     from pix2color.config import load
 
     size = arguments.size
-    data = {"root": arguments.data, "limit": arguments.photos, "crop": size, "side": size}
+    data = {
+        "roots": arguments.data,
+        "max_photos": arguments.photos,
+        "crop": size,
+        "cache_size": size,
+    }
     config = load(
         arguments.config, arguments.set, over={"data": data, "decode": {"input_size": size}}
     )

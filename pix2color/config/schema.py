@@ -126,7 +126,9 @@ class HeadConfig(ConfigModel):
             raise ValueError("compat needs type: classes")
         plain = self.type == "classes" and self.compat == "none" and self.rebalance_lambda is None
         if self.logit_adjustment_tau and not plain:
-            raise ValueError("adjust needs type: classes, rebalance: null and compat: none")
+            raise ValueError(
+                "logit_adjustment_tau needs type: classes, rebalance_lambda: null and compat: none"
+            )
         return self
 
 

@@ -24,7 +24,7 @@ class ConvBlock(nn.Sequential):
 
 RESIDUALS = "decoder.residuals"
 """Where a generator has its residual blocks."""
-_GAIN = (".change.2.weight", ".change.2.bias")
+_GAIN = (".body.2.weight", ".body.2.bias")
 
 
 class ResidualBlock(nn.Module):
@@ -152,11 +152,11 @@ def add_identity_blocks(
 
     The blocks' convolutions are the other's, so that a mean of both is between the two networks.
     """
-    own = {key.rpartition(".change.")[0] for key in tensors}
+    own = {key.rpartition(".body.")[0] for key in tensors}
     added = {
         key: torch.zeros_like(value) if key.endswith(_GAIN) else value
         for key, value in like.items()
-        if key.startswith(f"{RESIDUALS}.") and key.rpartition(".change.")[0] not in own
+        if key.startswith(f"{RESIDUALS}.") and key.rpartition(".body.")[0] not in own
     }
     return {**tensors, **added}
 

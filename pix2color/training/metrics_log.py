@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pix2color.io import atomic_write
 
-_NOT_DRAWN = {"kind", "samples", "bins", "skipped", "score", "colorfulness_truth"}
+_NOT_DRAWN = {"kind", "samples", "bins", "skipped", "composite", "colorfulness_truth"}
 
 
 class MetricAverager:

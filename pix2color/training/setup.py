@@ -88,8 +88,8 @@ def _resolved(config: Config, *, precision: str, accumulation: int) -> Config:
     """The config with what accelerate uses; ConfigError where it says otherwise."""
     train = config.train
     for key, own, used in (
-        ("precision", train.mixed_precision, precision),
-        ("accumulation", train.gradient_accumulation_steps, accumulation),
+        ("mixed_precision", train.mixed_precision, precision),
+        ("gradient_accumulation_steps", train.gradient_accumulation_steps, accumulation),
     ):
         if own is not None and own != used:
             raise ConfigError(
@@ -97,7 +97,10 @@ def _resolved(config: Config, *, precision: str, accumulation: int) -> Config:
                 f"leave train.{key} out"
             )
     tree = config.model_dump(mode="json")
-    tree["train"] |= {"precision": precision, "accumulation": accumulation}
+    tree["train"] |= {
+        "mixed_precision": precision,
+        "gradient_accumulation_steps": accumulation,
+    }
     return from_dict(tree, source="accelerate launch")
 
 

@@ -17,7 +17,7 @@ SEEDS = tuple(range(1000, 1032))
 
 def only(**changes: float) -> AugmentConfig:
     """Every photo, with no change but these."""
-    return AugmentConfig.model_validate(NOTHING | {"probability": 1} | changes)
+    return AugmentConfig.model_validate(NOTHING | {"p": 1} | changes)
 
 
 @pytest.fixture

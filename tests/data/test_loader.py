@@ -86,7 +86,7 @@ def test_each_photo_comes_once_an_epoch_and_each_epoch_is_another(
 ) -> None:
     """Photos of one color each, so that a crop tells which photo it is from."""
     flat = [np.full((30, 30, 3), 20 * i + 40, np.uint8) for i in range(10)]
-    plain = DATA.model_copy(update={"augment": DATA.augment.model_copy(update={"probability": 0})})
+    plain = DATA.model_copy(update={"augment": DATA.augment.model_copy(update={"p": 0})})
     batches = make(flat, data=plain)
     orders = []
     for epoch in range(4):
@@ -109,8 +109,8 @@ def test_the_seed_decides_the_crops(small_photos: list[np.ndarray]) -> None:
 def test_old_looks_are_put_on_what_is_seen_and_never_on_the_truth(
     small_photos: list[np.ndarray],
 ) -> None:
-    never = DATA.model_copy(update={"augment": DATA.augment.model_copy(update={"probability": 0})})
-    always = DATA.model_copy(update={"augment": DATA.augment.model_copy(update={"probability": 1})})
+    never = DATA.model_copy(update={"augment": DATA.augment.model_copy(update={"p": 0})})
+    always = DATA.model_copy(update={"augment": DATA.augment.model_copy(update={"p": 1})})
     plain, aged = (make(small_photos, data=data).get(0, 8) for data in (never, always))
     assert torch.equal(plain.input_lightness, plain.target_lab[:, :1])
     assert torch.equal(aged.target_lab, plain.target_lab)
@@ -124,8 +124,8 @@ def test_a_whole_photo_is_its_own_crop() -> None:
     still = DataConfig.model_validate(
         {
             "crop": 24,
-            "scale": [1, 1],
-            "aspect": 1,
+            "crop_scale": [1, 1],
+            "crop_aspect": 1,
             "flip": False,
             "augment": {"p": 0},
         }

@@ -95,7 +95,7 @@ def test_validate_of_the_truth_gains_all(small_photos: list[np.ndarray]) -> None
     assert found["auc_rebalanced"] == pytest.approx(100, abs=1e-3)
     assert found["psnr"] == pytest.approx(100, abs=1e-3)
     assert found["colorfulness_ratio"] == pytest.approx(1, abs=1e-4)
-    assert found["score"] == pytest.approx(125, abs=0.01)
+    assert found["composite"] == pytest.approx(125, abs=0.01)
     assert found["cast"] == pytest.approx(0, abs=0.01)
     assert "fd" not in found
 

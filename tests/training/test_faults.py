@@ -29,13 +29,13 @@ MakeConfig = Callable[..., Config]
 class Poisoned:
     """Batches of which those that `bad` names hold a NaN."""
 
-    waited = 0.0
+    wait_seconds = 0.0
 
     def __init__(self, inner: BatchSource, bad: Callable[[int], bool]) -> None:
         self.inner = inner
         self.bad = bad
 
-    def take(self, first: int, size: int) -> Batch:
+    def get(self, first: int, size: int) -> Batch:
         batch = self.inner.get(first, size)
         if self.bad(first):
             batch.input_lightness[0, 0, 0, 0] = float("nan")

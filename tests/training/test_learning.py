@@ -21,7 +21,7 @@ STILL = (
     "data.crop_scale=[1, 1]",
     "data.crop_aspect=1",
     "data.flip=false",
-    "data.augment.probability=0",
+    "data.augment.p=0",
 )
 QUICK = (
     "model.decoder_channels=[32]",
@@ -34,7 +34,7 @@ QUICK = (
     "decode.input_size=64",
 )
 KINDS = {
-    "regression": ("model.head.kind=regression", "loss.l2=1"),
+    "regression": ("model.head.type=regression", "loss.l2=1"),
     "classes": (),
 }
 

@@ -280,9 +280,9 @@ class _Poisoned:
     def __init__(self, trainer: Trainer, bad: Callable[[int], bool]) -> None:
         self.inner = trainer.batches
         self.bad = bad
-        self.waited = 0.0
+        self.wait_seconds = 0.0
 
-    def take(self, first: int, size: int) -> Batch:
+    def get(self, first: int, size: int) -> Batch:
         batch = self.inner.get(first, size)
         if self.bad(first):
             batch.input_lightness.fill_(float("nan"))
@@ -351,7 +351,7 @@ def test_a_run_that_is_resumed_with_other_settings_says_which(make_config: MakeC
 def test_a_run_is_resumed_at_the_rates_that_are_asked_for(make_config: MakeConfig) -> None:
     options = (*GAN, "optim.schedule=constant", "optim.warmup_samples=0")
     make_trainer(make_config("rates", *options, steps=1)).fit()
-    changes = ("encoder_rate=1e-5", "decoder_rate=2e-5", "discriminator_rate=3e-5")
+    changes = ("encoder_lr=1e-5", "decoder_lr=2e-5", "discriminator_lr=3e-5")
     changes += ("weight_decay=0.5", "gan_betas=[0.3, 0.9]")
     options += tuple(f"optim.{change}" for change in changes)
     trainer = make_trainer(make_config("rates", *options, steps=2), resume=True)
@@ -458,7 +458,7 @@ def test_the_mean_with_a_network_that_has_fewer_residual_blocks(
         export_run(run, tmp_path / "mean.safetensors", average=[start])
     ).generator
     alone = checkpoint.load(export_run(run, tmp_path / "alone.safetensors")).generator
-    name = "decoder.residuals.0.0.change.{}"
+    name = "decoder.residuals.0.0.body.{}"
     for key, share in (("0.0.weight", 1.0), ("2.weight", 0.5), ("2.bias", 0.5)):
         full, found = (net.state_dict()[name.format(key)] for net in (alone, mean))
         torch.testing.assert_close(found, share * full, rtol=2e-3, atol=1e-6)

@@ -41,7 +41,12 @@ def pack(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
 
 
 def settings(*roots: Path, **options: object) -> config.DataConfig:
-    values = {"root": [str(r) for r in roots], "side": 16, "cache": "none", "workers": 0}
+    values = {
+        "roots": [str(r) for r in roots],
+        "cache_size": 16,
+        "cache": "none",
+        "decode_threads": 0,
+    }
     return config.DataConfig.model_validate(values | {"shuffle_buffer": 16} | options)
 
 
@@ -86,7 +91,7 @@ def files(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("world", [1, 2, 3, 5, 7])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_each_photo_once_an_epoch(shards: Path, world: int, workers: int) -> None:
-    data = settings(shards, workers=workers)
+    data = settings(shards, decode_threads=workers)
     shares = [digests(data, rank, world) for rank in range(world)]
     whole = load_photos(data, parts=ALL_SPLITS)
     assert sorted(d for share in shares for d in share) == whole.digests
@@ -96,7 +101,7 @@ def test_each_photo_once_an_epoch(shards: Path, world: int, workers: int) -> Non
 def test_two_real_processes_see_each_photo_once(shards: Path) -> None:
     script = (
         "import sys; from pix2color import config; from pix2color.data.streaming import stream_photos;"
-        "d = config.Data(root=(sys.argv[1],), side=16, cache='none', shuffle_buffer=8);"
+        "d = config.DataConfig(roots=(sys.argv[1],), cache_size=16, cache='none', shuffle_buffer=8);"
         "s = stream_photos(d, parts=('train',), rank=int(sys.argv[2]), world=2, seed=3, epoch=1);"
         "print(*(digest for digest, _ in s))"
     )
@@ -119,7 +124,7 @@ def test_two_real_processes_see_each_photo_once(shards: Path) -> None:
 def test_the_order_is_shuffled_and_repeatable(shards: Path) -> None:
     data = settings(shards)
     first = digests(data)
-    assert digests(settings(shards, workers=3)) == first
+    assert digests(settings(shards, decode_threads=3)) == first
     other = digests(data, epoch=1)
     assert other != first
     assert sorted(other) == sorted(first)
@@ -227,8 +232,8 @@ def test_a_broken_shard_is_an_error(shards: Path, damage: str) -> None:
 
 
 def test_a_limit_is_refused(files: Path) -> None:
-    with pytest.raises(DataError, match=r"data\.limit needs data\.cache: ram"):
-        digests(settings(files, limit=3))
+    with pytest.raises(DataError, match=r"data\.max_photos needs data\.cache: ram"):
+        digests(settings(files, max_photos=3))
 
 
 def test_a_process_without_photos_is_an_error(files: Path) -> None:
@@ -242,7 +247,7 @@ def test_the_bundled_photos_stream_whole() -> None:
 
 
 def test_a_stream_can_be_left(shards: Path) -> None:
-    data = settings(shards, workers=2)
+    data = settings(shards, decode_threads=2)
     photos = stream_photos(data, parts=ALL_SPLITS, rank=0, world=1, seed=0, epoch=0)
     assert next(iter(photos))[1].shape == (16, 21, 3)
     photos.close()  # type: ignore[attr-defined]

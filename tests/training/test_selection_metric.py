@@ -18,7 +18,7 @@ MakeConfig = Callable[..., Config]
 
 
 @pytest.mark.parametrize(
-    ("figure", "best", "at"), [("auc", 93.0, 12), ("cast", 14.0, 8), ("score", 93.0, 12)]
+    ("figure", "best", "at"), [("auc", 93.0, 12), ("cast", 14.0, 8), ("composite", 93.0, 12)]
 )
 def test_the_highest_is_the_best_and_the_lowest_cast(
     figure: str, best: float, at: int, tiny: MakeConfig, monkeypatch: pytest.MonkeyPatch
@@ -28,7 +28,7 @@ def test_the_highest_is_the_best_and_the_lowest_cast(
 
     def stand_in(*args: object, **options: object) -> dict[str, float]:
         higher, lower = next(values)
-        return {"auc": higher, "score": higher, "cast": lower}
+        return {"auc": higher, "composite": higher, "cast": lower}
 
     monkeypatch.setattr(module, "validate", stand_in)
     config = tiny(
