@@ -134,7 +134,7 @@ def test_fd_and_its_backbone_are_in_the_tree(report: Path, tree: dict[str, Any])
         assert figures["gray"]["value"] > 0 and figures["gray"]["low"] is None
         assert "squeezenet1_1 (squeeze.pth, SHA-256" in one["measured_with"]["FD"]
     assert tree["plan"]["evaluate"]["fd_backbone"] == "squeeze.pth"
-    assert "FD is of 4 photos and no FID" in (report / "report.md").read_text(encoding="utf-8")
+    assert "FD is of 4 photos and is not FID" in (report / "report.md").read_text(encoding="utf-8")
 
 
 def test_the_protocol_is_in_the_tree(tree: dict[str, Any]) -> None:

@@ -81,7 +81,9 @@ def test_an_interval_of_a_mean_is_scipys(
 ) -> None:
     weights = bootstrap.bootstrap_weights(PHOTOS, resamples=4000, seed=0)
     for name in ("auc", "colorfulness", "lpips"):
-        found = bootstrap.intervals(bootstrap.resampled_metrics(row, weights, gray=gray, truth=truth))[name]
+        found = bootstrap.intervals(
+            bootstrap.resampled_metrics(row, weights, gray=gray, truth=truth)
+        )[name]
         expected = stats.bootstrap((row.values[name],), np.mean, n_resamples=4000)
         width = expected.confidence_interval.high - expected.confidence_interval.low
         assert found.low == pytest.approx(expected.confidence_interval.low, abs=0.15 * width)
@@ -117,7 +119,9 @@ def test_cast_is_of_the_pooled_pixels_and_its_interval_is_scipys(
     row: PerPhotoMetrics, truth: PerPhotoMetrics, gray: PerPhotoMetrics
 ) -> None:
     weights = bootstrap.bootstrap_weights(PHOTOS, resamples=2000, seed=0)
-    found = bootstrap.intervals(bootstrap.resampled_metrics(row, weights, gray=gray, truth=truth))["cast"]
+    found = bootstrap.intervals(bootstrap.resampled_metrics(row, weights, gray=gray, truth=truth))[
+        "cast"
+    ]
 
     def statistic(chosen: np.ndarray) -> float:
         index = chosen.astype(int)
@@ -136,7 +140,9 @@ def test_fd_is_of_the_set_and_has_no_interval(
     row: PerPhotoMetrics, truth: PerPhotoMetrics, gray: PerPhotoMetrics
 ) -> None:
     weights = bootstrap.bootstrap_weights(PHOTOS, resamples=20, seed=0)
-    found = bootstrap.intervals(bootstrap.resampled_metrics(row, weights, gray=gray, truth=truth))["fd"]
+    found = bootstrap.intervals(bootstrap.resampled_metrics(row, weights, gray=gray, truth=truth))[
+        "fd"
+    ]
     expected = frechet_distance(row.sums["features"], truth.sums["features"])
     assert found.value == pytest.approx(expected)
     assert np.isnan([found.low, found.high]).all()
@@ -149,7 +155,9 @@ def test_photos_without_a_figure_do_not_count(
     values["top1"][:] = np.nan
     values["top1"][:4] = (1, 0, 0, 1)
     weights = bootstrap.bootstrap_weights(PHOTOS, resamples=200, seed=0)
-    found = bootstrap.resampled_metrics(PerPhotoMetrics(values, gray.sums), weights, gray=gray, truth=truth)
+    found = bootstrap.resampled_metrics(
+        PerPhotoMetrics(values, gray.sums), weights, gray=gray, truth=truth
+    )
     assert found["top1"][0] == 50
 
 
