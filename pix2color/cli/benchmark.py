@@ -23,19 +23,19 @@ _EPILOG = """examples:
   python -m pix2color benchmark --data photos/ --minutes 10 --recipes pretrain_l2 pretrain_class
   python -m pix2color benchmark --budget smoke
 
-The same command again goes on where it was stopped; a finished recipe is not trained again.
+The same command again continues where it was stopped; finished recipes are not trained again.
 """
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = common.Parser(
+    parser = common.Parser(
         prog="python -m pix2color benchmark",
         description="Train every recipe on the same photos for the same budget, and compare them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = made.add_argument
+    add = parser.add_argument
     # fmt: off
     add("--config", default="benchmark.yaml", help="the plan: a file or its name (%(default)s)")
     add("--data", nargs="+", metavar="PATH", default=[],
@@ -45,11 +45,11 @@ def parser() -> argparse.ArgumentParser:
     add("--recipes", nargs="+", metavar="NAME",
         help="only these, in place of the plan's; all: every recipe")
     add("--budget", choices=("plan", "smoke"), default="plan",
-        help="smoke: seconds a recipe on a few small photos, to see that all parts hold")
-    add("--minutes", type=float, metavar="N", help="of training a recipe")
-    add("--samples", type=int, metavar="N", help="training samples a recipe, in place of minutes")
+        help="smoke: a smoke test, seconds per recipe on a few small photos")
+    add("--minutes", type=float, metavar="N", help="minutes of training per recipe")
+    add("--samples", type=int, metavar="N", help="training samples per recipe, in place of minutes")
     add("--test", action="append", default=[], metavar="NAME=PATH",
-        help="further photos that no recipe sees, such as labelled=photos/; may be repeated")
+        help="photos beside the test split, such as labelled=photos/; may be repeated")
     add("--pretrained", action="append", default=[], metavar="NETWORK=FILE",
         help="ImageNet weights of an encoder or classifier; others are downloaded")
     add("--lpips-backbone", metavar="FILE",
@@ -58,16 +58,16 @@ def parser() -> argparse.ArgumentParser:
         help="also measure FD, a Frechet distance, in the features of these weights: torchvision's"
         " mobilenet_v2 or squeezenet1_1")
     add("--classifier", metavar="NAME|FILE",
-        help="reads the recolored photos of sets that have classes (folders or names)")
+        help="also measure its accuracy on sets that have classes (folders or names)")
     add("--set", action="append", default=[], metavar="KEY=VALUE",
         help="change one value of the plan, such as evaluate.photos=100; may be repeated")
-    add("--publish", type=Path, metavar="FOLDER",
-        help="also write a report without pictures of the data's photos")
+    add("--public-report", type=Path, metavar="FOLDER",
+        help="also write a report without images of the data's photos")
     add("--train-only", action="store_true", help="leave measuring to another call")
     add("--device", default=None, help="of measuring: cpu, cuda, ... (a GPU where there is one)")
     add("--quiet", action="store_true", help="plain lines, no bar")
     # fmt: on
-    return made
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,22 +86,22 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     from pix2color.benchmark.run import Benchmark
 
     reporter = _Reporter(quiet=arguments.quiet)
-    stop = _stop_on_signals(reporter.say)
+    stop = _stop_on_signals(reporter.write)
     benchmark = Benchmark(
         plan,
         find_recipe(arguments.config).parent,
         roots=arguments.data,
         out=arguments.out,
         device=arguments.device,
-        say=reporter.say,
+        log=reporter.write,
         smoke=arguments.budget == "smoke",
     )
     try:
-        benchmark.train(reporter.status, stop)
+        benchmark.train(reporter.training, stop)
         if not arguments.train_only:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             common.stop_on_sigterm()
-            benchmark.report(reporter.photos, publish=arguments.publish)
+            benchmark.report(reporter.photos, public=arguments.public_report)
     finally:
         reporter.close()
     print(f"report in {arguments.out / 'index.html'}" if not arguments.train_only else "trained")
@@ -132,24 +132,24 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     return tree
 
 
-def _stop_on_signals(say: Callable[[str], object]) -> Callable[[], bool]:
-    """Ctrl-C and SIGTERM end the training under way after its step; a second Ctrl-C at once."""
-    asked = False
+def _stop_on_signals(log: Callable[[str], object]) -> Callable[[], bool]:
+    """Ctrl-C and SIGTERM end the current training after its step; a second Ctrl-C at once."""
+    stopping = False
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked and number == signal.SIGINT:
+        nonlocal stopping
+        if stopping and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked = True
-        say("stopping: finishing this step and saving the state")
+        stopping = True
+        log("stopping: finishing this step and saving the state")
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    return lambda: asked
+    return lambda: stopping
 
 
 class _Reporter:
-    """A bar a recipe on a terminal, plain lines now and then elsewhere."""
+    """One bar per recipe on a terminal, a line every 30 seconds elsewhere."""
 
     _SECONDS = 30.0  # between lines where there is no terminal
 
@@ -159,23 +159,23 @@ class _Reporter:
         self._shown = ""
         self._last = 0.0
 
-    def say(self, line: str) -> None:
-        """A line that stays."""
+    def write(self, line: str) -> None:
+        """Print a line beside the bar."""
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def status(self, entry: RecipeRun, status: TrainEvent) -> None:
-        """The trainer's news."""
-        figures = f"{status.samples:,} samples, {status.rate:.1f}/s"
-        if "loss" in status.metrics:
-            figures += f", loss {status.metrics['loss']:.3f}"
-        self._show(entry.name, status.fraction, figures, important=status.kind == "log")
+    def training(self, run: RecipeRun, event: TrainEvent) -> None:
+        """Show an event of a training."""
+        figures = f"{event.samples:,} samples, {event.rate:.1f}/s"
+        if "loss" in event.metrics:
+            figures += f", loss {event.metrics['loss']:.3f}"
+        self._show(run.name, event.fraction, figures, important=event.kind == "log")
 
-    def photos(self, what: str, done: int, total: int) -> None:
-        """Photos measured of a set."""
-        self._show(f"measuring {what}", done / total, f"{done}/{total} photos", important=True)
+    def photos(self, set_name: str, done: int, total: int) -> None:
+        """Show how many photos of a set are measured."""
+        self._show(f"measuring {set_name}", done / total, f"{done}/{total} photos", important=True)
 
     def close(self) -> None:
         """End the bar."""
@@ -188,7 +188,7 @@ class _Reporter:
             self._on_bar(title, fraction, figures if important else "")
         elif important and time.monotonic() - self._last > self._SECONDS:
             self._last = time.monotonic()
-            self.say(f"{title} {fraction:.0%}: {figures}")
+            self.write(f"{title} {fraction:.0%}: {figures}")
 
     def _on_bar(self, title: str, fraction: float, figures: str) -> None:
         from tqdm import tqdm

@@ -25,9 +25,9 @@ from pix2color.checkpoints import checkpoint
 from pix2color.config import Config
 from pix2color.data.loader import Batch, BatchSource
 from pix2color.errors import TrainingError
-from pix2color.evaluation.bootstrap import lower_is_better
 from pix2color.evaluation.frechet import Backbone
 from pix2color.evaluation.protocol import validate
+from pix2color.evaluation.registry import lower_is_better
 from pix2color.models.generator import Generator
 from pix2color.training import checkpointing, steps
 from pix2color.training.events import Figures, TrainEvent, TrainResult

@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 
-from pix2color import config as configs
 from pix2color.benchmark import plan as plans
 from pix2color.benchmark.plan import PRE_GAN, BenchmarkPlan, RecipeRun, load_plan
 from pix2color.errors import ConfigError, WeightsError
@@ -29,7 +28,7 @@ def everything(mobilenet_file: Path) -> tuple[list[RecipeRun], list[str]]:
     files = {"mobilenet_v2": str(mobilenet_file)}
     plan = load_plan("benchmark.yaml", overrides={"pretrained": files})
     said: list[str] = []
-    found = plans.resolve_runs(plan, CONFIGS, out=Path("out"), roots=["photos"], say=said.append)
+    found = plans.resolve_runs(plan, CONFIGS, out=Path("out"), roots=["photos"], log=said.append)
     return found, said
 
 
@@ -219,7 +218,7 @@ def test_without_any_download_the_packaged_encoder_stands_in_and_that_is_said(
         if entry.name == "strided":
             assert (entry.note, entry.config.model.pretrained) == ("", "none")
         else:
-            assert "packaged weights" in entry.note and "flatters" in entry.note
+            assert "packaged weights" in entry.note and "advantage" in entry.note
             assert entry.config.model.encoder == "mobilenet_v2"
             assert entry.config.model.pretrained == "default"
     monkeypatch.setattr(

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from pix2color import config as configs
 from pix2color.benchmark.images import FAILURES
-from pix2color.evaluation.bootstrap import METRICS
+from pix2color.evaluation.registry import METRICS
 
 ROOT = Path(__file__).parents[2]
-RECIPES = {configs.table_name(p) for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark"}
+RECIPES = {p.stem for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark"}
 
 
 def stands_apart(rows: list[dict[str, Any]], name: str) -> str | None:
@@ -26,7 +25,7 @@ def stands_apart(rows: list[dict[str, Any]], name: str) -> str | None:
     ends = {
         row["name"]: sorted(sign * row["figures"][name][end] for end in ("low", "high"))
         for row in rows
-        if row["featured"]
+        if row["primary"]
     }
     for one, (low, _) in ends.items():
         if METRICS[name].better and all(low > high for o, (_, high) in ends.items() if o != one):

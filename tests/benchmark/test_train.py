@@ -52,8 +52,8 @@ def go(training_photos: tuple[PhotoSet, PhotoSet]) -> Make:
             entries,
             training_photos,
             out,
-            gan_share=0.5,
-            say=lambda line: None,
+            gan_budget_fraction=0.5,
+            log=lambda line: None,
             observer=watch.observe,
             stopped=watch.stopped,
         )
@@ -266,8 +266,8 @@ def make(crowd: Path, tmp_path: Path) -> Callable[..., Benchmark]:
     """Makes a benchmark of a plan; it must not train."""
 
     def made(plan: Any, *, root: Path = crowd, out: Path = tmp_path, **options: Any) -> Benchmark:
-        roots, say = [str(root)], options.pop("say", lambda line: None)
-        return Benchmark(plan, Path(), roots=roots, out=out, device="cpu", say=say, **options)
+        roots, log = [str(root)], options.pop("log", lambda line: None)
+        return Benchmark(plan, Path(), roots=roots, out=out, device="cpu", log=log, **options)
 
     return made
 
@@ -292,7 +292,7 @@ def test_recipes_of_different_precision_are_refused(
     own = tmp_path / "other.yaml"
     own.write_text("extends: strided.yaml\ntrain: {mixed_precision: bf16}\n", encoding="utf-8")
     plan = make_plan("strided").model_copy(update={"recipes": ("strided", str(own))})
-    with pytest.raises(ConfigError, match=r"train\.mixed_precision: bf16 \(other\), no \(strided\)"):
+    with pytest.raises(ConfigError, match=r"mixed_precision: bf16 \(other\), no \(strided\)"):
         make(plan)
 
 
@@ -371,7 +371,7 @@ def test_weights_that_measure_are_looked_for_at_once(
     make_plan: Make, make: Make, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    make(make_plan("strided"), say=said.append)
+    make(make_plan("strided"), log=said.append)
     assert any(line.startswith("no lpips: ") for line in said)
     (tmp_path / "foreign.pth").write_bytes(b"no weights")
     for key in ("lpips_backbone", "classifier"):
