@@ -1,10 +1,13 @@
-"""Errors a user can act on, and the exit codes that go with them.
+"""Errors that a user can act on, and the exit codes of the commands.
 
-Library code raises these; only `pix2color.cli` turns them into one line on standard error and an
-exit code. Anything else that escapes is a fault of ours and keeps its traceback.
+The library raises these. `pix2color.cli` prints each as one line on standard error and ends with
+its exit code. Any other exception that escapes is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -16,9 +19,37 @@ EXIT_INTERRUPTED = 130
 
 
 class Pix2ColorError(Exception):
-    """A mistake or a missing thing that the user can mend; the message says how, in one line."""
+    """A user error; the message says in one line what is wrong, the remedy how to fix it."""
 
     exit_code = EXIT_USAGE
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        """Args:
+        message: what is wrong, in one line.
+        remedy: what to do. It names the library's arguments and config keys in braces, such as
+            "leave {device} out": `str` shows the names alone, a command its own options.
+        """
+        super().__init__(message)
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self.describe(lambda name: name)
+
+    @property
+    def message(self) -> str:
+        """What is wrong, without the remedy."""
+        return super().__str__()
+
+    def describe(self, option: Callable[[str], str]) -> str:
+        """Message and remedy, with `option(name)` in place of each name in braces."""
+        return describe(self.message, self.remedy, option)
+
+
+def describe(message: str, remedy: str, option: Callable[[str], str]) -> str:
+    """`Pix2ColorError.describe` of the two texts of an error that was recorded."""
+    if not remedy:
+        return message
+    return f"{message}; " + re.sub(r"\{([\w.]+)\}", lambda name: option(name[1]), remedy)
 
 
 class ConfigError(Pix2ColorError):

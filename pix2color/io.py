@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import platform
@@ -34,25 +35,43 @@ class _PythonFile(io.BufferedRandom):
 def atomic_open(path: Path) -> Iterator[BinaryIO]:
     """Open a new file for writing that takes its name only when all of it is on the disk.
 
-    It is written under a name of its own in the target's folder, which is made where it is
-    missing; then flushed to the disk and renamed over what was there. After an error or an
-    interrupt nothing is left of it and the old file is untouched.
+    It is written under another name in the target's folder, which is made where it is missing;
+    then flushed to the disk and renamed over what was there. After an error or an interrupt
+    nothing is left of it and the old file is untouched.
 
     Raises:
-        OSError: the folder or the disk does not take it.
+        OSError: the target is a folder or a device, or the folder or the disk does not take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Of the target's own name nothing: two targets may share most of it, and it may be as long
-    # as the file system allows.
-    part = path.with_name(f".{secrets.token_hex(8)}.{_owner(os.getpid())}{PART_SUFFIX}")
-    _open_parts.add(part.name)
-    try:
+    with _part_of(path) as part:
         raw = io.FileIO(part, "x+")
         with _PythonFile(raw) as file:
             yield file
             file.flush()
             os.fsync(raw.fileno())
         part.replace(path)
+
+
+def check_writable(path: Path) -> None:
+    """Raise the OSError of `atomic_open` before the work whose result goes to `path`.
+
+    What is there already stays; missing folders are made.
+    """
+    with _part_of(path) as part:
+        part.touch(exist_ok=False)
+
+
+@contextlib.contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """The name under which a file is written, in its folder; deleted afterwards if still there."""
+    if path.exists() and not path.is_file():  # renaming would replace a device or a pipe
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not the target's own name: two targets may share most of it, and it may be as long as the
+    # file system allows.
+    part = path.with_name(f".{secrets.token_hex(8)}.{_owner(os.getpid())}{PART_SUFFIX}")
+    _open_parts.add(part.name)
+    try:
+        yield part
     finally:
         part.unlink(missing_ok=True)
         _open_parts.discard(part.name)

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from pix2color.checkpoints.checkpoint import Checkpoint
 from pix2color.config import DecodeConfig
+from pix2color.inference.colorizer import Colorizer
+from pix2color.runtime.torch import TorchRuntime
 
 
 class Tint(nn.Module):
     """A fixed random 5x5 convolution, squashed to +-60 ab units times the saturation."""
 
     stride = 4
+    hint_input = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,6 +31,10 @@ class Tint(nn.Module):
         self.sizes.append((lightness.shape[-2], lightness.shape[-1]))
         cells = F.avg_pool2d(lightness / 50 - 1, self.stride)
         return F.conv2d(F.pad(cells, (2, 2, 2, 2), mode="replicate"), self.kernel)
+
+    def predict_features(self, lightness: Tensor) -> tuple[Tensor, Tensor]:
+        """As Generator.predict_features; its features are its cells."""
+        return F.avg_pool2d(lightness, self.stride), self.predict_raw(lightness)
 
     @property
     def head(self) -> Tint:
@@ -52,6 +59,11 @@ def released(**decode: Any) -> Checkpoint:
         digest="0123456789ab",
         name="stand-in",
     )
+
+
+def fake_colorizer(**decode: Any) -> Colorizer:
+    """A Colorizer of that network."""
+    return Colorizer(TorchRuntime(released(**decode)))
 
 
 def write_release(path: Path, **model: Any) -> Path:

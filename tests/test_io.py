@@ -52,6 +52,27 @@ def test_one_file_written_by_many_threads_is_one_of_the_whole_contents(tmp_path:
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
+def test_a_pipe_or_device_is_refused_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for write in (lambda: io.atomic_write(pipe, b"content"), lambda: io.check_writable(pipe)):
+        with pytest.raises(OSError, match="not a regular file"):
+            write()
+    assert pipe.is_fifo() and [p.name for p in tmp_path.iterdir()] == ["pipe"]
+    with pytest.raises(OSError, match="not a regular file"):
+        io.atomic_write(Path(os.devnull), b"content")
+
+
+def test_checking_that_a_file_can_be_written_leaves_it_as_it_is(tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_text("content")
+    io.check_writable(old)
+    io.check_writable(tmp_path / "new" / "report.json")
+    assert old.read_text() == "content" and not list((tmp_path / "new").iterdir())
+    with pytest.raises(FileExistsError):
+        io.check_writable(old / "below.json")
+
+
 @pytest.mark.parametrize("name", ["\N{GRINNING FACE}" * 62 + ".jpg", "n" * 251 + ".png"])
 def test_the_longest_legal_names_can_be_written(name: str, tmp_path: Path) -> None:
     io.atomic_write(tmp_path / name, b"content")

@@ -133,7 +133,7 @@ def overfit(
         build.build_training(plain),
         batches,
         [],
-        data_facts={"photos": len(photos)},
+        data_stats={"photos": len(photos)},
         accelerator=accelerator,
         folder=folder,
         observer=seen.watch,
@@ -189,7 +189,8 @@ def run_ladder(
     needed = max(rung.photos for rung in rungs) + HELD_OUT
     if len(photos) < needed:
         raise DataError(
-            f"the ladder needs {needed} photos, {len(photos)} were found: name more with --data"
+            f"the ladder needs {needed} photos, {len(photos)} were found",
+            remedy="add photos to {data.roots}",
         )
     results = []
     for rung in rungs:

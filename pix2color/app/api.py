@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from pix2color.app.session import Entry, Session, for_client
+from pix2color.app.session import Entry, Session
 from pix2color.app.sessions import SessionStore
 from pix2color.app.validation import hex_color, number, settings
 from pix2color.errors import Pix2ColorError
@@ -27,7 +27,7 @@ class gradio_errors:  # noqa: N801  # used as a function: `with gradio_errors()`
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Pix2ColorError):
-            raise gr.Error(for_client(str(error)), print_exception=False) from None
+            raise gr.Error(error.message, print_exception=False) from None
         if isinstance(error, Exception) and not isinstance(error, gr.Error):
             _log.error("a fault while serving a request", exc_info=error)
             raise gr.Error(_FAULT, print_exception=False) from None
@@ -49,11 +49,11 @@ class _ApiFunctions:
     ) -> dict:
         """Color a photo in place of the one before; returns the file infer.py would write."""
         with gradio_errors():
-            chosen = settings(temperature, vividness, saturation)
+            options = settings(temperature, vividness, saturation)
             upload = self._sessions.uploaded(photo.get("path") if isinstance(photo, dict) else None)
             session = self._sessions.get_or_create(request.session_hash or "")
             session.clear()
-            new = session.add([upload], chosen)
+            new = session.add([upload], options)
             if not new:
                 raise Pix2ColorError(session.refused[0][1] if session.refused else "no photo")
             if len(new) > 1:
@@ -73,13 +73,8 @@ class _ApiFunctions:
         """The same photo with other settings; the network is not run again."""
         with gradio_errors():
             session, entry = self._photo(request)
-            chosen = settings(temperature, vividness, saturation)
-            session.change(
-                entry,
-                temperature=chosen.temperature,
-                vividness=chosen.vividness,
-                saturation=chosen.saturation,
-            )
+            options = settings(temperature, vividness, saturation)
+            session.change(entry, **options.decode_options())
             return _file(entry.result)
 
     def hint(

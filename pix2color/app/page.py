@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ class _Handlers:
             self.on_upload, [p.files, *sliders], [p.files, *everything], trigger_mode="once", **many
         )
         p.recolor_all.click(self.on_recolor_all, [p.photo, *sliders], everything, **many)
-        p.photo.input(self.look, p.photo, everything, **one)
+        p.photo.input(self.show, p.photo, everything, **one)
         for slider in sliders:
             slider.input(
                 self.settings, [p.photo, *sliders], [*shown, *dependent, p.preset],
@@ -125,38 +126,37 @@ class _Handlers:
             session = self._session(request)
             for entry in session.entries:
                 entry.settings = validation.settings(
-                    temperature,
-                    vividness,
-                    saturation,
-                    hints=entry.settings.hints,
-                    decode=self.decode,
-                )
+                    temperature, vividness, saturation,
+                    hints=entry.settings.hints, decode=self.decode,
+                )  # fmt: skip
             shown = self._entry(session, photo)
             others = [entry for entry in session.entries if entry is not shown]
             yield from self._progress(session, [shown, *others])
 
     def _progress(self, session: Session, entries: Sequence[Entry]) -> Iterator[tuple[Any, ...]]:
+        """Color photos; an update per photo. The first that succeeds is shown, also at the end.
+
+        The status says that all are done only in the last update, which also hides the old zip:
+        after it, a new zip can be prepared.
+        """
+        if not entries:
+            yield report_html(session), *_no_update(_OUTPUTS - 1)
         shown: Entry | None = None
         for number, entry in enumerate(session.colorize(entries), start=1):
+            if entry not in session.entries:  # the session was cleared meanwhile
+                return
             report = report_html(session, done=number, total=len(entries))
-            if shown is None and entry.done:
-                shown = entry
-                yield self._everything(session, entry, report)
+            is_first = shown is None and entry.done
+            shown = entry if is_first else shown
+            if shown is not None and (is_first or number == len(entries)):
+                yield self._everything(session, shown, report)
             else:
                 yield report, *_no_update(_OUTPUTS - 1)
-        final = report_html(session)
-        if shown is None:
-            yield final, *_no_update(_OUTPUTS - 1)
-        elif len(entries) > 1:
-            yield self._everything(session, shown, final)
-        else:
-            yield final, *_no_update(_OUTPUTS - 1)
 
-    def look(self, photo: int | None, request: gr.Request) -> tuple[Any, ...]:
-        """Another photo was chosen."""
-        with gradio_errors():
-            session = self._session(request)
-            return self._everything(session, self._entry(session, photo), report_html(session))
+    def show(self, photo: int | None, request: gr.Request) -> tuple[Any, ...]:
+        """Another photo was selected."""
+        with self._photo(photo, request) as (session, entry):
+            return self._everything(session, entry, report_html(session))
 
     def settings(
         self,
@@ -167,21 +167,15 @@ class _Handlers:
         request: gr.Request,
     ) -> tuple[Any, ...]:
         """A slider moved."""
-        with gradio_errors():
-            session = self._session(request)
-            chosen = validation.settings(temperature, vividness, saturation, decode=self.decode)
-            entry = session.change(
-                self._entry(session, photo),
-                temperature=chosen.temperature,
-                vividness=chosen.vividness,
-                saturation=chosen.saturation,
-            )
+        with self._photo(photo, request) as (session, entry):
+            settings = validation.settings(temperature, vividness, saturation, decode=self.decode)
+            session.change(entry, **settings.decode_options())
             return *self._changed(session, entry), self._decode_values(entry)[0]
 
     def apply_preset(
         self, photo: int | None, preset: str | None, request: gr.Request
     ) -> tuple[Any, ...]:
-        """A preset was chosen: it moves all sliders."""
+        """A preset was selected: it moves all sliders."""
         with gradio_errors():
             presets = validation.presets(self.decode)
             if preset not in presets:
@@ -191,9 +185,8 @@ class _Handlers:
 
     def canvas(self, photo: int | None, request: gr.Request) -> str:
         """The hints tab was opened: gradio drops images of a tab that was never open."""
-        with gradio_errors():
-            session = self._session(request)
-            return str(session.show(self._entry(session, photo))[1])
+        with self._photo(photo, request) as (session, entry):
+            return str(session.show(entry)[1])
 
     def point(
         self, photo: int | None, color: str, request: gr.Request, event: gr.SelectData
@@ -206,21 +199,15 @@ class _Handlers:
         self, photo: int | None, x: float, y: float, color: str, request: gr.Request
     ) -> tuple[Any, ...]:
         """Set a color at a point."""
-        with gradio_errors():
-            session = self._session(request)
-            entry = session.hint(
-                self._entry(session, photo),
-                validation.number(x, "x"),
-                validation.number(y, "y"),
-                validation.hex_color(color),
-            )
+        with self._photo(photo, request) as (session, entry):
+            x, y = validation.number(x, "x"), validation.number(y, "y")
+            session.hint(entry, x, y, validation.hex_color(color))
             return self._changed(session, entry)
 
     def undo(self, photo: int | None, request: gr.Request) -> tuple[Any, ...]:
         """Remove the last hint."""
-        with gradio_errors():
-            session = self._session(request)
-            return self._changed(session, session.undo(self._entry(session, photo)))
+        with self._photo(photo, request) as (session, entry):
+            return self._changed(session, session.undo(entry))
 
     def save_hints(self, request: gr.Request) -> Any:
         """Write hints.json."""
@@ -229,26 +216,24 @@ class _Handlers:
 
     def make_variants(self, photo: int | None, request: gr.Request) -> list[Any]:
         """Fill the gallery of variants."""
-        with gradio_errors():
-            session = self._session(request)
-            paths = session.make_variants(self._entry(session, photo))
+        with self._photo(photo, request) as (session, entry):
+            paths = session.make_variants(entry)
             return [(str(path), f"variant {n}") for n, path in enumerate(paths, start=1)]
 
     def choose(
         self, photo: int | None, request: gr.Request, event: gr.SelectData
     ) -> tuple[Any, ...]:
         """A variant was pressed."""
-        with gradio_errors():
-            session = self._session(request)
-            entry = session.choose(self._entry(session, photo), int(event.index))
-            note = f"Variant {entry.selected + 1} is taken."
-            return self._shown(session, entry, status_html(note))
+        with self._photo(photo, request) as (session, entry):
+            session.choose(entry, int(event.index))
+            return self._shown(
+                session, entry, status_html(f"Variant {entry.selected + 1} is taken.")
+            )
 
     def confidence(self, photo: int | None, request: gr.Request) -> str:
         """Show the map of confidence."""
-        with gradio_errors():
-            session = self._session(request)
-            return str(session.confidence(self._entry(session, photo)))
+        with self._photo(photo, request) as (session, entry):
+            return str(session.confidence(entry))
 
     def zip(self, request: gr.Request) -> Any:
         """Make the zip of all results."""
@@ -261,26 +246,23 @@ class _Handlers:
             if session := self.sessions.find(request.session_hash or ""):
                 session.clear()
         hide = gr.update(visible=False)
-        gone = (None, None, None, hints_html(()))
-        default_settings = (
-            validation.NATURAL,
-            *validation.presets(self.decode)[validation.NATURAL],
-        )
-        photo = gr.update(choices=[], value=None, visible=False)
         return (
-            status_html(NO_PHOTO),
-            *gone,
-            [],
-            None,
-            hide,
-            hide,
-            photo,
-            *default_settings,
+            *(status_html(NO_PHOTO), None, None, None, hints_html(())),
+            *([], None, hide, hide),
+            gr.update(choices=[], value=None, visible=False),
+            *(validation.NATURAL, *validation.presets(self.decode)[validation.NATURAL]),
             *(hide,) * 4,
         )
 
     def _session(self, request: gr.Request) -> Session:
         return self.sessions.get(request.session_hash or "")
+
+    @contextlib.contextmanager
+    def _photo(self, photo: int | None, request: gr.Request) -> Iterator[tuple[Session, Entry]]:
+        """The client's session and its photo of that index; errors in the block are shown to it."""
+        with gradio_errors():
+            session = self._session(request)
+            yield session, self._entry(session, photo)
 
     def _entry(self, session: Session, photo: int | None) -> Entry:
         """The photo of that index, which comes from the client and is not trusted."""
@@ -294,14 +276,11 @@ class _Handlers:
     def _decode_values(self, entry: Entry) -> tuple[Any, ...]:
         """A photo's preset (None where its settings are of none) and positions of the sliders."""
         sliders = tuple(
-            getattr(self.decode, name) if chosen is None else chosen
-            for name in ("temperature", "vividness", "saturation")
-            for chosen in [getattr(entry.settings, name)]
+            getattr(self.decode, name) if value is None else value
+            for name, value in entry.settings.decode_options().items()
         )
-        named = {
-            position: name for name, position in reversed(validation.presets(self.decode).items())
-        }
-        return named.get(sliders), *sliders
+        presets = validation.presets(self.decode).items()
+        return next((name for name, values in presets if values == sliders), None), *sliders
 
     def _shown(self, session: Session, entry: Entry, status: str) -> tuple[Any, ...]:
         before, after = (str(path) for path in session.show(entry))

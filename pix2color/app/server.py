@@ -60,7 +60,7 @@ def serve(
     uploads.mkdir()
     stop = threading.Event()
     with _environment(folder):
-        gradio = _import_gradio()
+        _check_gradio()
         from pix2color.app import page as pages
         from pix2color.app.sessions import SessionStore
 
@@ -84,17 +84,16 @@ def serve(
                 page.close(verbose=False)
             sessions.close_all()
             shutil.rmtree(folder, ignore_errors=True)
-            del gradio
 
 
-def _import_gradio() -> Any:
+def _check_gradio() -> None:
+    """Import gradio, with less logging; raises Pix2ColorError where it is not installed."""
     try:
-        import gradio
+        import gradio  # noqa: F401
     except ImportError:
         raise Pix2ColorError('the page needs the extra: pip install -e ".[app]"') from None
     for name in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return gradio
 
 
 def _launch(
@@ -143,7 +142,7 @@ def _launch(
         )
     except OSError as error:
         raise Pix2ColorError(
-            f"no server at {host}:{port}: {error}; choose another --port"
+            f"no server at {host}:{port}: {error}", remedy="choose another {port}"
         ) from None
     return url, share_url
 

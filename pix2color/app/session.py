@@ -1,7 +1,7 @@
 """One client's photos and the operations on them.
 
-Every result is made by `pipeline.run`, as infer.py makes it: the file that is shown and
-downloaded is the file that infer.py would have written. A session belongs to one client, its folder
+Every result is made by `pipeline.colorize_jobs`: the file that is shown and downloaded is the
+file that infer.py would have written. A session belongs to one client, its folder
 has a name that cannot be guessed, and it runs one operation at a time.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import secrets
 import shutil
 import threading
@@ -48,6 +47,14 @@ class Settings:
     hints: tuple[Mapping[str, Any], ...] = ()
     """As the objects of hints.json."""
     variants: int = 1
+
+    def decode_options(self) -> dict[str, float | None]:
+        """Those of `DecodeConfig`."""
+        return {
+            "temperature": self.temperature,
+            "vividness": self.vividness,
+            "saturation": self.saturation,
+        }
 
 
 @dataclass
@@ -210,7 +217,7 @@ class Session:
                     [job], lambda: self._cached_colorizer(entry), options
                 )
                 if outcome.status != "done":
-                    raise Pix2ColorError(for_client(outcome.reason))
+                    raise Pix2ColorError(outcome.reason)
                 photo = read(entry.source, limits=self._read_limits())
                 entry.overlay = views.confidence_overlay(
                     photo, job.extra_outputs[-1], out / "sure.jpg"
@@ -327,11 +334,7 @@ class Session:
         return plan_jobs([entry.source], out, variants=entry.settings.variants).jobs[0]
 
     def _options(self, settings: Settings, name: str) -> pipeline.JobOptions:
-        decode = self.colorizer.resolve_decode(
-            temperature=settings.temperature,
-            vividness=settings.vividness,
-            saturation=settings.saturation,
-        )
+        decode = self.colorizer.resolve_decode(**settings.decode_options())
         return pipeline.JobOptions(
             decode=decode,
             limits=self._read_limits(),
@@ -341,28 +344,17 @@ class Session:
         )
 
 
-def for_client(message: str) -> str:
-    """An error message without a remedy that names a command-line option: a client has none."""
-    option = re.search(r"--[a-z]", message)
-    if option is None:
-        return message
-    before = message[: option.start()]
-    end = max(before.rfind("; "), before.rfind(": "))
-    return before[:end] if end > 0 else "it cannot be colored on this server"
-
-
 def _batch_key(entry: Entry) -> tuple[Any, ...]:
     """Equal for photos that can be colored in one run; one with hints runs alone."""
     settings = entry.settings
     unique = entry.source if settings.hints else None
-    decode = (settings.temperature, settings.vividness, settings.saturation)
-    return (*decode, settings.variants, unique)
+    return (*settings.decode_options().values(), settings.variants, unique)
 
 
 def _record_outcome(entry: Entry, outcome: pipeline.Outcome) -> None:
     """Replace an entry's result; the files of the previous ones are removed later."""
     if outcome.status != "done":
-        entry.failure = for_client(outcome.reason)
+        entry.failure = outcome.reason
         shutil.rmtree(outcome.job.target.parent, ignore_errors=True)
         return
     if entry.results:

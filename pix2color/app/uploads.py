@@ -23,10 +23,8 @@ from pix2color.video import pyav as video
 
 _MAX_DIRECTORY_BYTES = 2_000_000  # bytes of a zip's list of members: some twenty thousand names
 _END_RECORD_BYTES = 22 + 65_535  # bytes at a zip's end that hold its end record
-_COMPRESSIONS = (
-    zipfile.ZIP_STORED,
-    zipfile.ZIP_DEFLATED,
-)  # others can ask for gigabytes to unpack a byte
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may take gigabytes per byte
+_TOO_LARGE = "too large: the photos of one session are above the limit"
 _MAX_NAME = 100  # characters of one part of a name
 _MAX_NAME_PARTS = 6  # nested folders of a zip that are kept in a photo's name
 
@@ -47,7 +45,7 @@ def ingest(uploads: Sequence[Path], folder: Path, *, files: int, size: int) -> I
     """Copy photos, also those inside zip files, into numbered folders below `folder`.
 
     Args:
-        uploads: files on this machine; where they came from is the caller's business.
+        uploads: files on this machine; the caller has checked where they came from.
         folder: the session's; each photo gets a numbered folder and keeps its plain name.
         files: how many photos may be added.
         size: how many bytes they may have together.
@@ -55,21 +53,10 @@ def ingest(uploads: Sequence[Path], folder: Path, *, files: int, size: int) -> I
     Returns:
         All photos and refusals; no photo raises.
     """
-    result = IngestResult()
+    ingestion = _Ingestion(folder, files, size)
     for upload in uploads:
-        name = plain_name(upload.name)
-        try:
-            with upload.open("rb") as file:
-                if file.read(4) in (b"PK\x03\x04", b"PK\x05\x06"):
-                    _ingest_zip(file, name, folder, result, files=files, size=size)
-                else:
-                    file.seek(0)
-                    _ingest_photo(file, name, folder, result, files=files, size=size)
-        except PhotoError as error:
-            result.refused.append((name, str(error)))
-        except OSError as error:
-            result.refused.append((name, error.strerror or "cannot be read"))
-    return result
+        ingestion.add(upload)
+    return ingestion.result
 
 
 def plain_name(name: str) -> str:
@@ -88,26 +75,75 @@ def plain_name(name: str) -> str:
     return "/".join(parts[-_MAX_NAME_PARTS:]) or "photo"
 
 
-def _ingest_photo(
-    file: IO[bytes], name: str, folder: Path, result: IngestResult, *, files: int, size: int
-) -> None:
-    if Path(name).suffix.lower() in video.SUFFIXES:
-        raise PhotoError("this server colors photos only, not videos")
-    if Path(name).suffix.lower() in UNSUPPORTED_SUFFIXES:
-        raise PhotoError("this format cannot be read; export it as TIFF, PNG or JPEG")
-    if len(result.photos) >= files:
-        raise PhotoError("too many photos at a time; start over for more")
-    number = sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
-    photo_folder = folder / str(number)
-    photo_folder.mkdir(parents=True)
-    path = photo_folder / Path(name).name
-    try:
-        with path.open("wb") as out:
-            result.size += _copy(file, out, size - result.size)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    result.photos.append((name, path))
+@dataclass
+class _Ingestion:
+    """Photos copied so far, within limits."""
+
+    folder: Path
+    files: int
+    size: int
+    result: IngestResult = field(default_factory=IngestResult)
+
+    def add(self, upload: Path) -> None:
+        """A photo or a zip file."""
+        name = plain_name(upload.name)
+        try:
+            with upload.open("rb") as file:
+                is_zip = file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+                file.seek(0)
+                (self._add_zip if is_zip else self._add_photo)(file, name)
+        except PhotoError as error:
+            self.result.refused.append((name, str(error)))
+        except OSError as error:
+            self.result.refused.append((name, error.strerror or "cannot be read"))
+
+    def _add_photo(self, file: IO[bytes], name: str) -> None:
+        if Path(name).suffix.lower() in video.SUFFIXES:
+            raise PhotoError("this server colors photos only, not videos")
+        if Path(name).suffix.lower() in UNSUPPORTED_SUFFIXES:
+            raise PhotoError("this format cannot be read; export it as TIFF, PNG or JPEG")
+        if len(self.result.photos) >= self.files:
+            raise PhotoError("too many photos at a time; start over for more")
+        number = sum(1 for _ in self.folder.iterdir()) if self.folder.is_dir() else 0
+        path = self.folder / str(number) / Path(name).name
+        path.parent.mkdir(parents=True)
+        try:
+            with path.open("wb") as out:
+                self.result.size += _copy(file, out, self.size - self.result.size)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self.result.photos.append((name, path))
+
+    def _add_zip(self, file: IO[bytes], name: str) -> None:
+        _check_directory(file)
+        is_empty = True
+        try:
+            with zipfile.ZipFile(file) as archive:
+                for member in _photos_in(archive):
+                    is_empty = False
+                    member_name = plain_name(member.filename)
+                    try:
+                        self._add_member(archive, member, member_name)
+                    except PhotoError as error:
+                        self.result.refused.append((member_name, str(error)))
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError):
+            raise PhotoError("a broken zip file") from None
+        if is_empty:
+            raise PhotoError("no photo in this zip file")
+
+    def _add_member(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> None:
+        if member.flag_bits & 0x1:
+            raise PhotoError("encrypted; zip it without a password")
+        if member.compress_type not in _COMPRESSIONS:
+            raise PhotoError("compressed in a way that is not taken; zip it the usual way")
+        if member.file_size > self.size - self.result.size:
+            raise PhotoError(_TOO_LARGE)
+        try:
+            with archive.open(member) as file:
+                self._add_photo(file, name)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+            raise PhotoError("broken inside the zip file") from None
 
 
 def _copy(file: IO[bytes], out: IO[bytes], limit: int) -> int:
@@ -116,53 +152,9 @@ def _copy(file: IO[bytes], out: IO[bytes], limit: int) -> int:
     while block := file.read(1 << 20):
         copied += len(block)
         if copied > limit:
-            raise PhotoError("too large: the photos of one session are above the limit")
+            raise PhotoError(_TOO_LARGE)
         out.write(block)
     return copied
-
-
-def _ingest_zip(
-    file: IO[bytes], name: str, folder: Path, result: IngestResult, *, files: int, size: int
-) -> None:
-    _check_directory(file)
-    before = len(result.photos) + len(result.refused)
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for member in _photos_in(archive):
-                member_name = plain_name(member.filename)
-                try:
-                    _ingest_member(
-                        archive, member, member_name, folder, result, files=files, size=size
-                    )
-                except PhotoError as error:
-                    result.refused.append((member_name, str(error)))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError):
-        raise PhotoError("a broken zip file") from None
-    if len(result.photos) + len(result.refused) == before:
-        raise PhotoError("no photo in this zip file")
-
-
-def _ingest_member(
-    archive: zipfile.ZipFile,
-    member: zipfile.ZipInfo,
-    member_name: str,
-    folder: Path,
-    result: IngestResult,
-    *,
-    files: int,
-    size: int,
-) -> None:
-    if member.flag_bits & 0x1:
-        raise PhotoError("encrypted; zip it without a password")
-    if member.compress_type not in _COMPRESSIONS:
-        raise PhotoError("compressed in a way that is not taken; zip it the usual way")
-    if member.file_size > size - result.size:
-        raise PhotoError("too large: the photos of one session are above the limit")
-    try:
-        with archive.open(member) as file:
-            _ingest_photo(file, member_name, folder, result, files=files, size=size)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
-        raise PhotoError("broken inside the zip file") from None
 
 
 def _photos_in(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from pix2color.photo import Limits, Photo, read
-from pix2color.photo.files import atomic_open_photo
 from pix2color.photo.photo import Pixels
+from pix2color.photo.writing import atomic_open_photo
 
 _BROWSER_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _MAX_OVERLAY_SIDE = 1600  # pixels of an overlay's side

@@ -183,7 +183,8 @@ class BenchmarkEvaluator:
         if unknown:
             raise DataError(
                 f"{set_name}: {len(unknown)} of {len(names)} photos have no class, such as"
-                f" {unknown[0]}: name their folders like ImageNet classes, or give no classifier"
+                f" {unknown[0]}",
+                remedy="name their folders like ImageNet classes, or leave {classifier} out",
             )
         return [int(label) for label in labels]
 

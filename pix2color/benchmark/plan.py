@@ -25,6 +25,7 @@ Count = Annotated[int, Field(ge=1)]
 Log = Callable[[str], object]
 _FALLBACK = "mobilenet_v2"
 _NO_FILES = ("imagenet", "default", "none")
+_RELEASE = "release.safetensors"  # of a run folder
 _EVERY = 1 << 40  # samples: never within a benchmark
 FIRST_SET = "test"
 """Name of the set that is the test split of the training photos."""
@@ -59,7 +60,8 @@ class BenchmarkPlan(ConfigModel):
     """The whole plan."""
 
     recipes: Literal["all"] | tuple[str, ...] = "all"
-    """Names of recipes; all: every recipe in the folder of the plan."""
+    """Names of recipes; all: every recipe in the folder of the plan that starts from ImageNet's or
+    random weights or from another recipe's run."""
     budget: BudgetConfig = BudgetConfig(minutes=5)
     """Of each recipe: equal samples or equal minutes of training steps."""
     gan_budget_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.4
@@ -164,7 +166,7 @@ def resolve_runs(
         ConfigError: a recipe is broken, or starts from one that is not listed.
         WeightsError: a weights file that the plan names cannot be loaded.
     """
-    listed = _recipe_files(folder) if plan.recipes == "all" else list(plan.recipes)
+    listed = _recipe_files(folder, log) if plan.recipes == "all" else list(plan.recipes)
     files = {recipe_name(name): configs.find_recipe(name) for name in listed}
     for name in plan.overrides.keys() - files.keys():
         configs.find_recipe(name)  # recipes that are not listed may have overrides
@@ -201,12 +203,23 @@ def _check_networks(names: Iterable[str]) -> None:
             raise ConfigError(f"pretrained: no network {name}; did you mean {nearest}?")
 
 
-def _recipe_files(folder: Path) -> list[str]:
-    """Every recipe of a folder: a YAML file that is not a plan."""
+def _recipe_files(folder: Path, log: Log) -> list[str]:
+    """Every recipe of a folder: a YAML file that is not a plan.
+
+    Recipes that continue the training of finished weights are left out and logged: they would have
+    an advantage.
+    """
     paths = [p for p in sorted(folder.glob("*.yaml")) if "recipes" not in configs.read_yaml(p)]
     if not paths:
         raise ConfigError(f"{folder} holds no recipes")
-    return [str(path) for path in paths]
+    recipes = []
+    for path in paths:
+        start = configs.load(path).init_from
+        if start is None or PurePosixPath(start).name == _RELEASE:
+            recipes.append(str(path))
+        else:
+            log(f"{path.stem}: left out, since it starts from {start}")
+    return recipes
 
 
 def _recipe_run(
@@ -241,7 +254,7 @@ def _parent(name: str, start: str | None) -> str | None:
     if start is None:
         return None
     path = PurePosixPath(start)
-    if path.name != "release.safetensors" or not path.parent.name:
+    if path.name != _RELEASE or not path.parent.name:
         raise ConfigError(
             f"recipe {name} starts from {start}: in a benchmark it can start only from the run of"
             " another recipe, whose training counts (init_from: runs/RECIPE/release.safetensors)"

@@ -70,15 +70,17 @@ class Benchmark:
         if roots and not smoke and any(p.unsplit for p in (self.training, self.validation, test)):
             raise DataError(
                 f"{self.training.counts.found} photos are too few for a split into train, val and"
-                " test: give more"
+                " test",
+                remedy="add photos to {data.roots}",
             )
         train.check_photos(self.training, out)
         self.sets = [self.evaluator.test_set(plans.FIRST_SET, test)]
         self.sets += [self._load_test_set(name, root) for name, root in plan.test_sets.items()]
         if plan.evaluate.classifier and all(test.labels is None for test in self.sets):
             raise DataError(
-                f"classifier: no photo of {' or '.join(test.name for test in self.sets)} has a"
-                " class: name their folders like ImageNet classes (n01443537 or goldfish)"
+                f"no photo of {' or '.join(test.name for test in self.sets)} has a class for the"
+                " classifier",
+                remedy="name their folders like ImageNet classes (n01443537 or goldfish)",
             )
         self.outcomes: list[Outcome] = []
 

@@ -98,7 +98,8 @@ def check(runs: Sequence[RecipeRun], out: Path) -> None:
         file = out / "runs" / run.name / "config.yaml"
         if file.is_file() and _settings_digest(configs.load(file)) != _settings_digest(run.config):
             raise ConfigError(
-                f"{file.parent} holds a run of other settings: remove it, or choose another folder"
+                f"{file.parent} holds a run of other settings",
+                remedy="remove it, or choose another {out}",
             )
 
 
@@ -116,8 +117,8 @@ def check_photos(training: PhotoSet, out: Path) -> None:
     file = out / "runs" / PHOTOS
     if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != training.digest:
         raise ConfigError(
-            f"the recipes in {file.parent} were trained on other photos: remove that folder, or"
-            " choose another folder"
+            f"the recipes in {file.parent} were trained on other photos",
+            remedy="remove that folder, or choose another {out}",
         )
 
 

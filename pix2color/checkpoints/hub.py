@@ -162,8 +162,8 @@ def _single_checkpoint(name: RepoRef, files: Iterable[str]) -> str:
             "one; give a revision that does, or download one and give its path"
         )
     raise WeightsError(
-        f"{name} holds no release file (.safetensors): make one with "
-        "python -m pix2color release --run runs/NAME --push USER/REPO"
+        f"{name} holds no release file (.safetensors)",
+        remedy="make one with the command `python -m pix2color release`",
     )
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from pix2color.checkpoints import hub, release_file
 from pix2color.config import Config, load
-from pix2color.photo.files import atomic_open_photo
+from pix2color.photo.writing import atomic_open_photo
 
 _TAGS = ("colorization", "image-colorization", "black-and-white", "pix2color")
 _FACTS = {

@@ -95,8 +95,10 @@ def _download(name: str, otherwise: str) -> dict[str, Tensor]:
 
 
 def _download_failed(name: str, error: Exception, otherwise: str) -> WeightsError:
-    what = f"give a file with --set model.pretrained=FILE, {otherwise}".rstrip(", ")
-    return WeightsError(f"ImageNet weights of {name} cannot be downloaded ({error!s:.100}); {what}")
+    return WeightsError(
+        f"ImageNet weights of {name} cannot be downloaded ({error!s:.100})",
+        remedy=f"name a file in {{model.pretrained}}, {otherwise}".rstrip(", "),
+    )
 
 
 def _wrong_architecture(path: Path, name: str, error: Exception) -> WeightsError:

@@ -50,8 +50,8 @@ def read(path: str | Path) -> ReleaseFile:
     if found != FORMAT:
         raise WeightsError(
             f"{path} is not a pix2color release file"
-            + (f" of this version (it says {found}, wanted {FORMAT})" if found else "")
-            + "; make one with: python -m pix2color release --run runs/NAME"
+            + (f" of this version (it says {found}, wanted {FORMAT})" if found else ""),
+            remedy="make one with the command `python -m pix2color release`",
         )
     decoded = {key: _decode(value) for key, value in meta.items()}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]

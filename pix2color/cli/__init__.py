@@ -1,4 +1,4 @@
-"""The commands. Each lies in a file of its own and is imported when it is asked for."""
+"""The commands, one module each, imported when called."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import sys
 
 COMMANDS = {
     "infer": ("pix2color.cli.infer", "color photos and folders (also: python infer.py)"),
-    "app": ("pix2color.cli.app", "a page on which photos are colored in a browser"),
+    "app": ("pix2color.cli.app", "color photos in a browser"),
     "train": ("pix2color.cli.train", "train a network (also: accelerate launch train.py)"),
     "evaluate": ("pix2color.cli.evaluate", "measure networks on photos"),
-    "benchmark": ("pix2color.cli.benchmark", "train every recipe alike and compare them"),
-    "release": ("pix2color.cli.release", "a run's averaged weights as one file"),
-    "export": ("pix2color.cli.export", "a network as an ONNX file"),
-    "overfit": ("pix2color.cli.overfit", "can a recipe learn a photo by heart?"),
-    "ladder": ("pix2color.cli.ladder", "how many photos a small network can learn by heart"),
-    "strip": ("pix2color.cli.strip", "one photo over the course of a training"),
-    "activations": ("pix2color.cli.activations", "what the convolutions make of a photo"),
-    "speed": ("pix2color.cli.profile", "time every stage of coloring"),
-    "uncolor": ("pix2color.cli.restore", "give back the scan of a reversibly colored JPEG"),
+    "benchmark": ("pix2color.cli.benchmark", "train recipes alike and compare them"),
+    "release": ("pix2color.cli.release", "write a run's averaged weights as one file"),
+    "export": ("pix2color.cli.export", "write a network as an ONNX file"),
+    "analyze": ("pix2color.cli.analyze", "overfitting checks, filmstrips and activations"),
+    "profile": ("pix2color.cli.profile", "time every stage of coloring"),
+    "restore": (
+        "pix2color.cli.restore",
+        "recover the scan from a JPEG of infer.py --lossless-jpeg",
+    ),
 }
-"""Command -> the module with its `parser` and `main`, and what its line of help says."""
+"""Command -> its module, which has `parser` and `main`, and its line of help."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -24,7 +24,7 @@ _RANGES = {
 def main(argv: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C or SIGTERM."""
     options = parser().parse_args(argv)
-    return common.run_command(lambda: _serve(options))
+    return common.run_command(_serve, options)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from pix2color.cli import common
@@ -73,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Compare; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _benchmark(arguments))
+    return common.run_command(_benchmark, arguments)
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:
@@ -85,25 +80,23 @@ def _benchmark(arguments: argparse.Namespace) -> int:
     plan = plans.load_plan(arguments.config, overrides=overrides, smoke=arguments.budget == "smoke")
     from pix2color.benchmark.run import Benchmark
 
-    reporter = _Reporter(quiet=arguments.quiet)
-    stop = _stop_on_signals(reporter.write)
-    benchmark = Benchmark(
-        plan,
-        find_recipe(arguments.config).parent,
-        roots=arguments.data,
-        out=arguments.out,
-        device=arguments.device,
-        log=reporter.write,
-        smoke=arguments.budget == "smoke",
-    )
-    try:
-        benchmark.train(reporter.training, stop)
+    reporter = _Reporter(plain=arguments.quiet)
+    with reporter.bar as bar:
+        benchmark = Benchmark(
+            plan,
+            find_recipe(arguments.config).parent,
+            roots=arguments.data,
+            out=arguments.out,
+            device=arguments.device,
+            log=bar.write,
+            smoke=arguments.budget == "smoke",
+        )
+        stopping = "stopping: finishing this step and saving the state"
+        with common.stop_requested(lambda: bar.write(stopping)) as stop:
+            benchmark.train(reporter.observe, stop)
         if not arguments.train_only:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             common.stop_on_sigterm()
             benchmark.report(reporter.photos, public=arguments.public_report)
-    finally:
-        reporter.close()
     print(f"report in {arguments.out / 'index.html'}" if not arguments.train_only else "trained")
     return EXIT_OK
 
@@ -132,72 +125,30 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     return tree
 
 
-def _stop_on_signals(log: Callable[[str], object]) -> Callable[[], bool]:
-    """Ctrl-C and SIGTERM end the current training after its step; a second Ctrl-C at once."""
-    stopping = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        if stopping and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stopping = True
-        log("stopping: finishing this step and saving the state")
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    return lambda: stopping
-
-
 class _Reporter:
-    """One bar per recipe on a terminal, a line every 30 seconds elsewhere."""
+    """Shows the trainings and measurements one after the other, each from 0 to 100 %."""
 
-    _SECONDS = 30.0  # between lines where there is no terminal
+    def __init__(self, *, plain: bool) -> None:
+        self.bar = common.ProgressBar(1.0, plain=plain, interval=30)
+        self._title = ""
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._terminal = sys.stderr.isatty() and not quiet
-        self._bar: Any = None
-        self._shown = ""
-        self._last = 0.0
+    def observe(self, run: RecipeRun, event: TrainEvent) -> None:
+        """The trainer's observer."""
+        self._show(run.name, event.fraction)
+        if event.kind == "log":
+            figures = {"samples": f"{event.samples:,} ({event.rate:.1f}/s)"}
+            if "loss" in event.metrics:
+                figures["loss"] = f"{event.metrics['loss']:.3f}"
+            self.bar.advance_to(event.fraction, **figures)
 
-    def write(self, line: str) -> None:
-        """Print a line beside the bar."""
-        if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    def training(self, run: RecipeRun, event: TrainEvent) -> None:
-        """Show an event of a training."""
-        figures = f"{event.samples:,} samples, {event.rate:.1f}/s"
-        if "loss" in event.metrics:
-            figures += f", loss {event.metrics['loss']:.3f}"
-        self._show(run.name, event.fraction, figures, important=event.kind == "log")
-
-    def photos(self, set_name: str, done: int, total: int) -> None:
+    def photos(self, name: str, done: int, total: int) -> None:
         """Show how many photos of a set are measured."""
-        self._show(f"measuring {set_name}", done / total, f"{done}/{total} photos", important=True)
+        self._show(f"measuring {name}", done / total)
+        self.bar.advance_to(done / total, photos=f"{done}/{total}")
 
-    def close(self) -> None:
-        """End the bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    def _show(self, title: str, fraction: float, figures: str, *, important: bool) -> None:
-        if self._terminal:
-            self._on_bar(title, fraction, figures if important else "")
-        elif important and time.monotonic() - self._last > self._SECONDS:
-            self._last = time.monotonic()
-            self.write(f"{title} {fraction:.0%}: {figures}")
-
-    def _on_bar(self, title: str, fraction: float, figures: str) -> None:
-        from tqdm import tqdm
-
-        if title != self._shown:
-            self.close()
-            form = "{desc} {percentage:5.1f}% |{bar}| {elapsed} < {remaining}{postfix}"
-            self._bar = tqdm(total=1.0, desc=title, bar_format=form, dynamic_ncols=True)
-            self._shown = title
-        if figures:
-            self._bar.set_postfix_str(figures)
-        self._bar.update(max(0.0, fraction - self._bar.n))
+    def _show(self, title: str, fraction: float) -> None:
+        if title != self._title:
+            self._title = title
+            self.bar.restart(1.0, title, initial=fraction)
+        if self.bar.is_bar:
+            self.bar.advance_to(fraction)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import signal
 import sys
 import time
-from collections.abc import Callable
-from types import FrameType, TracebackType
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, NoReturn, Self, TextIO
 
 from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, Pix2ColorError
@@ -64,14 +65,34 @@ def say(text: object, file: TextIO | None = None) -> None:
     print(printable(text), file=file)
 
 
-def run_command(function: Callable[[], int]) -> int:
+def option_name(name: str, options: argparse.Namespace) -> str:
+    """The option of a command that sets an argument or config key of the library.
+
+    Args:
+        name: such as `max_megapixels` or `data.roots`; returned as it is where no option sets it.
+        options: the command's parsed options.
+    """
+    if name == "data.roots" and hasattr(options, "data"):
+        return "--data"
+    if hasattr(options, name):
+        return f"--{name.replace('_', '-')}"
+    is_key = "." in name or name in ("output", "init_from")
+    return f"--set {name}=VALUE" if is_key and hasattr(options, "set") else name
+
+
+def option_namer(options: argparse.Namespace) -> Callable[[str], str]:
+    """`option_name` for the options of a command."""
+    return lambda name: option_name(name, options)
+
+
+def run_command(function: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     """Call a command's body; its errors become one line on standard error and an exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # standard error escapes by itself
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return function()
+        return function(options)
     except Pix2ColorError as error:
-        say(f"error: {error}", sys.stderr)
+        say(f"error: {error.describe(option_namer(options))}", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         say("stopped", sys.stderr)
@@ -90,72 +111,143 @@ def stop_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, handler)
 
 
-class ProgressBar:
-    """A bar with rate and remaining time on a terminal, a line now and then elsewhere.
+@contextlib.contextmanager
+def stop_requested(on_stop: Callable[[], object]) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM came, for work that stops at its next good place.
+
+    A second Ctrl-C raises KeyboardInterrupt at once.
 
     Args:
-        total: how many units there will be; None where that is not known.
-        unit: the name of one.
+        on_stop: called at the first signal, such as to say what is finished first.
+    """
+    requested = False
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested and number == signal.SIGINT:  # launchers may repeat SIGTERM
+            raise KeyboardInterrupt
+        if not requested:
+            requested = True
+            on_stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield lambda: requested
+    finally:
+        for number, old in zip(numbers, before, strict=True):
+            signal.signal(number, old)
+
+
+class ProgressBar:
+    """A bar with rate and remaining time on a terminal, lines at intervals elsewhere.
+
+    Args:
+        total: number of units; None where it is not known; 1.0 for a fraction of a budget.
+        unit: name of a unit, in the plural.
+        description: shown before the numbers.
         quiet: show nothing.
+        plain: lines also on a terminal.
+        interval: least seconds between two lines.
+        out: where lines go; default: standard error.
     """
 
-    _SECONDS = 10.0  # between lines where there is no terminal
-
     def __init__(
-        self, total: int | None, *, unit: str, description: str = "", quiet: bool = False
+        self,
+        total: float | None,
+        *,
+        unit: str = "",
+        description: str = "",
+        quiet: bool = False,
+        plain: bool = False,
+        interval: float = 10.0,
+        out: TextIO | None = None,
     ) -> None:
-        self._total, self._unit, self._description = total, unit, description
-        self._quiet = quiet
-        self._done = 0
-        self._start = self._last = time.monotonic()
+        self._unit, self._quiet, self._interval, self._out = unit, quiet, interval, out
+        self.is_bar = not quiet and not plain and sys.stderr.isatty()
+        """Whether a bar is drawn, and no lines."""
         self._bar: Any = None
-        if not quiet and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=total,
-                unit=unit,
-                desc=printable(description) or None,
-                dynamic_ncols=True,
-                leave=False,
-            )
+        self.restart(total, description)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+    def __exit__(self, *error: object) -> None:
+        self._close()
 
-    def update(self, count: int = 1, **figures: Any) -> None:
-        """Count units done; `figures` are shown beside them."""
-        self._done += count
+    def restart(self, total: float | None, description: str = "", *, initial: float = 0) -> None:
+        """Begin anew, such as for another training.
+
+        Args:
+            initial: what is done already; rate and remaining time count only what follows.
+        """
+        self._close()
+        self._total, self._description = total, printable(description)
+        self._done = self._initial = initial
+        self._failed = 0
+        self._start = self._last = time.monotonic()
+        if self.is_bar:
+            self._bar = self._new_bar()
+
+    def update(self, count: float = 1, *, failed: bool = False, **figures: Any) -> None:
+        """Count units done; `figures` and the number of failed units are shown beside them."""
+        self._failed += failed
+        self.advance_to(self._done + count, **figures)
+
+    def advance_to(self, done: float, **figures: Any) -> None:
+        """As `update`, with the number of units that are done in all."""
+        count, self._done = done - self._done, done
+        if self._failed:
+            figures["failed"] = self._failed
         if self._bar is not None:
             if figures:
                 self._bar.set_postfix(figures, refresh=False)
-            self._bar.update(count)
+            self._bar.update(max(0, count))
             return
         now = time.monotonic()
-        if self._quiet or now - self._last < self._SECONDS:
-            return
-        self._last = now
-        rate = self._done / (now - self._start)
-        line = f"{self._description} {self._done}".strip()
-        if self._total:
-            line += f"/{self._total}, {(self._total - self._done) / rate:.0f} s left"
-        shown = "".join(f", {name} {value}" for name, value in figures.items())
-        self.write(f"{line} {self._unit} ({rate:.1f}/s{shown})")
+        if not self._quiet and now - self._last >= self._interval:
+            self._last = now
+            shown = ", ".join(f"{name} {value}" for name, value in figures.items())
+            self.write(", ".join(filter(None, (self._progress(now), shown))))
 
     def write(self, line: str) -> None:
-        """A line that does not break the bar."""
+        """Print a line without breaking the bar."""
         if self._quiet:
             return
         if self._bar is not None:
-            self._bar.write(printable(line), file=sys.stderr)
+            self._bar.write(printable(line), file=self._out or sys.stderr)
         else:
-            say(line, sys.stderr)
+            print(printable(line), file=self._out or sys.stderr, flush=True)
+
+    def _progress(self, now: float) -> str:
+        """Such as `cats.mp4 20/50 frames (2.0/s), 15 s left`."""
+        rate = (self._done - self._initial) / max(now - self._start, 1e-9)
+        if self._total == 1.0:
+            text = f"{self._done:.1%}"
+        else:
+            total = "" if self._total is None else f"/{self._total:g}"
+            text = f"{self._done:g}{total} {self._unit} ({rate:.1f}/s)"
+        text = f"{self._description} {text}".strip()
+        if self._total is None or rate <= 0:
+            return text
+        left = (self._total - self._done) / rate
+        return f"{text}, " + (f"{left:.0f} s left" if left < 120 else f"{left / 60:.1f} min left")
+
+    def _new_bar(self) -> Any:
+        from tqdm import tqdm
+
+        fraction = "{desc}{percentage:5.1f}% |{bar}| {elapsed} < {remaining}{postfix}"
+        return tqdm(
+            total=self._total,
+            initial=self._initial,  # type: ignore[arg-type, unused-ignore]  # floats work
+            unit=f" {self._unit}",
+            desc=self._description or None,
+            bar_format=fraction if self._total == 1.0 else None,
+            dynamic_ncols=True,
+            leave=False,
+        )
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

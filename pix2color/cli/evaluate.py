@@ -104,7 +104,7 @@ def _add_metric_arguments(group: argparse._ArgumentGroup) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Evaluate; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _evaluate(arguments))
+    return common.run_command(_evaluate, arguments)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -153,11 +153,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     measured_with = dict(metric_models.descriptions)
     if labels is not None:
         measured_with["classifier"] += f"; {(labels >= 0).sum()} photos have a class"
-    skipped = {
-        name: (cell.replace("lpips_backbone", "--lpips-backbone FILE"), reason)
-        for name, (cell, reason) in metric_models.unavailable.items()
-    }
-    context = _context(arguments, photos, measured_with, skipped, notes)
+    context = _context(arguments, photos, measured_with, metric_models.unavailable, notes)
     tree = report.write(arguments.out, evaluation, context)
     print(report.table(tree))
     for line in notes:
@@ -272,8 +268,8 @@ def _context(
     notes: list[str],
 ) -> Context:
     from pix2color.config import DataConfig
-    from pix2color.data.dataset import is_gray
     from pix2color.evaluation.report import Context
+    from pix2color.photo.gray import is_gray
 
     counts = photos.counts
     gray = sum(is_gray(photo, DataConfig().min_chroma) for photo in photos.photos)

@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Export; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _export(arguments))
+    return common.run_command(_export, arguments)
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""python -m pix2color speed: where the time goes."""
+"""python -m pix2color profile: where the time goes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments of speed."""
+    """The arguments of the command."""
     made = common.Parser(
-        prog="python -m pix2color speed",
+        prog="python -m pix2color profile",
         description="Time every stage of coloring, one photo at a time, warm.",
     )
     made.add_argument("photos", nargs="*", metavar="PHOTO", help="default: made-up pictures")
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Print a table of the stages' times; returns an exit code."""
     options = parser().parse_args(argv)
-    return common.run_command(lambda: _profile(options))
+    return common.run_command(_profile, options)
 
 
 def _profile(options: argparse.Namespace) -> int:
@@ -186,7 +186,7 @@ def _write_json(path: str, timings: list[Timing], facts: dict[str, Any]) -> None
     import json
     from pathlib import Path
 
-    from pix2color.photo.files import atomic_open_photo
+    from pix2color.photo.writing import atomic_open_photo
 
     photos = [
         {"name": t.name, "backend": t.backend, "megapixels": t.megapixels, "stages": t.stages}

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Release; returns the exit code."""
     arguments = parser().parse_args(argv)
-    return common.run_command(lambda: _release(arguments))
+    return common.run_command(_release, arguments)
 
 
 def _release(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""python -m pix2color uncolor FILE: the scan that a reversibly colored JPEG holds."""
+"""python -m pix2color restore FILE: the scan that a reversibly colored JPEG holds."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from pix2color.cli import common
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments of uncolor."""
+    """The arguments of the command."""
     made = common.Parser(
-        prog="python -m pix2color uncolor",
-        description="Take the color out of JPEGs made with infer.py --reversible: the scan's "
+        prog="python -m pix2color restore",
+        description="Take the color out of JPEGs made with infer.py --lossless-jpeg: the scan's "
         "luminance data come back bit for bit.",
     )
     made.add_argument("inputs", nargs="+", metavar="JPEG|FOLDER")
-    made.add_argument("--out", default="uncolored", metavar="FOLDER", help="default: ./uncolored")
+    made.add_argument("--out", default="restored", metavar="FOLDER", help="default: ./restored")
     return made
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write the gray JPEG of each file; returns 0, or 1 when some failed."""
     options = parser().parse_args(argv)
-    return common.run_command(lambda: _restore(options))
+    return common.run_command(_restore, options)
 
 
 def _restore(options: argparse.Namespace) -> int:
     from pix2color.errors import EXIT_FAILED, EXIT_OK, PhotoError
     from pix2color.jobs import lossless_jpeg
     from pix2color.jobs.planner import plan_jobs
-    from pix2color.photo.files import atomic_open_photo
+    from pix2color.photo.writing import atomic_open_photo
 
     jobs = plan_jobs(options.inputs, options.out).jobs
     failed = 0
@@ -44,5 +44,5 @@ def _restore(options: argparse.Namespace) -> int:
         except (PhotoError, OSError) as error:
             failed += 1
             common.say(f"{job.source}: {error}", sys.stderr)
-    common.say(f"{len(jobs) - failed} of {len(jobs)} uncolored -> {options.out}")
+    common.say(f"{len(jobs) - failed} of {len(jobs)} restored -> {options.out}")
     return EXIT_FAILED if failed else EXIT_OK

@@ -1,152 +1,131 @@
-"""infer.py's films: colored one after the other, after the photos."""
+"""The videos of infer.py: colorized one after the other, after the photos."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from types import FrameType
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pix2color.cli.common import ProgressBar, stop_requested
+from pix2color.errors import Pix2ColorError, describe
+
 if TYPE_CHECKING:
-    from pix2color.cli.common import ProgressBar
     from pix2color.inference.colorizer import Colorizer
     from pix2color.jobs import pipeline
     from pix2color.jobs.pipeline import Outcome
     from pix2color.jobs.planner import Job
     from pix2color.video.pipeline import VideoProgress, VideoResult
 
-_PHOTOS_ONLY = ("hints", "reference", "confidence", "keep_color", "srgb", "reversible")
+_PHOTOS_ONLY = ("hints", "reference", "confidence", "skip_color", "srgb", "lossless_jpeg")
 
 
-def check(options: argparse.Namespace, films: Sequence[Job]) -> None:
-    """Refuse the options that are for photos where there is a film."""
-    from pix2color.errors import Pix2ColorError
-
-    asked = [name for name in _PHOTOS_ONLY if getattr(options, name)]
+def check(options: argparse.Namespace, jobs: Sequence[Job]) -> None:
+    """Refuse options for photos where there is a video; raises Pix2ColorError."""
+    names = [name for name in _PHOTOS_ONLY if getattr(options, name)]
     if options.variants > 1:
-        asked.append("variants")
-    if films and asked:
+        names.append("variants")
+    if jobs and names:
         raise Pix2ColorError(
-            f"--{asked[0].replace('_', '-')} is for photos, and {films[0].source} is a film: leave"
-            " it out, or color films in a run of their own"
+            f"--{names[0].replace('_', '-')} is for photos, and {jobs[0].source} is a video: leave"
+            " it out, or colorize videos in a run of their own"
         )
 
 
 def colorize_videos(
-    films: Sequence[Job], colorizer: Colorizer, settings: pipeline.JobOptions, *, quiet: bool
+    jobs: Sequence[Job], colorizer: Colorizer, settings: pipeline.JobOptions, *, quiet: bool
 ) -> Iterator[Outcome]:
-    """Color films; yields each outcome.
+    """Colorize videos; yields each outcome.
 
-    Ctrl-C (or SIGTERM) ends the film at hand as a playable one of another name, and then raises
-    KeyboardInterrupt; a second one does so at once.
+    Ctrl-C (or SIGTERM) writes the finished part of the current video as a playable one of another
+    name, and then raises KeyboardInterrupt; a second one raises it at once.
     """
-    for job in films:
-        with _stop_requested() as asked:
-            outcome, stopped = _one(job, colorizer, settings, asked, quiet=quiet)
+    for job in jobs:
+        with stop_requested(lambda: None) as stop:
+            outcome, stopped = _colorize(job, colorizer, settings, stop, quiet=quiet)
         yield outcome
         if stopped:
             raise KeyboardInterrupt
 
 
-def _one(
-    job: Job, colorizer: Colorizer, settings: pipeline.JobOptions, asked: Callable[[], bool], *,
+def _colorize(
+    job: Job, colorizer: Colorizer, settings: pipeline.JobOptions, stop: Callable[[], bool], *,
     quiet: bool,
 ) -> tuple[Outcome, bool]:  # fmt: skip
-    from pix2color.jobs.pipeline import Outcome, reason
+    """The outcome of one video, and whether it was stopped."""
+    from pix2color.jobs.pipeline import Outcome, failed
     from pix2color.video import pipeline
 
     start = time.perf_counter()
     if job.problem:
         return Outcome(job, "failed", job.problem), False
-    if settings.resume and _done(job):
+    if settings.resume and _is_up_to_date(job):
         return Outcome(job, "skipped", "already done"), False
     options = pipeline.VideoOptions(settings.decode, settings.provenance, resume=settings.resume)
-    with _Bar(job.source, quiet=quiet) as bar:
+    stopped = False
+    with _VideoBar(job.source.name, quiet=quiet) as bar:
         try:
             result = pipeline.colorize_video(
-                job.source, job.target, colorizer, options, progress=bar, stop=asked
+                job.source, job.target, colorizer, options, progress=bar.update, stop=stop
             )
         except Exception as error:
-            return Outcome(job, "failed", reason(error), seconds=time.perf_counter() - start), False
-        for note in result.notes:
-            bar.say(f"{job.source}: {note}")
-        if result.status == "stopped":
-            bar.say(_told(result))
-            return Outcome(job, "failed", _told(result), seconds=time.perf_counter() - start), True
-    seconds = time.perf_counter() - start
-    return Outcome(job, "done", notes=result.notes, seconds=seconds), False
+            outcome = failed(job, error)
+        else:
+            for note in result.notes:
+                bar.write(f"{job.source}: {note}")
+            stopped = result.status == "stopped"
+            outcome = Outcome(job, "done", notes=result.notes)
+            if stopped:  # the command ends without a summary
+                outcome = _stopped(job, result)
+                bar.write(describe(outcome.reason, outcome.remedy, "--{}".format))
+    return replace(outcome, seconds=time.perf_counter() - start), stopped
 
 
-def _told(result: VideoResult) -> str:
-    """What to say of a film that was stopped."""
+def _stopped(job: Job, result: VideoResult) -> Outcome:
+    from pix2color.jobs.pipeline import Outcome
+
     if result.path is None:
-        return "stopped before the first frame"
-    return f"stopped after {result.frames} frames, {result.path}; --resume goes on"
+        return Outcome(job, "failed", "stopped before the first frame")
+    reason = f"stopped after {result.frames} frames, {result.path}"
+    return Outcome(job, "failed", reason, "{resume} continues")
 
 
-def _done(job: Job) -> bool:
+def _is_up_to_date(job: Job) -> bool:
     try:
         return job.target.stat().st_mtime >= job.source.stat().st_mtime
     except OSError:
         return False
 
 
-class _Bar:
-    """Progress of one film; its remaining time counts this run's frames only."""
+class _VideoBar(contextlib.ExitStack):
+    """Progress of one video; its remaining time counts the frames of this run only."""
 
-    def __init__(self, source: Path, *, quiet: bool) -> None:
-        self._name, self._quiet = source.name, quiet
-        self._progress: ProgressBar | None = None
+    def __init__(self, name: str, *, quiet: bool) -> None:
+        super().__init__()
+        self._name, self._quiet = name, quiet
+        self._bar: ProgressBar | None = None
         self._done = 0
-        self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> _Bar:
-        return self
+    def update(self, progress: VideoProgress) -> None:
+        """Show the progress; the first call starts the bar."""
+        if self._bar is None:
+            self._start(progress)
+        elif progress.done > self._done:
+            self._bar.update(progress.done - self._done)
+        self._done = progress.done
 
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+    def write(self, line: str) -> None:
+        """Print a line without breaking the bar."""
+        if self._bar is not None:
+            self._bar.write(line)
 
-    def __call__(self, stage: VideoProgress) -> None:
-        if self._progress is None:
-            self._start(stage)
-        elif stage.done > self._done:
-            self._progress.update(stage.done - self._done)
-        self._done = stage.done
-
-    def say(self, line: str) -> None:
-        """A line that does not break the bar."""
-        if self._progress is not None:
-            self._progress.write(line)
-
-    def _start(self, stage: VideoProgress) -> None:
-        from pix2color.cli.common import ProgressBar
-
-        left = None if stage.expected is None else max(0, stage.expected - stage.done)
-        self._progress = self._stack.enter_context(
-            ProgressBar(left, unit="frame", description=self._name, quiet=self._quiet)
+    def _start(self, progress: VideoProgress) -> None:
+        expected = progress.expected
+        left = None if expected is None else max(0, expected - progress.done)
+        self._bar = self.enter_context(
+            ProgressBar(left, unit="frames", description=self._name, quiet=self._quiet)
         )
-        if stage.done:
-            self.say(f"{self._name}: {stage.done} frames are done already")
-
-
-@contextlib.contextmanager
-def _stop_requested() -> Iterator[Callable[[], bool]]:
-    """Tells whether Ctrl-C or SIGTERM came; the second one raises KeyboardInterrupt."""
-    asked: list[int] = []
-
-    def handler(number: int, frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, handler) for number in numbers]
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, old in zip(numbers, before, strict=True):
-            signal.signal(number, old)
+        if progress.done:
+            self.write(f"{self._name}: {progress.done} frames are done already")

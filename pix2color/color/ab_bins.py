@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pix2color.color.ab_bins_numpy import BIN_CENTERS, COUNT, SIGMA, STEP
+from pix2color.color.ab_bins_numpy import BIN_CENTERS, COUNT, SIGMA
+from pix2color.color.ab_bins_numpy import STEP as STEP
 from pix2color.io import atomic_write
 
 PRIOR_FILE = Path(__file__).parent / "prior.json"

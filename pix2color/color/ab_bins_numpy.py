@@ -34,7 +34,7 @@ BIN_CENTERS = np.array(
 BIN_CENTERS.flags.writeable = False
 COUNT = len(BIN_CENTERS)
 MARGINAL_STEPS, MARGINAL_STEP, MARGINAL_LEAST = 64, 4.0, -128.0
-"""Of `MarginalClassHead`: so many classes for a and for b each, their width, and the first's edge."""
+"""Classes of `MarginalClassHead` for a and for b each, their width, and the first one's edge."""
 
 
 def soft_encode(ab: Floats, *, neighbors: int = 5) -> tuple[NDArray[np.intp], Floats]:
@@ -67,8 +67,8 @@ def annealed_mean(
 ) -> Floats:
     """The mean color of softmax((logits - vividness * log p) / T): 313,h,w -> 2,h,w.
 
-    Annealed mean: Zhang et al. 2016, equation 5; T = 1 is the expectation, T -> 0 the mode. Post-hoc
-    logit adjustment: Menon et al. 2021 (Long-tail learning via logit adjustment), equation 9; a
+    Zhang et al. 2016, equation 5; T = 1 is the expectation, T -> 0 the mode. Post-hoc logit
+    adjustment: Menon et al. 2021 (Long-tail learning via logit adjustment), equation 9; a
     share of the prior is taken away, which favors rare, vivid colors.
 
     Args:
@@ -84,9 +84,8 @@ def annealed_mean(
     scaled *= np.float32(1 / temperature)
     share = np.exp(scaled, out=scaled)
     # einsum and not matmul: BLAS would add in an order that depends on the number of threads.
-    mean: Floats = np.einsum("khw,kc->chw", share, BIN_CENTERS)
-    mean /= share.sum(axis=0)
-    return mean
+    total = np.einsum("khw,kc->chw", share, BIN_CENTERS, dtype=np.float64, casting="same_kind")
+    return (total / share.sum(axis=0, dtype=np.float64)).astype(np.float32)
 
 
 def softmax(values: Floats, *, axis: int) -> Floats:

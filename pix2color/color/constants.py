@@ -1,7 +1,7 @@
 """Constants of sRGB, CIE Lab and hints, for torch and numpy alike.
 
-Those of Lab are scikit-image's: sRGB primaries, D65, 2 degrees. Formulas: IEC 61966-2-1 (companding) and
-CIE 15 (Lab).
+Those of Lab are scikit-image's: sRGB primaries, D65, 2 degrees. Formulas: IEC 61966-2-1
+(companding) and CIE 15 (Lab).
 """
 
 RGB_TO_XYZ = (

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pix2color.color.lab_numpy import LUMINANCE, linear_to_srgb, srgb_to_linear
+from pix2color.color.lab_numpy import (
+    LUMINANCE,
+    gamut_share,
+    lab_f_inverse,
+    linear_to_srgb,
+    srgb_to_linear,
+)
 
 Table = NDArray[np.float64]
 
@@ -93,17 +99,12 @@ def from_lab(lab: NDArray[np.floating]) -> NDArray[np.float64]:
     A color that sRGB does not have is mixed with the gray of its luminance: its L stays.
     """
     lightness, a, b = np.moveaxis(np.asarray(lab, dtype=np.float64), -1, 0)
-    f = np.stack(((lightness + 16) / 116 + a / 500, (lightness + 16) / 116,
-                  (lightness + 16) / 116 - b / 200), axis=-1)  # fmt: skip
-    xyz = np.where(f > 6 / 29, f**3, (f - 4 / 29) * 3 * (6 / 29) ** 2) * _SRGB_TO_D50.sum(axis=1)
-    linear = xyz @ np.linalg.inv(_SRGB_TO_D50).T
+    y = (lightness + 16) / 116
+    xyz = lab_f_inverse(np.stack((y + a / 500, y, y - b / 200), axis=-1))
+    linear = (xyz * _SRGB_TO_D50.sum(axis=1)) @ np.linalg.inv(_SRGB_TO_D50).T
     gray = xyz[..., 1:2]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        over, under = (1 - gray) / (linear - gray), gray / (gray - linear)
-    weight = np.minimum(np.where(linear > 1, over, 1.0), np.where(linear < 0, under, 1.0)).min(
-        axis=-1, keepdims=True
-    )
-    return linear_to_srgb(np.clip(gray + (linear - gray) * weight, 0.0, 1.0))
+    share = gamut_share(gray[..., 0], np.moveaxis(linear, -1, 0))[..., None]
+    return linear_to_srgb(np.clip(gray + (linear - gray) * share, 0.0, 1.0))
 
 
 def _parse(icc: bytes) -> ColorSpace | None:

@@ -154,16 +154,16 @@ def set_dotted_key(tree: dict[str, Any], override: str) -> None:
     """Set one value in nested sections from `a.b=value`, where the value is YAML."""
     key, sign, text = override.partition("=")
     if not sign or not key.strip():
-        raise ConfigError(f"--set {override!r}: write it as section.key=value")
+        raise ConfigError(f"override {override!r}: write it as section.key=value")
     try:
         value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
-        raise ConfigError(f"--set {override!r}: the value is not YAML") from None
+        raise ConfigError(f"override {override!r}: the value is not YAML") from None
     *sections, last = key.strip().split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"--set {override!r}: {section} is a value, not a section")
+            raise ConfigError(f"override {override!r}: {section} is a value, not a section")
     tree[last] = value
 
 

@@ -22,6 +22,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+SourceWeight = Annotated[float, Field(gt=0, le=1000)]
 
 
 class ConfigModel(BaseModel):
@@ -67,6 +68,10 @@ class DataConfig(ConfigModel):
     roots: Paths = ()
     """Folders, .tar shards, or both; empty: the photos bundled with scikit-image."""
     split: SplitConfig = SplitConfig()
+    source_weights: dict[str, SourceWeight] = {}
+    """Beginning of a photo's name (`photos/`, `wide-00.tar/ade20k/`: the root's own name, then the
+    path below it or in the shard) -> how often such a photo is drawn per epoch, 1 for all others.
+    The longest beginning counts; 1.5 is one and two draws in turn."""
     max_photos: Count | None = None
     """Use only this many photos (the first by content hash)."""
     cache: Literal["ram", "none"] = "ram"
@@ -178,8 +183,8 @@ class ModelConfig(ConfigModel):
 
     encoder: str = "mobilenet_v2"
     """resnet18 | resnet34 | resnet50 | vgg16 | vgg16_bn | mobilenet_v2 | mobilenet_v3_large |
-    efficientnet_b0 | convnext_tiny | timm/<name>, or trained from nothing: zhang_cnn | strided_cnn |
-    fusion"""
+    efficientnet_b0 | convnext_tiny | timm/<name>, or trained from nothing: zhang_cnn |
+    strided_cnn | fusion"""
     pretrained: str = "default"
     """default (the packaged weights' own encoder) | imagenet | none | a weights file"""
     freeze: Literal["none", "early", "all"] = "none"
@@ -312,7 +317,9 @@ class TrainConfig(ConfigModel):
     num_val_photos: Count = 200
     """The fixed photos of the validation figure."""
     num_sample_photos: Annotated[int, Field(ge=0, le=16)] = 8
-    """Photos of the sample pictures."""
+    """Photos of the sample pictures; 0: no pictures."""
+    plot_curves: bool = True
+    """Draw curves.png at each save."""
     save_every_samples: Count = 16_384
     save_every_minutes: Positive | None = 5.0
     """Also save for resuming after so many minutes."""
@@ -392,6 +399,7 @@ class Config(ConfigModel):
             ("train", "save_every_samples"),
             ("train", "save_every_minutes"),
             ("train", "num_sample_photos"),
+            ("train", "plot_curves"),
             ("train", "trackers"),
             ("train", "fd_backbone"),
         ):

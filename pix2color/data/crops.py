@@ -31,9 +31,10 @@ class CropParams:
     """A seed a crop, for whatever else is drawn for it."""
 
 
-def rng_for(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The random numbers of one photo in one epoch."""
-    return np.random.Generator(np.random.Philox(key=[seed, (epoch << 32) | index]))
+def rng_for(seed: int, epoch: int, index: int, repeat: int = 0) -> np.random.Generator:
+    """The random numbers of one draw of a photo in one epoch; draws are numbered from 0."""
+    key = [seed, (epoch << 32) | index]
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, repeat]))
 
 
 def sample_crops(

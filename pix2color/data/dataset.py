@@ -7,21 +7,19 @@ the order, so both are the same wherever the files lie and whatever they are cal
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from typing import Literal, Protocol
 
-from PIL import Image
-
 from pix2color import config
-from pix2color.data.decode import Pixels, decode, is_gray
+from pix2color.data.decode import Pixels, decode, suffix_of
 from pix2color.data.discovery import FileRef, list_photos
 from pix2color.errors import DataError, PhotoError
+from pix2color.photo.gray import is_gray
+from pix2color.photo.reading import page_sizes
 
 Split = Literal["train", "val", "test"]
 Progress = Callable[[int, int], object]
@@ -30,9 +28,6 @@ Announce = Callable[[str], object]
 ALL_SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MIN_PHOTOS_TO_SPLIT = 20
 """Fewer files than this are not split: all photos serve in every part, and that is announced."""
-
-PILLOW = r"PIL(\.|$)"
-"""The modules whose warnings are switched off: what matters of a file is counted and named."""
 
 _NAMED = 10  # broken files named in an error
 _SAMPLE = 32  # photos whose headers are read for the estimate of RAM
@@ -172,7 +167,7 @@ def load_photos(
     if not data.roots:
         say(
             f"no photos named: using the {len(items)} that come with scikit-image, a toy amount;"
-            " name your own folders or .tar shards with --data (data.roots)"
+            " name your own folders or .tar shards in data.roots"
         )
     wanted = frozenset(parts)
     shared = len(items) < MIN_PHOTOS_TO_SPLIT and wanted != frozenset(ALL_SPLITS)
@@ -182,18 +177,15 @@ def load_photos(
             " validation and test, so their figures say nothing about other photos"
         )
         wanted = frozenset(ALL_SPLITS)
-    # One filter around all threads: filters are the process's, and would race inside them.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=PILLOW)
-        say(_estimate(data, items, wanted, copies))
-        loaded, counts = _load(data, items, wanted, progress, keep_gray)
-        if not loaded and counts.other_splits:
-            say(
-                f"no photo falls into {' or '.join(parts)} (data.split): all photos serve there,"
-                " those of the other parts included"
-            )
-            shared = True
-            loaded, counts = _load(data, items, frozenset(ALL_SPLITS), progress, keep_gray)
+    say(_estimate(data, items, wanted, copies))
+    loaded, counts = _load(data, items, wanted, progress, keep_gray)
+    if not loaded and counts.other_splits:
+        say(
+            f"no photo falls into {' or '.join(parts)} (data.split): all photos serve there,"
+            " those of the other parts included"
+        )
+        shared = True
+        loaded, counts = _load(data, items, frozenset(ALL_SPLITS), progress, keep_gray)
     if not loaded:
         raise DataError(_nothing(counts))
     return _photo_set(loaded, counts, toy=not data.roots, shared=shared)
@@ -209,7 +201,7 @@ def decode_and_filter(file: Readable, rules: ExamineOptions) -> DecodeResult:
     if content and split_of(digest, rules.split) not in rules.splits:
         return DecodeResult(file.name, digest)
     try:
-        pixels = decode(content, rules.cache_size)
+        pixels = decode(content, rules.cache_size, name=file.name)
     except PhotoError as error:
         return DecodeResult(file.name, digest, corrupt=str(error))
     if rules.min_chroma > 0 and is_gray(pixels, rules.min_chroma):
@@ -325,11 +317,10 @@ def _estimate(
     sizes: list[int] = []
     for item in items[:: max(1, len(items) // _SAMPLE)][:_SAMPLE]:
         try:
-            with Image.open(io.BytesIO(item.read())) as image:
-                short, long = sorted(image.size)
-        except Exception:  # a broken file is reported when it is decoded
+            short, long = sorted(page_sizes(item.read(), suffix_of(item.name))[0])
+        except (PhotoError, OSError):  # a broken file is reported when it is decoded
             continue
-        scale = min(1.0, data.cache_size / short)
+        scale = min(1.0, data.cache_size / max(1, short))
         sizes.append(round(short * scale) * round(long * scale) * 3)
     share = sum(getattr(data.split, part) for part in parts)
     number = round(len(items) * min(1.0, share))
@@ -371,6 +362,6 @@ def _nothing(counts: Counts) -> str:
         return f"none of the {counts.found} files can be decoded: {_list(counts.corrupt)}"
     return (
         f"no photo with colors among {counts.found} files: {counts.gray} are gray"
-        f" (data.min_chroma), {len(counts.corrupt)} cannot be decoded; name color photos with"
-        " --data (data.roots)"
+        f" (data.min_chroma), {len(counts.corrupt)} cannot be decoded; data.roots needs color"
+        " photos"
     )

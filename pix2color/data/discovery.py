@@ -28,7 +28,7 @@ from pix2color.photo.walk import (
 BUNDLED = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png")
 """The color photos that come with scikit-image: what empty roots stand for."""
 
-_NAME_IT = "name folders of photos, .tar shards or both with --data (data.roots)"
+_REMEDY = "name folders of photos, .tar shards or both in {data.roots}"
 _CONTAINERS = frozenset((".tar", npy.SUFFIX))
 
 
@@ -116,7 +116,9 @@ def list_files(roots: Sequence[str]) -> tuple[list[FileRef], list[tuple[str, Pat
         array_files += npy.natural_sort([path for _, path in files])
         # A root that was listed before, as part of another, adds nothing and is no mistake.
         if not files and len(seen) > known:
-            raise DataError(f"no photos in {root} (looked for {_endings()} and .tar); {_NAME_IT}")
+            raise DataError(
+                f"no photos in {root} (looked for {_endings()} and .tar)", remedy=_REMEDY
+            )
     if array_files:
         items += _array_items(array_files)
     return sorted(items, key=lambda item: item.name), sorted(shards)
@@ -134,7 +136,7 @@ def _bundled() -> list[FileRef]:
     paths = [folder / name for name in sorted(BUNDLED)]
     items = [FileRef(f"skimage/{p.name}", p.stat().st_size, p) for p in paths if p.is_file()]
     if not items:
-        raise DataError(f"no photos given, and scikit-image brings none along; {_NAME_IT}")
+        raise DataError("no photos given, and scikit-image has none installed", remedy=_REMEDY)
     return items
 
 
@@ -142,14 +144,14 @@ def _expand(roots: Sequence[str]) -> Iterator[Path]:
     """The roots that exist, patterns replaced by what they match."""
     for root in roots:
         if not str(root):
-            raise DataError(f"a root is empty; {_NAME_IT}, or . for the current folder")
+            raise DataError("a root is empty", remedy=f"{_REMEDY}, or . for the current folder")
         path = Path(root).expanduser()
         matches = [path] if path.exists() else []
         if not matches and any(sign in str(root) for sign in "*?["):
             anchor = Path(path.anchor)
             matches = sorted(anchor.glob(str(path.relative_to(anchor))))
         if not matches:
-            raise DataError(f"no such file or folder: {root}; {_NAME_IT}")
+            raise DataError(f"no such file or folder: {root}", remedy=_REMEDY)
         yield from matches
 
 
@@ -158,7 +160,7 @@ def _files(root: Path, label: str, seen: set[Identity]) -> Iterator[tuple[str, P
     if root.is_dir():
         yield from _walk(root, label, seen)
     elif not root.is_file():
-        raise DataError(f"{root} is {NOT_REGULAR}; {_NAME_IT}")
+        raise DataError(f"{root} is {NOT_REGULAR}", remedy=_REMEDY)
     elif root.suffix.lower() in PHOTO_SUFFIXES:
         seen.add(identity(root))
         yield label, root
@@ -168,7 +170,9 @@ def _files(root: Path, label: str, seen: set[Identity]) -> Iterator[tuple[str, P
     elif root.suffix.lower() in (".gz", ".tgz", ".xz", ".bz2", ".zst", ".zip"):
         raise DataError(f"{root} is compressed; unpack it to a folder or a plain .tar")
     else:
-        raise DataError(f"{root} is neither a photo ({_endings()}) nor a .tar or .npy; {_NAME_IT}")
+        raise DataError(
+            f"{root} is neither a photo ({_endings()}) nor a .tar or .npy", remedy=_REMEDY
+        )
 
 
 def _walk(root: Path, label: str, seen: set[Identity]) -> Iterator[tuple[str, Path]]:
@@ -200,7 +204,7 @@ def _members(label: str, shard: Path) -> Iterator[FileRef]:
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise broken_shard(shard, error) from None
     if not found:
-        raise DataError(f"no photos in {shard} (looked for {_endings()}); {_NAME_IT}")
+        raise DataError(f"no photos in {shard} (looked for {_endings()})", remedy=_REMEDY)
 
 
 def check_end(shard: Path, end: int) -> None:
@@ -218,8 +222,8 @@ def check_end(shard: Path, end: int) -> None:
 def broken_shard(shard: Path | str, error: Exception) -> DataError:
     """The error for a shard that cannot be read to its end."""
     return DataError(
-        f"{shard} is not a whole, uncompressed .tar ({error}); copy or pack it again, or leave it"
-        " out of --data (data.roots)"
+        f"{shard} is not a whole, uncompressed .tar ({error})",
+        remedy="copy or pack it again, or leave it out of {data.roots}",
     )
 
 

@@ -1,8 +1,8 @@
 """Batches of crops, addressed by the number of the sample: nothing to save, nothing to lose.
 
-Sample n of a training is photo `order(epoch)[n mod N]` of epoch n // N. A batch is a function of
-its first sample's number, so resuming is knowing one number, and processes share the work by taking
-neighboring slices.
+An epoch draws each photo once, or as `data.source_weights` has it, in an order that follows from
+(seed, epoch). A batch is a function of its first sample's number: resuming needs this one number,
+and processes share the work by taking neighboring slices.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from pix2color.color.lab import rgb_to_lab
 from pix2color.config import DataConfig
 from pix2color.data.augment import degrade
 from pix2color.data.crops import CropParams, extract_crops, rng_for, sample_crops, stack_photos
-from pix2color.data.streaming import stream_photos
+from pix2color.data.discovery import list_photos
+from pix2color.data.source_weights import SourceWeights, check_prefixes
+from pix2color.data.streaming import StreamedPhoto, stream_photos
 
 
 @dataclass(frozen=True)
@@ -60,37 +62,55 @@ class PhotoSource(Protocol):
 
 
 class InMemorySource:
-    """Photos that lie in RAM.
+    """Photos in RAM.
 
     Args:
         photos: H,W,3 uint8, of any sizes.
-        data: scale, aspect, flip.
+        data: crop scale and aspect, flip, source weights.
         seed: of order and crops.
+        names: of the photos; only `data.source_weights` needs them.
+
+    Raises:
+        DataError: a prefix of `data.source_weights` that no name begins with.
     """
 
-    def __init__(self, photos: Sequence[np.ndarray], data: DataConfig, *, seed: int) -> None:
+    def __init__(
+        self,
+        photos: Sequence[np.ndarray],
+        data: DataConfig,
+        *,
+        seed: int,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.photos = photos
         self.data = data
         self.seed = seed
-        self._order: tuple[int, np.ndarray] | None = None
+        names = [""] * len(photos) if names is None else names
+        check_prefixes(data.source_weights, names)
+        self._weights = SourceWeights(data.source_weights, names)
+        self._epoch = -1
+        self._first = 0  # sample of the epoch
+        self._order = np.empty((0, 2), np.int64)  # (index, repeat) of each of the epoch's samples
 
     def load(self, first: int, size: int) -> tuple[Tensor, CropParams]:
-        """As Source's."""
-        photos, draws = [], []
+        """The photos of the samples first, ..., first + size - 1, stacked, and their crops."""
+        photos, rngs = [], []
         for sample in range(first, first + size):
-            epoch, position = divmod(sample, len(self.photos))
-            index = int(self._epoch_order(epoch)[position])
+            if not self._first <= sample < self._first + len(self._order):
+                self._enter_epoch_of(sample)
+            index, repeat = map(int, self._order[sample - self._first])
             photos.append(self.photos[index])
-            draws.append(rng_for(self.seed, epoch, index))
-        sizes = [(p.shape[0], p.shape[1]) for p in photos]
-        return stack_photos(photos), sample_crops(sizes, draws, self.data)
+            rngs.append(rng_for(self.seed, self._epoch, index, repeat))
+        return _stack_and_sample(photos, rngs, self.data)
 
-    def _epoch_order(self, epoch: int) -> np.ndarray:
-        if self._order is None or self._order[0] != epoch:
-            # 2**31 is no photo's index, so the order's numbers are no crop's.
-            draw = rng_for(self.seed, epoch, 2**31)
-            self._order = (epoch, draw.permutation(len(self.photos)))
-        return self._order[1]
+    def _enter_epoch_of(self, sample: int) -> None:
+        self._epoch, self._first = self._weights.find_epoch(sample)
+        draws = self._weights.draws(self._epoch)
+        indices = np.repeat(np.arange(len(draws)), draws)
+        repeats = np.arange(len(indices)) - np.repeat(draws.cumsum() - draws, draws)
+        # No photo has the index 2**31: crops do not share the order's random numbers.
+        rng = rng_for(self.seed, self._epoch, 2**31)
+        self._order = np.stack((indices, repeats), axis=1)[rng.permutation(len(indices))]
 
 
 class StreamingSource:
@@ -113,10 +133,12 @@ class StreamingSource:
         self.world = world
         self._expected = -1
         self._epoch = -1
-        self._photos: Iterator[tuple[str, np.ndarray]] = iter(())
+        self._photos: Iterator[StreamedPhoto] = iter(())
+        if data.source_weights:
+            check_prefixes(data.source_weights, [file.name for file in list_photos(data.roots)])
 
     def load(self, first: int, size: int) -> tuple[Tensor, CropParams]:
-        """As Source's."""
+        """The photos of the samples first, ..., first + size - 1, stacked, and their crops."""
         per_batch = size * self.world
         if first != self._expected:
             self._rewind()
@@ -124,21 +146,21 @@ class StreamingSource:
                 self._next_photo()
         self._expected = first + per_batch
         photos: list[np.ndarray] = []
-        draws: list[np.random.Generator] = []
+        rngs: list[np.random.Generator] = []
         for _ in range(size):
-            digest, photo = self._next_photo()
-            photos.append(photo)
-            draws.append(rng_for(self.seed, self._epoch, int(digest[:7], 16)))
-        sizes = [(p.shape[0], p.shape[1]) for p in photos]
-        return stack_photos(photos), sample_crops(sizes, draws, self.data)
+            photo = self._next_photo()
+            photos.append(photo.pixels)
+            index = int(photo.digest[:7], 16)
+            rngs.append(rng_for(self.seed, self._epoch, index, photo.repeat))
+        return _stack_and_sample(photos, rngs, self.data)
 
     def _rewind(self) -> None:
         self._epoch, self._photos = -1, iter(())
 
-    def _next_photo(self) -> tuple[str, np.ndarray]:
+    def _next_photo(self) -> StreamedPhoto:
         while True:
-            for found in self._photos:
-                return found
+            for photo in self._photos:
+                return photo
             self._epoch += 1
             self._photos = stream_photos(
                 self.data,
@@ -148,6 +170,13 @@ class StreamingSource:
                 seed=self.seed,
                 epoch=self._epoch,
             )
+
+
+def _stack_and_sample(
+    photos: Sequence[np.ndarray], rngs: Sequence[np.random.Generator], data: DataConfig
+) -> tuple[Tensor, CropParams]:
+    sizes = [(photo.shape[0], photo.shape[1]) for photo in photos]
+    return stack_photos(photos), sample_crops(sizes, rngs, data)
 
 
 class DeviceLoader:

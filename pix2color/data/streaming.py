@@ -7,21 +7,20 @@ see large reads only; single files come from a shuffled list. Every process gets
 from __future__ import annotations
 
 import random
-import warnings
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from tarfile import BLOCKSIZE, TarError
 from types import ModuleType
+from typing import NamedTuple
 
 from pix2color import config
 from pix2color.data.dataset import (
     ALL_SPLITS,
     MIN_PHOTOS_TO_SPLIT,
-    PILLOW,
     DecodeResult,
     ExamineOptions,
     Split,
@@ -37,6 +36,7 @@ from pix2color.data.discovery import (
     list_files,
     plain_name,
 )
+from pix2color.data.source_weights import SourceWeights
 from pix2color.errors import DataError
 
 _CHECK_AFTER = 200  # files after which the share of broken ones is judged for the first time
@@ -45,17 +45,29 @@ _AHEAD = 4  # photos decoded ahead per thread
 
 @dataclass
 class StreamCounts:
-    """What became of this process's files so far; give a fresh one to each epoch."""
+    """Counts of this process's files in one epoch, per draw."""
 
     used: int = 0
     gray: int = 0
-    elsewhere: int = 0
-    """In other parts than those asked for."""
-    broken: list[tuple[str, str]] = field(default_factory=list)
+    other_splits: int = 0
+    """Not in the splits asked for."""
+    corrupt: list[tuple[str, str]] = field(default_factory=list)
     """(name, reason) of the files that cannot be read or decoded."""
 
     def tried(self) -> int:
-        return self.used + self.gray + len(self.broken)
+        """Files decoded, with or without success."""
+        return self.used + self.gray + len(self.corrupt)
+
+
+class StreamedPhoto(NamedTuple):
+    """A photo of a stream."""
+
+    digest: str
+    """SHA-256 of the file, in hex."""
+    pixels: Pixels
+    """uint8 H,W,3 sRGB, the shorter side at most `data.cache_size`."""
+    repeat: int = 0
+    """Number of this draw among the photo's draws in the epoch, from 0."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,16 @@ class _Member:
     content: bytes
 
     def read(self) -> bytes:
+        """The member's bytes."""
         return self.content
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """A file, and the number of this draw among its draws in the epoch."""
+
+    file: FileRef | _Member
+    repeat: int
 
 
 def stream_photos(
@@ -88,33 +109,30 @@ def stream_photos(
     seed: int,
     epoch: int,
     counts: StreamCounts | None = None,
-) -> Generator[tuple[str, Pixels]]:
+) -> Generator[StreamedPhoto]:
     """One epoch of this process's photos in random order.
 
-    Over all ranks each photo of the parts comes exactly once an epoch. Whole shards are dealt out
-    evenly; of those left over (all, where there are fewer shards than processes) every process
-    reads its own share of the photos. The order depends on (seed, epoch, rank, world) alone. The
-    rules for parts, gray and broken photos are those of `load_photos`; content that is there
+    Over all ranks each photo of the parts comes exactly once per epoch, or as often as
+    `data.source_weights` says. Whole shards are dealt out evenly; of the remaining ones (all, where
+    there are fewer shards than processes) every process reads its own share of the photos. The
+    order depends on (seed, epoch, rank, world) alone. The
+    rules for splits, gray and corrupt photos are those of `load_photos`; content that is there
     twice is not noticed, and shards are split however few photos they hold.
 
-    `data.decode_threads` threads decode ahead (0: none). Inside worker processes that share a rank's
-    work, give rank * workers + worker as rank, world * workers as world, and no threads. Pillow's
-    warnings about files are switched off in this process: they would come at any time, again and
-    again.
+    `data.decode_threads` threads decode ahead (0: none). Inside worker processes that share the
+    work of one rank, give rank * workers + worker as rank, world * workers as world, and no
+    threads.
 
     Args:
-        data: root, split, side, gray_chroma, max_broken, shuffle_buffer and workers count.
+        data: all but crops and augmentation.
         parts: train, val, test, or several.
         rank, world: this process's number and how many there are.
         seed, epoch: of the order.
         counts: filled while the photos are read.
 
-    Yields:
-        (SHA-256 of the file in hex, uint8 H,W,3 sRGB with a shorter side of at most `data.cache_size`).
-
     Raises:
-        DataError: `data.max_photos` is set, roots that do not hold (see `list_items`), webdataset
-            missing where there are shards, too many broken files, nothing for this process.
+        DataError: `data.max_photos` is set, roots without photos (see `list_photos`), webdataset
+            missing where there are shards, too many corrupt files, nothing for this process.
     """
     if data.max_photos is not None:
         raise DataError("data.max_photos needs data.cache: ram; a stream does not know its photos")
@@ -123,20 +141,21 @@ def stream_photos(
     if not shards and len(files) < MIN_PHOTOS_TO_SPLIT:
         parts = ALL_SPLITS
     counts = StreamCounts() if counts is None else counts
-    warnings.filterwarnings("ignore", module=PILLOW)
-    units = _shard_for_rank(files, shards, rank, world, random.Random(f"{seed} {epoch}"))
+    weights = data.source_weights
+    draws = [d for file in files for d in _draws(file, weights, epoch)]
+    units = _shard_for_rank(draws, shards, rank, world, random.Random(f"{seed} {epoch}"))
     rules = ExamineOptions(frozenset(parts), data.split, data.cache_size, data.min_chroma)
-    examined = _examined(_files(units, webdataset), rules, data.decode_threads)
+    examined = _examined(_files(units, weights, epoch, webdataset), rules, data.decode_threads)
     photos = _counted(examined, data.max_corrupt_fraction, counts)
     if webdataset is not None:
-        size, order = data.shuffle_buffer, random.Random(f"{seed} {epoch} {rank} {world}")
-        photos = webdataset.filters.shuffle(size, initial=max(1, size // 4), rng=order)(photos)
+        size, rng = data.shuffle_buffer, random.Random(f"{seed} {epoch} {rank} {world}")
+        photos = webdataset.filters.shuffle(size, initial=max(1, size // 4), rng=rng)(photos)
     yield from photos
-    check_corrupt_fraction(counts.broken, counts.tried(), data.max_corrupt_fraction)
+    check_corrupt_fraction(counts.corrupt, counts.tried(), data.max_corrupt_fraction)
     if not counts.used:
         raise DataError(
             f"no photo of {' or '.join(parts)} for process {rank + 1} of {world} ({counts.gray}"
-            f" gray, {len(counts.broken)} broken): use more photos, fewer processes, or"
+            f" gray, {len(counts.corrupt)} corrupt): use more photos, fewer processes, or"
             " data.cache: ram"
         )
 
@@ -156,33 +175,43 @@ def _webdataset() -> ModuleType:
 
 
 def _shard_for_rank(
-    files: list[FileRef],
+    files: list[_Draw],
     shards: list[tuple[str, Path]],
     rank: int,
     world: int,
-    order: random.Random,
-) -> list[FileRef | _Shard]:
-    """This process's files and shards in this epoch's order; `order` is in the same state in all
+    rng: random.Random,
+) -> list[_Draw | _Shard]:
+    """This process's files and shards in this epoch's order; `rng` is in the same state in all
     processes."""
-    order.shuffle(files)
-    order.shuffle(shards)
+    rng.shuffle(files)
+    rng.shuffle(shards)
     even = len(shards) - len(shards) % world
-    units: list[FileRef | _Shard] = [*files[rank::world]]
+    units: list[_Draw | _Shard] = [*files[rank::world]]
     units += [_Shard(label, path) for label, path in shards[:even][rank::world]]
     units += [_Shard(label, path, rank, world) for label, path in shards[even:]]
-    order.shuffle(units)
+    rng.shuffle(units)
     return units
 
 
+def _draws(file: FileRef | _Member, weights: Mapping[str, float], epoch: int) -> list[_Draw]:
+    """The draws of a file in an epoch: one, where no weights are set."""
+    count = SourceWeights(weights, [file.name]).draws(epoch)[0] if weights else 1
+    return [_Draw(file, repeat) for repeat in range(count)]
+
+
 def _files(
-    units: Sequence[FileRef | _Shard], webdataset: ModuleType | None
-) -> Iterator[FileRef | _Member]:
+    units: Sequence[_Draw | _Shard],
+    weights: Mapping[str, float],
+    epoch: int,
+    webdataset: ModuleType | None,
+) -> Iterator[_Draw]:
     """The single files, to be read by the thread that decodes them, and the shards' members."""
     for unit in units:
-        if isinstance(unit, FileRef):
+        if isinstance(unit, _Draw):
             yield unit
         elif webdataset is not None:
-            yield from _members(unit, webdataset)
+            for member in _members(unit, webdataset):
+                yield from _draws(member, weights, epoch)
 
 
 def _members(shard: _Shard, webdataset: ModuleType) -> Iterator[_Member]:
@@ -200,17 +229,18 @@ def _members(shard: _Shard, webdataset: ModuleType) -> Iterator[_Member]:
 
 
 def _examined(
-    files: Iterator[FileRef | _Member], rules: ExamineOptions, threads: int
-) -> Iterator[DecodeResult]:
-    """Each file examined, in order; threads work some files ahead of the caller."""
+    draws: Iterator[_Draw], rules: ExamineOptions, threads: int
+) -> Iterator[tuple[DecodeResult, int]]:
+    """Each draw's file examined, and the draw's number, in order; threads work some files ahead of
+    the caller."""
     if threads == 0:
-        yield from (decode_and_filter(file, rules) for file in files)
+        yield from (_examine(draw, rules) for draw in draws)
         return
-    waiting: deque[Future[DecodeResult]] = deque()
+    waiting: deque[Future[tuple[DecodeResult, int]]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
-        for file in files:
-            waiting.append(pool.submit(decode_and_filter, file, rules))
+        for draw in draws:
+            waiting.append(pool.submit(_examine, draw, rules))
             if len(waiting) > _AHEAD * threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -219,19 +249,23 @@ def _examined(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _examine(draw: _Draw, rules: ExamineOptions) -> tuple[DecodeResult, int]:
+    return decode_and_filter(draw.file, rules), draw.repeat
+
+
 def _counted(
-    examined: Iterator[DecodeResult], most_broken: float, counts: StreamCounts
-) -> Iterator[tuple[str, Pixels]]:
-    """The usable photos; the others are counted, and too many broken ones stop the epoch."""
-    for one in examined:
-        if one.corrupt:
-            counts.broken.append((one.name, one.corrupt))
+    examined: Iterator[tuple[DecodeResult, int]], max_corrupt: float, counts: StreamCounts
+) -> Iterator[StreamedPhoto]:
+    """The usable photos; the others are counted, and too many corrupt ones stop the epoch."""
+    for result, repeat in examined:
+        if result.corrupt:
+            counts.corrupt.append((result.name, result.corrupt))
             if counts.tried() >= _CHECK_AFTER:
-                check_corrupt_fraction(counts.broken, counts.tried(), most_broken)
-        elif one.gray:
+                check_corrupt_fraction(counts.corrupt, counts.tried(), max_corrupt)
+        elif result.gray:
             counts.gray += 1
-        elif one.pixels is None:
-            counts.elsewhere += 1
+        elif result.pixels is None:
+            counts.other_splits += 1
         else:
             counts.used += 1
-            yield one.digest, one.pixels
+            yield StreamedPhoto(result.digest, result.pixels, repeat)

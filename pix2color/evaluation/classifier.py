@@ -84,8 +84,9 @@ def labels_of(names: Sequence[str]) -> npt.NDArray[np.int64]:
     labels = np.array([_label(name) for name in names], dtype=np.int64)
     if not (labels != UNKNOWN).any():
         raise DataError(
-            f"classifier: none of the {len(names)} photos has a class; put them in folders named"
-            " like ImageNet classes (n01443537 or goldfish), or begin their names with a WordNet id"
+            f"none of the {len(names)} photos has a class for the classifier",
+            remedy="put them in folders named like ImageNet classes (n01443537 or goldfish), or"
+            " begin their names with a WordNet id",
         )
     return labels
 
@@ -166,6 +167,6 @@ def _from_torchvision(name: str) -> tuple[str, nn.Module]:
         return name, tv.get_model(name, weights="DEFAULT")
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"weights of {name} cannot be downloaded ({error!s:.80}); give a weights file as"
-            " classifier"
+            f"weights of {name} cannot be downloaded ({error!s:.80})",
+            remedy="name a file of them in {classifier}",
         ) from None

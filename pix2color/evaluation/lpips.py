@@ -94,8 +94,8 @@ def _downloaded(net: NetName) -> Any:
         return lpips.LPIPS(net=net, verbose=False)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"no LPIPS: {_ARCHITECTURE[net]} cannot be downloaded ({error!s:.80}); give"
-            f" torchvision's weights of it as lpips_backbone, for the net {net}"
+            f"no LPIPS: {_ARCHITECTURE[net]} cannot be downloaded ({error!s:.80})",
+            remedy="name a file of torchvision's weights of it in {lpips_backbone}",
         ) from None
 
 
@@ -110,7 +110,7 @@ def _fill(
         if value is None or value.shape != parameter.shape:
             raise WeightsError(
                 f"{path} does not hold torchvision's {_ARCHITECTURE[net]}, the backbone of"
-                f" LPIPS with {net}: features.{key.partition('.')[2]} is missing or of another"
+                f" LPIPS ({net}): features.{key.partition('.')[2]} is missing or of another"
                 " shape"
             )
         state[key] = value.to(parameter.dtype)

@@ -62,7 +62,7 @@ def find_metric_models(
         except WeightsError as error:
             if backbone is not None:
                 raise
-            unavailable["lpips"] = ("no backbone: give lpips_backbone", f"{error}")
+            unavailable["lpips"] = ("no weights of its backbone", f"{error}")
     features: Backbone | None = None
     if fd_backbone is not None:
         features = Backbone(fd_backbone, device=device)

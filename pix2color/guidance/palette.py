@@ -57,10 +57,9 @@ def _thumbnail(image: Image.Image | str | Path) -> NDArray[np.uint8]:
     except PhotoError as error:
         name = "image" if isinstance(image, Image.Image) else image
         raise Pix2ColorError(f"reference {name}: {error}") from None
-    pixels = photo.pixels if photo.bits == 8 else (photo.pixels >> 8).astype(np.uint8)
-    small = Image.fromarray(pixels)
+    small = Image.fromarray(profiles.srgb_pixels(photo))
     small.thumbnail((_SIDE, _SIDE))
-    return profiles.to_srgb(np.array(small), small.mode, photo.icc)[0]
+    return np.asarray(small)
 
 
 def match_palette(prediction: Prediction, palette: Floats, strength: float) -> Prediction:

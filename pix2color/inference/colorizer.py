@@ -209,7 +209,7 @@ class Colorizer:
             features=guidance.needs_features,
             hints=guidance.hints,
         )
-        color_space, icc = preprocess.color_space(photo), photo.icc
+        color_space, icc = profiles.color_space(photo), photo.icc
         if color_space.is_gray or (srgb and not color_space.is_srgb):
             color_space, icc = SRGB, profiles.srgb_profile()
         page_guidance = replace(guidance, hints=())

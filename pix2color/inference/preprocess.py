@@ -11,21 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pix2color.color import icc_matrix
-from pix2color.color.lab_numpy import lab_f, linear_to_lab, linear_to_srgb, srgb_to_linear
+from pix2color.color.lab_numpy import lab_f, linear_to_srgb, srgb_to_linear
 from pix2color.inference import bands
 from pix2color.photo import Photo
+from pix2color.photo.gray import is_gray
 from pix2color.photo.photo import Pixels
+from pix2color.photo.profiles import color_space
 
 _LUT_SIZE = 65_536  # steps of the table from luminance to 8-bit codes
 GUIDE_SCALE = 8 / 3
-_CHROMA = 5.0
-"""95th percentile of chroma (ab units) from which a photo counts as colored."""
-_LEVELS = 64  # groups of like lightness in which that is measured
-
-
-def color_space(photo: Photo) -> icc_matrix.ColorSpace:
-    """The space of the photo's pixels; sRGB where it has no usable profile."""
-    return (icc_matrix.parse_icc(photo.icc) if photo.icc else None) or icc_matrix.SRGB
 
 
 def gray_values(photo: Photo) -> Pixels:
@@ -99,7 +93,7 @@ def network_input(
     Args:
         gray: H,W, of `gray_values`.
         input_size: shorter side of the network's input, in pixels.
-        output_stride: both sides of the input are multiples of it, so that its cells tile the photo.
+        output_stride: both sides of the input are multiples of it: its cells tile the photo.
 
     Returns:
         L in 0..100 at `network_size`, and L at `guide_size`: float32, two sizes H,W.
@@ -172,24 +166,5 @@ def resize_lightness(
 
 
 def is_colored(photo: Photo) -> bool:
-    """Whether a photo already has color; the tone of a sepia or blue print is none.
-
-    A tone gives one color to each lightness. So, on a reduction of the photo, ab is compared with
-    the median ab of like lightness: only what is left over counts.
-    """
-    if photo.is_gray or _neutral(photo.pixels):
-        return False
-    pixels = photo.pixels
-    eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
-    small = Image.fromarray(eight).resize((128, 128), Image.Resampling.BOX, reducing_gap=2.0)
-    ab = _ab(np.asarray(small), color_space(photo)).reshape(-1, 2)
-    order = np.argsort(np.asarray(small.convert("L")), axis=None, kind="stable")
-    alike = ab[order].reshape(_LEVELS, -1, 2)
-    rest = np.linalg.norm(alike - np.median(alike, axis=1, keepdims=True), axis=-1)
-    return bool(np.percentile(rest, 95) > _CHROMA)
-
-
-def _ab(pixels: NDArray[np.uint8], own: icc_matrix.ColorSpace) -> NDArray[np.float64]:
-    """H,W,2 ab of RGB pixels of a space."""
-    linear = np.stack([own.decode(c, pixels[..., c] / 255.0) for c in range(3)], axis=-1)
-    return linear_to_lab(linear, own.matrix)[..., 1:]
+    """Whether a photo already has color; the tone of a sepia or blue print is none."""
+    return not is_gray(photo.pixels, space=color_space(photo), ignore_tone=True)

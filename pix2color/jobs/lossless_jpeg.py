@@ -4,7 +4,7 @@ A gray JPEG's luminance coefficients and quantization table go unchanged into th
 beside new Cb and Cr planes; taking those away again leaves exactly the scan. What stays is JPEG's
 luma, not L: a saturated color of the same luma looks lighter or darker (docs/inference.md).
 
-Needs jpeglib (the `reversible` extra), which reads and writes coefficients.
+Needs jpeglib (the `lossless-jpeg` extra), which reads and writes coefficients.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _library() -> Any:
         import jpeglib  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         raise Pix2ColorError(
-            'reversible JPEGs need jpeglib: pip install "pix2color[reversible]"'
+            'reversible JPEGs need jpeglib: pip install "pix2color[lossless-jpeg]"'
         ) from None
     return jpeglib
 
@@ -117,7 +117,7 @@ def _described(image: Any) -> Photo:
         format="JPEG",
         exif=_exif(image.info),
         xmp=image.info.get("xmp"),
-        encoder_settings={"segments": jpeg.kept_segments(image.applist)},
+        encoder_settings={"segments": jpeg.preserved_segments(image.applist)},
     )
 
 

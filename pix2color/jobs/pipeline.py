@@ -30,11 +30,10 @@ from pix2color.photo import (
     Photo,
     Provenance,
     add_provenance,
-    files,
-    formats,
     read,
     reading,
     write,
+    writing,
 )
 from pix2color.photo.walk import NOT_REGULAR, is_regular
 from pix2color.runtime.base import out_of_memory
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 
 MAX_MAP_SIDE = 2048
 """Longest side of a map of confidence, in pixels: the network's grid is far coarser."""
-_PAGES = 1000  # of a TIFF whose sizes are looked up before it is read
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,8 @@ class Outcome:
     status: Literal["done", "skipped", "failed"]
     reason: str = ""
     """Why it was skipped or failed, in one line."""
+    remedy: str = ""
+    """How to fix a failure: as `Pix2ColorError.remedy`."""
     notes: tuple[str, ...] = ()
     """What to know about a photo that is done."""
     seconds: float = 0.0
@@ -98,6 +98,7 @@ def colorize_jobs(
     options: JobOptions,
     *,
     workers: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
     """Color every photo; yields each outcome as it comes, in no fixed order.
 
@@ -109,6 +110,8 @@ def colorize_jobs(
     Args:
         colorizer: gives the Colorizer; called when the first photo has been read.
         workers: photos at a time; default: the processor's cores.
+        stop: asked before each photo: True starts no further one. Those under way are finished
+            and yielded; the others have no outcome.
 
     Raises:
         Nothing for a photo: whatever exception it causes is its outcome.
@@ -122,6 +125,8 @@ def colorize_jobs(
         running: set[Future[Outcome]] = set()
         try:
             for job in jobs:
+                if stop():
+                    break
                 running.add(pool.submit(_one, job, colorizer, options, room))
                 if len(running) >= at_once:
                     finished, running = wait(running, return_when=FIRST_COMPLETED)
@@ -167,22 +172,12 @@ class _Room:
 
 
 def _pixels(path: Path) -> int:
-    """How many pixels a photo has by its header, all pages together; 0: it cannot be told."""
-    data = path.read_bytes()
-    name = formats.detect_format(data[:16], path.suffix)
-    if name is None:
-        return 0
+    """How many pixels a photo has by its header, all pages together; 0 where this is unknown."""
     try:
-        with reading.as_photo_error():
-            image = reading.open_with_plugin(data, name)
-            pixels = image.width * image.height
-            with contextlib.suppress(EOFError):
-                for page in range(1, _PAGES) if name == "TIFF" else ():
-                    image.seek(page)
-                    pixels += image.width * image.height
-    except PhotoError:  # `read` says what is wrong with it
+        sizes = reading.page_sizes(path.read_bytes(), path.suffix)
+    except PhotoError:  # `read` raises it again
         return 0
-    return pixels
+    return sum(width * height for width, height in sizes)
 
 
 def _one(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, room: _Room) -> Outcome:
@@ -190,14 +185,20 @@ def _one(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, room
     try:
         outcome = _outcome(job, colorizer, options, room)
     except Exception as error:
-        outcome = Outcome(job, "failed", reason(error))
+        outcome = failed(job, error)
     return replace(outcome, seconds=time.perf_counter() - start)
 
 
-def reason(error: Exception) -> str:
-    """Why a photo or film failed, in one line; of a fault of the program, also where."""
+def failed(job: Job, error: Exception) -> Outcome:
+    """The outcome of a photo or video that raised an error."""
+    remedy = error.remedy if isinstance(error, Pix2ColorError) else ""
+    return Outcome(job, "failed", _reason(error), remedy)
+
+
+def _reason(error: Exception) -> str:
+    """Why a photo or video failed, in one line; for a bug of the program, also where."""
     if isinstance(error, Pix2ColorError):
-        return str(error)
+        return error.message
     if out_of_memory(error):
         return "out of memory"
     if isinstance(error, OSError) and error.strerror:
@@ -241,7 +242,7 @@ def _colorized(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions
     )
     if options.confidence:
         sure = guess.confidence()
-        with files.atomic_open_photo(job.extra_outputs[-1]) as file:
+        with writing.atomic_open_photo(job.extra_outputs[-1]) as file:
             file.write(confidence_map(sure, photo.width, photo.height))
     left_out: tuple[str, ...] = ()
     # The photo itself last: where it is, the others are.
@@ -281,7 +282,7 @@ def _reversibly(job: Job, photo: Photo, colorizer: Colorizer, options: JobOption
 
     data = job.source.read_bytes()
     result = lossless_jpeg.colorize(data, paint, mark=options.provenance, limits=options.limits)
-    with files.atomic_open_photo(job.target) as file:
+    with writing.atomic_open_photo(job.target) as file:
         file.write(result)
     return Outcome(job, "done", notes=tuple(notes))
 

@@ -1,8 +1,8 @@
 """EXIF blocks edited in place.
 
-Rewriting a block through a parser moves its values, and with them every maker note that points to
-absolute offsets. So all values stay where they are. The first directory is written over where it
-gets no further entry; else a new one is appended to the block, and the header points to that.
+A parser that writes the block again moves its values and breaks maker notes, which hold absolute
+offsets. Here all values keep their offsets. The first directory is overwritten if its number of
+entries stays the same; otherwise a new one is appended and the header points to it.
 TIFF 6.0, section 2; EXIF 2.32.
 """
 
@@ -45,13 +45,13 @@ def orientation(block: bytes | None, default: int = 1) -> int:
 def update(block: bytes | None, *, upright: bool = False, software: str | None = None) -> bytes:
     """A block with the orientation reset and the Software tag set, all else kept.
 
-    The link to the thumbnail is dropped: it would show the photo sideways and gray. A block that
-    cannot be read is replaced by a new one.
+    The link to the thumbnail is dropped, because the thumbnail would show the photo sideways and
+    gray. A block that cannot be read is replaced by a new one.
 
     Args:
         block: an EXIF block (a TIFF header and directories), None for a new one.
         upright: write orientation 1 where the block has one.
-        software: text, written as UTF-8; bytes that `software` could not decode come back.
+        software: text, written as UTF-8; surrogates from `software` are written as their bytes.
     """
     directory = _parse(block) if block else None
     if block is None or directory is None:
@@ -69,8 +69,8 @@ def update(block: bytes | None, *, upright: bool = False, software: str | None =
     if software is not None:
         text = software.encode("utf-8", "surrogateescape") + b"\0"
         after = end if in_place else end + length
-        place = text.ljust(4, b"\0") if len(text) <= 4 else struct.pack(order + "I", after)
-        entries[SOFTWARE] = struct.pack(order + "HHI", SOFTWARE, _ASCII, len(text)) + place
+        value = text.ljust(4, b"\0") if len(text) <= 4 else struct.pack(order + "I", after)
+        entries[SOFTWARE] = struct.pack(order + "HHI", SOFTWARE, _ASCII, len(text)) + value
     body = b"".join(entries[tag] for tag in sorted(entries))
     directory_bytes = struct.pack(order + "H", len(entries)) + body + b"\0\0\0\0"
     edited = bytearray(block[:4] + struct.pack(order + "I", start) + block[8:])
@@ -86,9 +86,9 @@ def software(block: bytes | None) -> str | None:
     if block is None or directory is None or SOFTWARE not in directory.entries:
         return None
     entry = directory.entries[SOFTWARE]
-    count, place = struct.unpack(directory.order + "II", entry[4:12])
-    value = entry[8 : 8 + count] if count <= 4 else block[place : place + count]
-    return value.rstrip(b"\0").decode("utf-8", "surrogateescape")
+    count, offset = struct.unpack(directory.order + "II", entry[4:12])
+    text = entry[8 : 8 + count] if count <= 4 else block[offset : offset + count]
+    return text.rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
 def as_bytes(value: Any) -> Any:

@@ -1,18 +1,20 @@
-"""Which files are photos, told by their first bytes, and which container takes a colored one."""
+"""Formats of photos, identified by their first bytes, and the containers of colored photos."""
 
 from __future__ import annotations
+
+import re
 
 PHOTO_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".gif",
      ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".jpx", ".avif")
 )  # fmt: skip
-"""Endings by which a folder's photos are found; the content decides how a file is read."""
+"""Suffixes of the photos in a folder; how a file is read depends on its content."""
 
 UNSUPPORTED_SUFFIXES = frozenset(
     (".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".raf", ".rw2", ".pef",
      ".psd", ".psb", ".xcf", ".jxl", ".pdf", ".svg")
 )  # fmt: skip
-"""Endings of photos that are named as skipped, rather than passed over like any other file."""
+"""Suffixes of photos that cannot be read: a run names them, and ignores any other file."""
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -30,7 +32,6 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftypavif", "AVIF"),
     (4, b"ftypavis", "AVIF"),
 )
-_NETPBM = b"123456"
 _DIB_HEADERS = tuple(bytes((size, 0, 0, 0)) for size in (12, 40, 52, 56, 64, 108, 124))
 
 _CONTAINERS = {
@@ -42,14 +43,14 @@ _CONTAINERS = {
 
 
 def detect_format(head: bytes, suffix: str = "") -> str | None:
-    """The format of a file by its first 16 bytes, None if it is none that can be read.
+    """The format of a file, from its first 16 bytes; None where it cannot be read.
 
-    The suffix helps only with TGA and DIB, which have no signature.
+    The suffix matters for TGA and DIB alone, which have no signature.
     """
     for offset, magic, name in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return name
-    if head[:1] == b"P" and head[1:2] in {bytes([c]) for c in _NETPBM} and head[2:3].isspace():
+    if re.match(rb"P[1-6]\s", head):
         return "PPM"
     if suffix.lower() == ".tga" and len(head) >= 16:
         return "TGA"
@@ -59,16 +60,19 @@ def detect_format(head: bytes, suffix: str = "") -> str | None:
 
 
 def webp_is_lossless(data: bytes) -> bool:
-    """Whether the picture of a WebP file is compressed without loss."""
-    place = 12
-    while place + 8 <= len(data):
-        name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
+    """Whether the image of a WebP file is lossless."""
+    offset = 12
+    while offset + 8 <= len(data):
+        name, size = (
+            data[offset : offset + 4],
+            int.from_bytes(data[offset + 4 : offset + 8], "little"),
+        )
         if name in (b"VP8L", b"VP8 "):
             return name == b"VP8L"
-        place += 8 + size + size % 2
+        offset += 8 + size + size % 2
     return False
 
 
 def output_suffix(suffix: str) -> str:
-    """The ending of the colored file: the source's, unless that container cannot hold RGB."""
+    """The suffix of the colored file: the source's, unless that container cannot store RGB."""
     return _CONTAINERS.get(suffix.lower(), suffix)

@@ -1,6 +1,6 @@
 """The boxes of a JP2 file that hold metadata: profile, resolution, EXIF, XMP.
 
-Pillow reads the resolution alone and writes none. ISO/IEC 15444-1, annex I.
+Pillow reads only the resolution and writes none of them. ISO/IEC 15444-1, annex I.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LARGEST_TERM = 65_535
 
 
 def metadata(data: bytes) -> dict[str, Any]:
-    """exif, xmp and icc_profile of a file, as far as it has them; a bare codestream has none."""
+    """The exif, xmp and icc_profile that a file has; a bare codestream has none."""
     info: dict[str, Any] = {}
     for name, body in _boxes(data):
         if name == b"uuid" and body[:16] == _EXIF:
@@ -41,7 +41,7 @@ def with_metadata(data: bytes, photo: Photo) -> bytes:
     """
     pieces = []
     for kind, content in _boxes(data):
-        if kind == b"jp2c":  # what is about the picture stands before it
+        if kind == b"jp2c":  # metadata precedes the codestream
             if photo.exif:
                 pieces.append(_box(b"uuid", _EXIF + photo.exif))
             if photo.xmp:
@@ -51,7 +51,7 @@ def with_metadata(data: bytes, photo: Photo) -> bytes:
 
 
 def _header(content: bytes, photo: Photo) -> bytes:
-    """The header's boxes with the profile in place of the named space, and the resolution."""
+    """The header's boxes with the profile in offset of the named space, and the resolution."""
     pieces = []
     for kind, inner in _boxes(content):
         if kind == b"colr" and photo.icc:
@@ -65,7 +65,7 @@ def _header(content: bytes, photo: Photo) -> bytes:
 
 
 def _ratio(dpi: float) -> tuple[int, int, int]:
-    """Dots per metre as numerator, denominator (16 bits each) and exponent of ten."""
+    """Dots per meter as numerator, denominator (16 bits each) and exponent of ten."""
     dots, exponent = dpi / 0.0254, 0
     while dots > _LARGEST_TERM:
         dots, exponent = dots / 10, exponent + 1
@@ -74,20 +74,20 @@ def _ratio(dpi: float) -> tuple[int, int, int]:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of the boxes that follow each other, up to one that cannot be."""
-    place = 0
-    while place + 8 <= len(data):
-        size, name = struct.unpack_from(">I4s", data, place)
+    """Name and content of consecutive boxes, up to the first broken one."""
+    offset = 0
+    while offset + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, offset)
         head = 8
-        if size == 1 and place + 16 <= len(data):
-            (size,) = struct.unpack_from(">Q", data, place + 8)
+        if size == 1 and offset + 16 <= len(data):
+            (size,) = struct.unpack_from(">Q", data, offset + 8)
             head = 16
         elif size == 0:  # to the end of the file
-            size = len(data) - place
-        if size < head or place + size > len(data):
+            size = len(data) - offset
+        if size < head or offset + size > len(data):
             return
-        yield name, data[place + head : place + size]
-        place += size
+        yield name, data[offset + head : offset + size]
+        offset += size
 
 
 def _box(kind: bytes, content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""JPEG: encoding as the source was encoded, and the segments of its metadata.
+"""JPEG: the options for encoding a photo as its source was, and the metadata segments.
 
 ISO/IEC 10918-1; EXIF 2.32; Adobe's XMP specification, part 3; Photoshop file formats, "image
 resource blocks", which hold IPTC.
@@ -21,54 +21,54 @@ _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _THUMBNAILS = (1033, 1036)
-"""Photoshop's resources that would show the photo as it was."""
+"""Photoshop resources with a thumbnail, which would show the photo without colors."""
 
 Segment = tuple[int, bytes]
 """Number of the APPn segment, and its content."""
 
 
-def kept_segments(segments: Iterable[tuple[str, bytes]]) -> tuple[Segment, ...]:
-    """The segments that a colored photo takes over as they are.
+def preserved_segments(segments: Iterable[tuple[str, bytes]]) -> tuple[Segment, ...]:
+    """The segments that a colored photo keeps unchanged.
 
-    These are extended XMP, and Photoshop's resources with IPTC but without their thumbnails.
+    These are extended XMP, and the Photoshop resources (with IPTC) but for thumbnails.
 
     Args:
         segments: Pillow's `JpegImageFile.applist`.
     """
-    kept = [(1, s) for name, s in segments if name == "APP1" and s.startswith(_XMP_EXTENSION)]
+    extended = [(1, s) for name, s in segments if name == "APP1" and s.startswith(_XMP_EXTENSION)]
     blocks = [s for name, s in segments if name == "APP13" and s.startswith(_PHOTOSHOP)]
     resources = b"".join(block.removeprefix(_PHOTOSHOP) for block in blocks)
-    others = _without_thumbnails(resources)
-    if others != resources:
-        room = JPEG_SEGMENT - len(_PHOTOSHOP)
-        blocks = [_PHOTOSHOP + others[i : i + room] for i in range(0, len(others), room)]
-    return (*kept, *((13, block) for block in blocks))
+    reduced = _without_thumbnails(resources)
+    if reduced != resources:
+        size = JPEG_SEGMENT - len(_PHOTOSHOP)
+        blocks = [_PHOTOSHOP + reduced[i : i + size] for i in range(0, len(reduced), size)]
+    return (*extended, *((13, block) for block in blocks))
 
 
 def _without_thumbnails(resources: bytes) -> bytes:
-    """Photoshop's resources but for thumbnails; all of them where they cannot be read."""
-    kept, place = [], 0
-    while place < len(resources):
-        if resources[place : place + 4] != b"8BIM" or len(resources) < place + 12:
+    """Photoshop resources but for thumbnails; unchanged if they cannot be parsed."""
+    others, offset = [], 0
+    while offset < len(resources):
+        if resources[offset : offset + 4] != b"8BIM" or len(resources) < offset + 12:
             return resources
-        (number,) = struct.unpack_from(">H", resources, place + 4)
-        name = (resources[place + 6] + 2) // 2 * 2  # with its length, padded to an even number
-        start = place + 6 + name
+        (number,) = struct.unpack_from(">H", resources, offset + 4)
+        name = (resources[offset + 6] + 2) // 2 * 2  # with its length, padded to an even number
+        start = offset + 6 + name
         if len(resources) < start + 4:
             return resources
         (length,) = struct.unpack_from(">I", resources, start)
         end = start + 4 + length + length % 2
         if number not in _THUMBNAILS:
-            kept.append(resources[place:end])
-        place = end
-    return b"".join(kept)
+            others.append(resources[offset:end])
+        offset = end
+    return b"".join(others)
 
 
 def metadata(photo: Photo) -> dict[str, Any]:
     """EXIF, XMP and the source's other segments as options of Pillow's writer.
 
-    EXIF that is longer than a segment goes on in the next ones, as Pillow and ExifTool read it.
-    XMP that is longer is left out (see `containers.left_out`).
+    EXIF longer than one segment continues in the next ones, as Pillow and ExifTool read it. Longer
+    XMP is left out (see `containers.lost_metadata`).
     """
     options: dict[str, Any] = {}
     segments: list[Segment] = []
@@ -95,18 +95,18 @@ def options(photo: Photo) -> dict[str, Any]:
     """
     if max(photo.width, photo.height) > _LONGEST_SIDE:
         raise PhotoError(f"a JPEG side has at most {_LONGEST_SIDE} pixels")
-    chosen: dict[str, Any] = {"subsampling": "4:4:4", **metadata(photo)}
+    encoding: dict[str, Any] = {"subsampling": "4:4:4", **metadata(photo)}
     tables = photo.encoder_settings.get("tables")
     if tables:
-        # One table, of a gray source, serves the colors too: finer than the usual chroma table.
-        chosen["qtables"] = [list(tables[k]) for k in sorted(tables)][:3]
+        # A gray source has one table. It is used for chroma too, and finer than the usual one.
+        encoding["qtables"] = [list(tables[k]) for k in sorted(tables)][:3]
     else:
-        chosen["quality"] = _QUALITY
+        encoding["quality"] = _QUALITY
     if photo.icc:
-        chosen["icc_profile"] = photo.icc
+        encoding["icc_profile"] = photo.icc
     if photo.dpi:
-        chosen["dpi"] = photo.dpi
+        encoding["dpi"] = photo.dpi
     for name in ("comment", "progressive"):
         if photo.encoder_settings.get(name):
-            chosen[name] = photo.encoder_settings[name]
-    return chosen
+            encoding[name] = photo.encoder_settings[name]
+    return encoding

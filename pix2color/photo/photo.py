@@ -1,4 +1,4 @@
-"""The Photo: pixels and everything that must survive coloring."""
+"""The Photo: an image and its metadata."""
 
 from __future__ import annotations
 
@@ -13,55 +13,60 @@ from numpy.typing import NDArray
 from pix2color.errors import PhotoError
 
 Pixels = NDArray[Any]
-"""uint8 or uint16; which of the two is checked when a Photo is made."""
+"""uint8 or uint16; `Photo` checks which."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What `read` refuses from the header alone, before any memory is taken."""
+    """What `read` refuses. The size is checked in the header, before memory is allocated."""
 
     megapixels: float = 300.0
-    """Largest photo, all pages together."""
+    """Most pixels, all pages together."""
     on_truncated: Literal["error", "keep"] = "error"
-    """A file that ends too early: an error, or read as far as it goes and said so."""
+    """A file that ends too early is an error, or is read as far as possible with a note."""
 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One photograph, upright, and what else its file held.
+    """One upright photo with the metadata of its file.
 
-    Its arrays are read-only views of those that were given, which must not change afterwards.
+    The arrays are read-only views of the caller's, which must not change afterwards.
+
+    Raises:
+        PhotoError: an array of another type or shape.
     """
 
     pixels: Pixels
-    """H,W (gray) or H,W,3 (RGB) in `icc`'s space, uint8 or uint16 over their full range."""
+    """H,W (gray) or H,W,3 (RGB) in the space of `icc`: uint8 in 0..255 or uint16 in 0..65535."""
     alpha: Pixels | None = None
-    """H,W opacity of the pixels' type."""
+    """H,W opacity, 0 is transparent; of the dtype and range of `pixels`, not premultiplied."""
     icc: bytes | None = None
-    """Profile of the pixels; None means sRGB (or the gray of sRGB's curve)."""
+    """ICC profile of the pixels, a matrix with curves; None: sRGB, or gray with its curve."""
     exif: bytes | None = None
-    """EXIF as a TIFF block, without the "Exif" marker; its orientation has been applied."""
+    """EXIF as a TIFF block, without the "Exif" marker; its orientation is 1 or absent."""
     xmp: bytes | None = None
+    """XMP packet, in its own encoding."""
     dpi: tuple[float, float] | None = None
-    """Horizontal, vertical dots an inch."""
+    """Horizontal and vertical resolution in dots per inch."""
     format: str = "PNG"
-    """Name of the container, as in `formats.sniff`."""
+    """Name of the container, as `formats.detect_format` returns it; `write` uses it."""
     encoder_settings: Mapping[str, Any] = field(default_factory=dict)
-    """How the source was encoded, for writing alike: quantization tables, compression, comments."""
+    """How the source was encoded, read-only; `write` does the same: quantization tables,
+    compression, comments."""
     pages: tuple[Photo, ...] = ()
     """The pages after this one (TIFF)."""
     notes: tuple[str, ...] = ()
-    """What a user should know about how it was read, in plain words."""
+    """What a user should know about how the file was read, one line each."""
 
     def __post_init__(self) -> None:
         _check(self.pixels, self.alpha)
         for name in ("pixels", "alpha"):
             array: Pixels | None = getattr(self, name)
-            if array is not None:  # a view: the caller's own array stays writable
+            if array is not None:  # a view: the caller's array stays writable
                 array = array.view()
                 array.flags.writeable = False
                 object.__setattr__(self, name, array)
-        object.__setattr__(self, "settings", MappingProxyType(dict(self.encoder_settings)))
+        object.__setattr__(self, "encoder_settings", MappingProxyType(dict(self.encoder_settings)))
 
     @property
     def height(self) -> int:
@@ -73,7 +78,7 @@ class Photo:
 
     @property
     def bits(self) -> int:
-        """8 or 16 a channel."""
+        """8 or 16 per channel."""
         return int(self.pixels.dtype.itemsize * 8)
 
     @property

@@ -1,7 +1,7 @@
 """PNG at 8 and 16 bits. ISO/IEC 15948:2004.
 
-Pillow cannot write 16-bit color, and compresses on one core. Here bands of lines are filtered and
-deflated side by side and joined into one stream, as pigz does; the bands do not depend on the
+Pillow cannot write 16-bit color and compresses on one core. Here bands of lines are filtered and
+deflated in parallel and joined into one stream, as pigz does. The bands do not depend on the
 number of cores, so neither do the bytes.
 """
 
@@ -23,7 +23,7 @@ RAW_EXIF = ("Raw profile type exif", "Raw profile type APP1")
 _BAND = 2**21  # bytes of lines deflated at a time
 _COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 _UP = 2  # the filter: each byte minus the one above
-_LEVEL = 1  # higher ones take twice as long for 4 % of the size
+_LEVEL = 1  # higher levels take twice the time and save 4 % of the size
 _ADLER = 65_521
 
 
@@ -33,12 +33,12 @@ def is_deep(image: Any) -> bool:
     return bool(tile) and str(tile[0].args).endswith(";16B") and image.mode in ("RGB", "RGBA", "LA")
 
 
-def halves(image: Any, opened: Callable[[], Any]) -> Iterator[Any]:
+def half_images(image: Any, reopen: Callable[[], Any]) -> Iterator[Any]:
     """Images to be loaded whose samples hold the high and the low bytes of a deep image.
 
     Args:
         image: an opened file for which `is_deep`; it is changed.
-        opened: opens the same file again.
+        reopen: opens the same file again.
     """
     tile = image.tile[0]
     if tile.args == "LA;16B":  # four bytes per pixel: read as they are
@@ -47,27 +47,27 @@ def halves(image: Any, opened: Callable[[], Any]) -> Iterator[Any]:
         yield image
         return
     yield image
-    again = opened()
-    again.tile = [tile._replace(args=str(tile.args).replace(";16B", ";16L"))]
-    yield again
+    low = reopen()
+    low.tile = [tile._replace(args=str(tile.args).replace(";16B", ";16L"))]
+    yield low
 
 
-def joined_halves(halves: list[NDArray[Any]]) -> NDArray[Any]:
-    """What the images of `halves` hold -> H,W,2..4 uint16."""
+def join_halves(halves: list[NDArray[Any]]) -> NDArray[Any]:
+    """Pixels of the `half_images` -> H,W,2..4 uint16."""
     if len(halves) == 1:
         return halves[0][..., 0::2] << 8 | halves[0][..., 1::2]
     return halves[0] << 8 | halves[1]
 
 
 def scale_key(image: Any, data: bytes) -> None:
-    """Bring the transparent gray of a PNG of 2 or 4 bits to the 8 bits that Pillow reads."""
+    """Scale the transparent gray of a PNG of 2 or 4 bits to the 8 bits that Pillow reads."""
     depth, key = data[24], image.info.get("transparency")
     if image.mode == "L" and depth in (2, 4) and isinstance(key, int):
         image.info["transparency"] = key * 255 // (2**depth - 1)
 
 
 def raw_exif(info: Mapping[Any, Any]) -> bytes | None:
-    """The EXIF block as hexadecimal text, as it was written before there was the eXIf chunk."""
+    """The EXIF block from hexadecimal text, its form before the eXIf chunk was standardized."""
     for key in RAW_EXIF:
         text = str(info.get(key, "")).strip().split("\n", 2)  # name, length, digits
         if len(text) == 3:
@@ -103,8 +103,8 @@ def _metadata(photo: Photo, file: BinaryIO) -> None:
     if photo.icc:
         _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(photo.icc))
     if photo.dpi:
-        per_metre = [round(d / 0.0254) for d in photo.dpi]
-        _chunk(file, b"pHYs", struct.pack(">IIB", *per_metre, 1))
+        per_meter = [round(d / 0.0254) for d in photo.dpi]
+        _chunk(file, b"pHYs", struct.pack(">IIB", *per_meter, 1))
     if photo.exif:
         _chunk(file, b"eXIf", photo.exif)
     if photo.xmp:
@@ -121,7 +121,7 @@ def _chunk(file: BinaryIO, name: bytes, data: bytes) -> None:
 
 
 def _band(photo: Photo, top: int, rows: int) -> tuple[bytes, int, int]:
-    """Some lines deflated: the data, the checksum of what was deflated, and its length."""
+    """Deflate some lines -> the data, and the checksum and length of the lines."""
     lines = _lines(photo, max(0, top - 1), top + rows)
     above = lines[:1] if top else np.zeros((1, lines.shape[1]), np.uint8)
     lines = lines[1:] if top else lines
@@ -129,14 +129,16 @@ def _band(photo: Photo, top: int, rows: int) -> tuple[bytes, int, int]:
     out[:, 0] = _UP
     np.subtract(lines[0], above[0], out=out[0, 1:])
     np.subtract(lines[1:], lines[:-1], out=out[1:, 1:])
-    squeeze = zlib.compressobj(_LEVEL, zlib.DEFLATED, -15, 9)
+    compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, -15, 9)
     last = top + rows >= photo.height
-    data = squeeze.compress(out.data) + squeeze.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+    data = compressor.compress(out.data) + compressor.flush(
+        zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH
+    )
     return data, zlib.adler32(out.data), out.size
 
 
 def _lines(photo: Photo, top: int, bottom: int) -> NDArray[np.uint8]:
-    """Rows of the photo as the bytes of PNG: channels beside each other, big-endian."""
+    """Rows of the photo as bytes: channels interleaved, big-endian."""
     band = photo.pixels[top:bottom]
     if photo.alpha is not None:
         color = band[..., None] if photo.is_gray else band
@@ -147,7 +149,7 @@ def _lines(photo: Photo, top: int, bottom: int) -> NDArray[np.uint8]:
 
 def _adler32_combine(first: int, second: int, length: int) -> int:
     """Adler-32 of two pieces of data from each one's and the second's length (zlib's combine)."""
-    rest = length % _ADLER
+    length %= _ADLER
     low = (first & 0xFFFF) + (second & 0xFFFF) - 1
-    high = rest * (first & 0xFFFF) + (first >> 16) + (second >> 16) - rest
+    high = length * (first & 0xFFFF) + (first >> 16) + (second >> 16) - length
     return (high % _ADLER) << 16 | (low % _ADLER)

@@ -1,4 +1,4 @@
-"""The mark of a colored photo: its colors are guesses, and its metadata says whose."""
+"""Provenance of a colored photo: EXIF and XMP name what predicted its colors."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ _NAME = "colors predicted by pix2color"
 
 @dataclass(frozen=True)
 class Provenance:
-    """What colored a photo."""
+    """What predicted the colors of a photo."""
 
     weights: str
-    """Digest of the weights' file."""
+    """Digest of the weights file."""
     options: str
-    """The decoding, as words."""
+    """The decode options as text."""
 
     def text(self) -> str:
         """One line for EXIF's Software."""
         return f"{_NAME} {__version__}, weights {self.weights}, {self.options}"
 
 
-def add_provenance(photo: Photo, mark: Provenance) -> Photo:
-    """The Photo, all pages, with the mark in EXIF (Software) and XMP.
+def add_provenance(photo: Photo, provenance: Provenance) -> Photo:
+    """The Photo, all pages, with its provenance in EXIF (Software) and XMP.
 
-    Software that was named before stays behind it; an older mark of ours is replaced. The mark is
-    left out of a container that has no place for it, and of a JPEG's EXIF or XMP that would
-    outgrow its segment by it: the user's metadata goes first.
+    The Software that was there follows ours; earlier provenance of ours is replaced. A container
+    that cannot store it gets none, nor does a JPEG's EXIF or XMP that would exceed its segment: the
+    user's metadata has precedence.
     """
-    before = exif.software(photo.exif)
-    earlier = [part for part in (before or "").split(" | ") if part and not part.startswith(_NAME)]
+    software = exif.software(photo.exif) or ""
+    others = [part for part in software.split(" | ") if part and not part.startswith(_NAME)]
     properties = {
         "note": _NAME,
         "version": __version__,
-        "weights": mark.weights,
-        "options": mark.options,
+        "weights": provenance.weights,
+        "options": provenance.options,
     }
-    block = exif.update(photo.exif, software=" | ".join([mark.text(), *earlier]))
+    block = exif.update(photo.exif, software=" | ".join([provenance.text(), *others]))
     packet = xmp.set_properties(photo.xmp, properties)
-    places = containers.held(photo)
+    supported = containers.supported_metadata(photo)
     jpeg = photo.format == "JPEG"
     return replace(
         photo,
-        exif=block if "exif" in places and not (jpeg and len(block) > JPEG_EXIF) else photo.exif,
-        xmp=packet if "xmp" in places and not (jpeg and len(packet) > JPEG_XMP) else photo.xmp,
-        pages=tuple(add_provenance(page, mark) for page in photo.pages),
+        exif=block if "exif" in supported and not (jpeg and len(block) > JPEG_EXIF) else photo.exif,
+        xmp=packet if "xmp" in supported and not (jpeg and len(packet) > JPEG_XMP) else photo.xmp,
+        pages=tuple(add_provenance(page, provenance) for page in photo.pages),
     )

@@ -1,6 +1,6 @@
-"""TIFF: pages, 16 bits, and the tags that must survive.
+"""TIFF: pages, 16 bits per channel, and the tags that must survive.
 
-Pages are read by tiff_pixels and tiff_color. tifffile writes them, compressed ones with deflate.
+`tiff_pixels` and `tiff_color` read the pages. tifffile writes them, compressed ones with deflate.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)
 _PLACEHOLDER = {_EXIF_IFD: 65_101, _GPS_IFD: 65_102}
 _LARGEST_CLASSIC = 3.8e9  # bytes of pixels
 _LARGEST_PIXEL = 8  # bytes of RGBA with 16 bits
-_LARGE_TILE = 2**26  # bytes that the tile of a small page may have
+_LARGE_TILE = 2**26  # bytes allowed for the tile of a small page
 _MOST_PAGES = 1000
 _INTEROPERABILITY_IFD = 40965
 _BROKEN_TAG = (OSError, SyntaxError, struct.error, ValueError, TypeError, KeyError)
@@ -46,7 +46,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it write
 def decode(data: bytes, limits: Limits) -> Photo:
     """All full-size pages of a TIFF as one Photo with `pages`.
 
-    With `limits.truncated` "keep" the pages before a damaged one are kept, with a note.
+    With `limits.on_truncated` "keep" the pages before a damaged one are kept, with a note.
 
     Raises:
         PhotoError: above the limits, or a page (with "keep": the first) cannot be read.
@@ -93,7 +93,7 @@ def _directories(file: Any) -> Iterator[Any]:
     form, handle = file.tiff, file.filehandle
     offset, seen = file.pages[0].offset, set[int]()
     while offset:
-        if offset in seen:  # a circle: all its pages have been seen
+        if offset in seen:  # a cycle: all its pages have been yielded
             return
         if len(seen) == _MOST_PAGES:
             raise PhotoError(f"more than {_MOST_PAGES} pages; split the file")
@@ -111,7 +111,7 @@ def _directories(file: Any) -> Iterator[Any]:
 
 
 def _check_pages(pages: list[Any], limits: Limits) -> None:
-    """Refuse from the headers what would take too much memory."""
+    """Raise PhotoError for pages above the size limit, from their headers."""
     total = sum(p.imagewidth * p.imagelength for p in pages)
     largest = max(pages, key=lambda p: p.imagewidth * p.imagelength)
     size = (largest.imagewidth, largest.imagelength)
@@ -119,7 +119,7 @@ def _check_pages(pages: list[Any], limits: Limits) -> None:
 
 
 def _check_bytes(layout: Layout, limits: Limits) -> None:
-    """Refuse samples, or one tile, of more bytes than RGBA of 16 bits has at the size limit."""
+    """Raise PhotoError for samples, or a tile, of more bytes than 16-bit RGBA at the size limit."""
     most = limits.megapixels * 1e6 * _LARGEST_PIXEL
     samples = layout.width * layout.height * layout.samples * (1 if layout.bits <= 8 else 2)
     if max(samples, layout.segment_bytes - _LARGE_TILE) > most:
@@ -146,9 +146,9 @@ def _page(page: Any, data: bytes, limits: Limits) -> Photo:
     settings: dict[str, Any] = {"compression": "zlib" if layout.compression != 1 else None}
     # GeoTIFF's coordinates count rows and columns as stored.
     codes = _COPIED_TAGS + (_GEO_TAGS if exif.orientation(info["exif"]) == 1 else ())
-    kept = {code: _copied(data, tag) for code in codes if (tag := tags.get(code)) is not None}
-    if kept:
-        settings["tags"] = kept
+    copied = {code: _copied(data, tag) for code in codes if (tag := tags.get(code)) is not None}
+    if copied:
+        settings["tags"] = copied
     return reading.build_photo(pixels, alpha, "TIFF", settings, info, mode=mode, notes=notes)
 
 
@@ -175,9 +175,9 @@ def _copied(data: bytes, tag: Any) -> tuple[int, int, Any]:
 
 
 def _exif_block(data: bytes, page: Any) -> bytes | None:
-    """The descriptive tags of a page as an EXIF block, without what cannot be read."""
+    """The readable descriptive tags of a page as an EXIF block."""
     block = Image.Exif()
-    for code in (*_TEXT_TAGS, 305):  # of two of one kind, which tifffile writes, the first
+    for code in (*_TEXT_TAGS, 305):  # tifffile writes some twice: the first counts
         text = (_raw(data, page.tags.get(code)) or b"").split(b"\0")[0]
         if text:
             block[code] = exif.as_bytes(text.decode("latin-1"))
@@ -194,21 +194,21 @@ def _exif_block(data: bytes, page: Any) -> bytes | None:
 def _directory(
     data: bytes, offset: int, group: int | None, codes: tuple[int, ...] = ()
 ) -> dict[int, Any]:
-    """The tags of a directory (those of `codes`, if given) that can be read and written again."""
+    """The tags of a directory (of `codes`, if given) that can be read and written again."""
     file = io.BytesIO(data)
-    found: dict[int, Any] = {}
+    values: dict[int, Any] = {}
     with contextlib.suppress(*_BROKEN_TAG):
         head = data[: 16 if 43 in data[2:4] else 8]  # BigTIFF
         ifd = TiffImagePlugin.ImageFileDirectory_v2(head, group=group)
         file.seek(offset)
         ifd.load(file)
-        for code in codes or set(ifd) - {_INTEROPERABILITY_IFD}:  # a pointer that would lead astray
+        for code in codes or set(ifd) - {_INTEROPERABILITY_IFD}:  # its pointer would be wrong
             with contextlib.suppress(*_BROKEN_TAG):
                 single = TiffImagePlugin.ImageFileDirectory_v2(group=group)
                 single[code] = value = exif.as_bytes(ifd[code])
                 single.tobytes()
-                found[code] = value
-    return found
+                values[code] = value
+    return values
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def _write_page(writer: Any, page: Photo, tags: list[tuple[Any, ...]]) -> None:
 
 
 def _tags_of(page: Photo, *, directories: bool) -> tuple[list[tuple[Any, ...]], dict[int, Any]]:
-    """tifffile's extra tags of a page, and the EXIF and GPS directories still to be appended."""
+    """tifffile's extra tags of a page, and the EXIF and GPS directories to append."""
     copied = page.encoder_settings.get("tags", {})
     tags = [(code, kind, count, value, False) for code, (kind, count, value) in copied.items()]
     appended: dict[int, Any] = {}
@@ -280,31 +280,30 @@ def _tags_of(page: Photo, *, directories: bool) -> tuple[list[tuple[Any, ...]], 
 def _append_ifds(file: BinaryIO, directories: list[dict[int, Any]]) -> None:
     """Write EXIF and GPS directories at the end and point the pages' tags at them.
 
-    tifffile writes neither tag, so the pages hold placeholders, renamed and put in order here.
+    tifffile writes neither tag: the pages have placeholders, which are renamed and sorted here.
     """
     file.seek(0)
     with tifffile.TiffFile(file) as reader:
         starts = [page.offset for page in reader.pages]
-    for start, wanted in zip(starts, directories, strict=True):
-        places = {}
-        for code, directory in wanted.items():
-            places[_PLACEHOLDER[code]] = (code, _append_ifd(file, directory))
+    for start, appended in zip(starts, directories, strict=True):
+        pointers = {
+            _PLACEHOLDER[code]: (code, 4, 1, _append_ifd(file, directory))
+            for code, directory in appended.items()
+        }
         file.seek(start)
         (count,) = struct.unpack("<H", file.read(2))
         entries = [file.read(12) for _ in range(count)]
         for i, entry in enumerate(entries):
-            placeholder = struct.unpack("<H", entry[:2])[0]
-            if placeholder in places:
-                entries[i] = struct.pack(
-                    "<HHII", places[placeholder][0], 4, 1, places[placeholder][1]
-                )
+            (tag,) = struct.unpack("<H", entry[:2])
+            if tag in pointers:
+                entries[i] = struct.pack("<HHII", *pointers[tag])
         file.seek(start + 2)
         entries.sort(key=lambda entry: struct.unpack("<H", entry[:2]))
         file.write(b"".join(entries))
 
 
 def _append_ifd(file: BinaryIO, directory: Any) -> int:
-    """Write a directory at the end of the file; returns where."""
+    """Write a directory at the end of the file; returns its offset."""
     start = file.seek(0, io.SEEK_END)
     if start % 2:
         file.write(b"\0")

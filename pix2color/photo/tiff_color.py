@@ -69,7 +69,7 @@ def interpret(layout: Layout, samples: Samples) -> Interpreted:
 
 
 def _check_sign(layout: Layout, samples: Samples) -> None:
-    """Signed samples are read as the unsigned ones that they equal; there is no black below 0."""
+    """Raise PhotoError for negative samples; others are read as unsigned."""
     if layout.photometric in (_CIELAB, _ICCLAB) or int(layout.page.sampleformat or 1) != 2:
         return
     if int(samples.max()) >= 1 << (layout.bits - 1):
@@ -77,7 +77,7 @@ def _check_sign(layout: Layout, samples: Samples) -> None:
 
 
 def _full_range(samples: Samples, bits: int) -> Pixels:
-    """Values of so many bits -> all of uint8 or uint16."""
+    """Samples of `bits` bits -> the full range of uint8 or uint16."""
     if bits in (8, 16):
         return samples.copy()
     top = np.iinfo(samples.dtype).max
@@ -86,11 +86,11 @@ def _full_range(samples: Samples, bits: int) -> Pixels:
 
 
 def _alpha(layout: Layout, samples: Samples, colors: int) -> tuple[Pixels | None, bool]:
-    """The channel of opacity, and whether the colors were multiplied by it."""
+    """The alpha channel, and whether the colors are premultiplied by it."""
     extra: Any = layout.page.extrasamples or ()
     kinds = [int(kind) for kind in extra]
     if layout.photometric == _RGB and layout.page.tags.get(338) is None:
-        kinds = [_UNASSOCIATED]  # what a fourth channel without a name is to most readers
+        kinds = [_UNASSOCIATED]  # most readers take an unnamed fourth channel for alpha
     for number, kind in enumerate(kinds):
         if kind in (_ASSOCIATED, _UNASSOCIATED) and colors + number < samples.shape[2]:
             alpha = _full_range(samples[..., colors + number], layout.bits)
@@ -99,7 +99,7 @@ def _alpha(layout: Layout, samples: Samples, colors: int) -> tuple[Pixels | None
 
 
 def _unassociated(color: Pixels, alpha: Pixels) -> Pixels:
-    """Color that was multiplied by alpha, as it was before."""
+    """Premultiplied color divided by alpha."""
     top = float(np.iinfo(color.dtype).max)
     factor = top / np.maximum(alpha, 1).astype(np.float64)[..., None]
     return np.minimum(np.rint(color * factor), top).astype(color.dtype)
@@ -110,7 +110,7 @@ def _from_palette(layout: Layout, index: Samples) -> Pixels:
     if table.size < 3 << layout.bits:
         raise PhotoError("broken: its palette is too short")
     table = table[: 3 << layout.bits].reshape(3, -1).T
-    if table.max() > 255:  # some writers fill in values of 8 bits
+    if table.max() > 255:  # some writers store values of 8 bits
         table >>= 8
     return table.astype(np.uint8)[index]
 

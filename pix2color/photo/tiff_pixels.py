@@ -1,10 +1,10 @@
-"""TIFF pages -> samples: segments decompressed, unpacked and joined, in one way for every layout.
+"""TIFF pages -> samples: segments are decompressed, unpacked and joined for every layout.
 
-tifffile parses the tags. Its decoders of LZW, PackBits, zstd, JPEG and CCITT are imagecodecs' and
-would add 26 MB to download and 79 MB on disk, save some 70 lines here, and decode damaged CCITT
-strips without an error (200 of 200 tried). Pillow is here anyway: each segment goes alone through
-its libtiff as a row of bytes (JPEG and WebP segments through the plugins of these formats), so that
-Pillow's modes, alpha, orientation and depths play no part. TIFF 6.0; TIFF Technical Notes 1 and 2.
+tifffile parses the tags. For LZW, PackBits, zstd, JPEG and CCITT it needs imagecodecs, which adds
+26 MB of download and 79 MB on disk, saves some 70 lines here, and decodes damaged CCITT strips
+without an error (200 of 200 tried). Instead Pillow's libtiff decompresses each segment as a row of
+bytes (JPEG and WebP segments go to the plugins of these formats), so that Pillow's modes, alpha,
+orientation and depths do not matter. TIFF 6.0; TIFF Technical Notes 1 and 2.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Samples = NDArray[Any]
 
 
 class Layout:
-    """Where the samples of a page stand in its file, read from the tags and checked."""
+    """The layout of a page's samples in its file, read from the tags and checked."""
 
     def __init__(self, page: Any, data: bytes) -> None:
         self.page = page
@@ -59,7 +59,7 @@ class Layout:
         self.columns = int(page.tilewidth) if page.is_tiled else self.width
         self.rows = int(page.tilelength) if page.is_tiled else min(page.rowsperstrip, self.height)
         self.offsets, self.counts = page.dataoffsets, page.databytecounts
-        if self.compression == OLD_JPEG:  # read where it is a JPEG file, as Kofax and Wang wrote it
+        if self.compression == OLD_JPEG:  # the variant that is a JPEG file, by Kofax and Wang
             start = _number(page, 513)
             self.rows, self.offsets = self.height, (start,)
             self.counts = (_number(page, 514) or len(data) - start,)
@@ -86,7 +86,7 @@ class Layout:
         return self.segment_bytes * self.across * self.down * planes
 
     def bytes_of(self, rows: int) -> int:
-        """Bytes of a decompressed segment of so many rows."""
+        """Bytes of a decompressed segment of `rows` rows."""
         across, down = self.subsampling
         if (across, down) != (1, 1):
             return -(-rows // down) * -(-self.columns // across) * (across * down + 2)
@@ -109,7 +109,7 @@ def _bits(page: Any) -> int:
     if int(kind) not in (1, 2, 4) or not 1 <= int(bits) <= 16:
         kinds = {3: "floating-point", 5: "complex", 6: "complex"}
         words = kinds.get(int(kind), f"{bits}-bit")
-        raise PhotoError(f"{words} pixels; save it with 8 or 16 bits a channel first")
+        raise PhotoError(f"{words} pixels; save it with 8 or 16 bits per channel first")
     return int(bits)
 
 
@@ -119,7 +119,7 @@ def _check_layout(layout: Layout) -> None:
         name = getattr(page.compression, "name", layout.compression)
         raise PhotoError(f"TIFF compression {name} cannot be read; save it with LZW or deflate")
     if int(page.imagedepth) != 1 or int(page.tags.valueof(32998, 1)) != 1:
-        raise PhotoError("a volume of several layers; only pages of plain pictures are colored")
+        raise PhotoError("a volume of several layers; only pages with one image are colored")
     if min(layout.width, layout.height, layout.columns, layout.rows, layout.samples) < 1:
         raise PhotoError("broken: its header gives no size")
     if layout.compression in CCITT and (layout.bits, layout.channels) != (1, 1):
@@ -152,12 +152,12 @@ def decode(layout: Layout, data: bytes) -> Samples:
         raise PhotoError("broken or truncated: strips or tiles are missing")
     with _libtiff_errors(layout.compression in _BY_LIBTIFF):
         for index in range(count):
-            plane, place = divmod(index, layout.down * layout.across)
-            top = place // layout.across * layout.rows
-            left = place % layout.across * layout.columns
+            plane, tile = divmod(index, layout.down * layout.across)
+            top = tile // layout.across * layout.rows
+            left = tile % layout.across * layout.columns
             start, size = int(layout.offsets[index]), int(layout.counts[index])
             rows = layout.rows if page.is_tiled else min(layout.rows, layout.height - top)
-            if layout.compression == NONE:  # some writers count these bytes wrongly
+            if layout.compression == NONE:  # some writers store a wrong count
                 size = layout.bytes_of(rows)
             if size < 1 or start < 1 or start + size > len(data):
                 raise PhotoError("broken or truncated: it ends before its pixels do")
@@ -229,8 +229,8 @@ def _full_chroma(raw: bytes, rows: int, layout: Layout) -> Samples:
     blocks = np.frombuffer(raw, np.uint8).reshape(high, wide, across * down + 2)
     luma = blocks[..., :-2].reshape(high, wide, down, across).swapaxes(1, 2)
     chroma = blocks[..., -2:].repeat(down, axis=0).repeat(across, axis=1)
-    whole = np.dstack((luma.reshape(high * down, wide * across), chroma))
-    return np.ascontiguousarray(whole[:rows, : layout.columns])
+    pixels = np.dstack((luma.reshape(high * down, wide * across), chroma))
+    return np.ascontiguousarray(pixels[:rows, : layout.columns])
 
 
 def _image_segment(layout: Layout, data: bytes, rows: int) -> Samples:
@@ -242,7 +242,7 @@ def _image_segment(layout: Layout, data: bytes, rows: int) -> Samples:
         plugin = WebPImagePlugin.WebPImageFile
     else:
         plugin = JpegImagePlugin.JpegImageFile
-        data = data if layout.compression == OLD_JPEG else _whole_jpeg(data, layout)
+        data = data if layout.compression == OLD_JPEG else _complete_jpeg(data, layout)
     image = plugin(io.BytesIO(data))
     width, height = image.size
     if width < layout.columns or height < rows:
@@ -253,14 +253,14 @@ def _image_segment(layout: Layout, data: bytes, rows: int) -> Samples:
     if samples.ndim == 2:
         samples = samples[..., None]
     if samples.shape[2] == 4 and layout.compression in _JPEGS:
-        samples = 255 - samples  # Pillow takes the CMYK of every JPEG as inverted
+        samples = 255 - samples  # Pillow inverts the CMYK of every JPEG
     if samples.shape[2] < layout.channels:
         raise PhotoError("broken: a strip or tile with fewer channels than its page")
     return samples[:rows, : layout.columns, : layout.channels]
 
 
-def _whole_jpeg(data: bytes, layout: Layout) -> bytes:
-    """A JPEG segment with the tables that its page holds, and its color space said."""
+def _complete_jpeg(data: bytes, layout: Layout) -> bytes:
+    """A JPEG file of a segment, the tables of its page and an Adobe marker for the color space."""
     tables = layout.page.tags.valueof(347, b"") or b""
     if not isinstance(tables, bytes):
         tables = bytes(tables)
@@ -288,11 +288,11 @@ def _by_libtiff(
     sizes = [len(s) for s in segments]
     offsets = [start + 8 * n + sum(sizes[:i]) for i in range(n)]
     if n == 1:
-        places, counts = offsets[0], sizes[0]
+        starts, counts = offsets[0], sizes[0]
     else:
-        places, counts = start, start + 4 * n
+        starts, counts = start, start + 4 * n
     tail = struct.pack(f"<{2 * n}I", *offsets, *sizes) + b"".join(segments)
-    entries += [(273, 4, n, places), (279, 4, n, counts)]
+    entries += [(273, 4, n, starts), (279, 4, n, counts)]
     body = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
     head = b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + bytes(4)
     raw: bytes = TiffImagePlugin.TiffImageFile(io.BytesIO(head + tail)).tobytes()
@@ -302,17 +302,17 @@ def _by_libtiff(
 def _group4(data: bytes, columns: int, rows: int) -> bytes:
     """A Group 4 strip decompressed, with every one of its rows.
 
-    After a code that cannot be, or an early end, libtiff returns success and leaves the remaining
-    rows as they lay in memory. Here a strip of white and a strip of black go before it through the
-    same memory: rows that differ between the two were never written.
+    After an invalid code or an early end libtiff returns success and does not write the remaining
+    rows. So the strip is decoded twice, after a white and after a black one in the same memory:
+    rows that differ were not written.
     """
-    found = [
+    decoded = [
         _by_libtiff([_plain_group4(columns, rows, value), data], columns, rows, GROUP4)
         for value in (0, 1)
     ]
-    if found[0] != found[1]:
+    if decoded[0] != decoded[1]:
         raise PhotoError("broken or truncated: its CCITT data end before its pixels do")
-    return found[0]
+    return decoded[0]
 
 
 @functools.lru_cache(maxsize=8)
@@ -328,9 +328,9 @@ def _plain_group4(columns: int, rows: int, value: int) -> bytes:
 
 @contextlib.contextmanager
 def _libtiff_errors(used: bool) -> Iterator[None]:
-    """Turn what libtiff writes to stderr into a PhotoError; it has no other way to say it.
+    """Turn the messages of libtiff, which it can only write to stderr, into a PhotoError.
 
-    The process's stderr is a file meanwhile. What else was written to it is passed on afterwards.
+    Meanwhile the process's stderr is a file. Other output in it is written to stderr afterwards.
     """
     if not used:
         yield
@@ -338,25 +338,25 @@ def _libtiff_errors(used: bool) -> Iterator[None]:
     with _stderr, tempfile.TemporaryFile() as file:
         sys.stderr.flush()
         try:
-            kept: int | None = os.dup(2)
+            stderr: int | None = os.dup(2)
         except OSError:  # a process without stderr
-            kept = None
+            stderr = None
         os.dup2(file.fileno(), 2)
         try:
             yield
         finally:
-            if kept is None:
+            if stderr is None:
                 os.close(2)
             else:
-                os.dup2(kept, 2)
-                os.close(kept)
+                os.dup2(stderr, 2)
+                os.close(stderr)
             file.seek(0)
             lines = file.read().splitlines(keepends=True)
-            errors = [line for line in lines if _MESSAGE.match(line)]
-            rest = b"".join(line for line in lines if not _MESSAGE.match(line))
-            if rest and kept is not None:
-                os.write(2, rest)
-        complaints = [line for line in errors if b": Warning, " not in line]
-        if complaints:
-            text = complaints[0].decode("ascii", "replace").strip()
+            messages = [line for line in lines if _MESSAGE.match(line)]
+            others = b"".join(line for line in lines if not _MESSAGE.match(line))
+            if others and stderr is not None:
+                os.write(2, others)
+        errors = [line for line in messages if b": Warning, " not in line]
+        if errors:
+            text = errors[0].decode("ascii", "replace").strip()
             raise PhotoError(f"broken or truncated: {text}")

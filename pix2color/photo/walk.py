@@ -1,4 +1,4 @@
-"""Regular files below a folder, and why other entries are passed over."""
+"""Walking through folders: regular files, and why other entries are skipped."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ NOT_REGULAR = "not a regular file: pipes, devices and sockets are not read"
 
 @dataclass(frozen=True, order=True)
 class LeftOut:
-    """An entry of a folder that is not a regular file."""
+    """A skipped entry of a folder."""
 
     path: Path
     reason: str
-    """In one line."""
+    """One line."""
     unreadable: bool = False
-    """A folder that may not be read."""
+    """It is a folder without read permission."""
 
 
 def walk(root: Path, seen: set[Identity] | None = None) -> Iterator[Path | LeftOut]:
     """Every regular file below a folder, through all levels, in order of names.
 
-    Links are followed. Each folder is walked once: links to folders come after everything else, so
-    that a folder's files have their own names rather than a link's, and loops end. A link to a
-    folder that holds the root, such as `..` or `/`, is not followed. Entries whose name begins with
-    a dot and the `__MACOSX` of zip files are passed over.
+    Links are followed. Each folder is walked once. Links to folders come last, so that files are
+    yielded by their own path rather than a link's, and loops end. A link to a folder that contains
+    the root, such as `..` or `/`, is not followed. Entries whose name begins with a dot and the
+    `__MACOSX` of zip files are skipped silently.
 
     Args:
-        root: a folder; walked in any case.
-        seen: the folders below it that are passed over; those that are walked are added.
+        root: a folder, walked even if it is in `seen`.
+        seen: folders to skip; those that are walked are added.
 
     Yields:
-        Files, and what is not one: links to nothing, to themselves, to a folder that has been
-        walked or holds the root, pipes, devices, sockets, and folders that may not be read.
+        Files, and skipped entries: links to nothing, to themselves, to a folder that was walked or
+        contains the root, pipes, devices, sockets, and folders without read permission.
     """
     seen = set() if seen is None else seen
     seen.add(identity(root))
@@ -53,45 +53,40 @@ def walk(root: Path, seen: set[Identity] | None = None) -> Iterator[Path | LeftO
             above |= {identity(parent) for parent in folder.resolve().parents}
             yield from _below(folder, seen, folders)
         else:
-            yield LeftOut(folder, "a link to a folder that is walked already or holds this one")
+            yield LeftOut(folder, "a link to a folder that is walked already or contains this one")
 
 
 def is_regular(path: Path) -> bool:
-    """Whether a path is a file that has an end; links are followed.
-
-    Raises OSError where there is nothing, or where it cannot be seen.
-    """
+    """Whether a path is a regular file; links are followed. Raises OSError."""
     return stat.S_ISREG(path.stat().st_mode)
 
 
 def identity(path: Path) -> Identity:
-    """What all names of a file or folder have in common; links are followed. Raises OSError."""
+    """The identity of a file or folder; links are followed. Raises OSError."""
     status = path.stat()
     return status.st_dev, status.st_ino
 
 
 def first_met(path: Path, seen: set[Identity]) -> bool:
-    """Whether a file or folder is not among the `seen`; it is afterwards."""
-    own = identity(path)
-    if own in seen:
-        return False
-    seen.add(own)
-    return True
+    """Whether a file or folder was not in `seen`; it is added."""
+    known = identity(path) in seen
+    seen.add(identity(path))
+    return not known
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of that name is passed over."""
+    """Whether a file or folder of this name is skipped."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def _below(root: Path, seen: set[Identity], links: deque[Path]) -> Iterator[Path | LeftOut]:
-    """The files below a folder; links to folders are put aside."""
+    """The files below a folder; links to folders are appended to `links`."""
     folders = [root]
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            with os.scandir(folder) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
         except OSError as error:
             yield LeftOut(folder, f"cannot be read: {error.strerror}", unreadable=True)
             continue
@@ -114,5 +109,5 @@ def _below(root: Path, seen: set[Identity], links: deque[Path]) -> Iterator[Path
 
 
 def _not_a_file(entry: os.DirEntry[str]) -> str:
-    lost = entry.is_symlink() and not Path(entry.path).exists()
-    return "a link to nothing" if lost else NOT_REGULAR
+    broken = entry.is_symlink() and not Path(entry.path).exists()
+    return "a link to nothing" if broken else NOT_REGULAR

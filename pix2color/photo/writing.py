@@ -1,10 +1,11 @@
-"""Photo -> file, in the source's container and as it was encoded."""
+"""Writing photos in the container of their source, encoded as the source was."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,31 +13,45 @@ import numpy as np
 from PIL import Image
 
 from pix2color.errors import PhotoError
+from pix2color.io import atomic_open
 from pix2color.photo import jp2, jpeg, png
-from pix2color.photo.containers import left_out
-from pix2color.photo.files import atomic_open_photo
+from pix2color.photo.containers import lost_metadata
 from pix2color.photo.photo import Photo
 
 
 def write(photo: Photo, path: str | Path) -> tuple[str, ...]:
-    """Write a photo with its metadata: whole or not at all.
+    """Write a photo with its metadata, atomically.
 
-    The container is the photo's `format`; the name's ending is the caller's business.
+    `photo.format` alone decides on the container; the suffix of `path` is not looked at.
 
     Returns:
-        Notes, in plain words, on metadata that the container cannot hold; mostly none, since a
-        photo goes back into the container that it came from.
+        One note for each kind of metadata that the container cannot store: none for a photo that
+        was read from the same container.
 
     Raises:
-        PhotoError: the disk does not take it, or the container cannot hold it.
+        PhotoError: the file cannot be written, or the container cannot store such pixels.
     """
     with atomic_open_photo(Path(path)) as file:
         encode(photo, file)
-    return left_out(photo)
+    return lost_metadata(photo)
+
+
+@contextlib.contextmanager
+def atomic_open_photo(path: Path) -> Iterator[BinaryIO]:
+    """`io.atomic_open` whose failure is a PhotoError."""
+    try:
+        with atomic_open(path) as file:
+            yield file
+    except OSError as error:
+        raise PhotoError(f"cannot be written: {error.strerror or error}") from error
 
 
 def encode(photo: Photo, file: BinaryIO) -> None:
-    """Write a photo into an open file that seeks and reads, such as `io.atomic_open` gives."""
+    """Write a photo into an open file or `io.BytesIO`, which must seek and read.
+
+    Raises:
+        PhotoError: the container cannot store such pixels.
+    """
     writers: dict[str, Callable[[Photo, BinaryIO], None]] = {
         "JPEG": _jpeg,
         "PNG": png.encode,
@@ -77,8 +92,8 @@ def to_pillow(photo: Photo) -> Image.Image:
 def _rgbx_view(photo: Photo) -> Image.Image | None:
     """An RGBX image of the pixels' memory, without a copy, where it is laid out as one.
 
-    So `inference.full_size` makes 8-bit pixels: the first three of every four bytes of an array.
-    None for any other view of such an array, as a mirrored one.
+    `inference.compose` returns 8-bit pixels as the first three of every four bytes of an array.
+    None for any other view of such an array, such as a mirrored one.
     """
     pixels, words = photo.pixels, photo.pixels.base
     if (
@@ -95,7 +110,7 @@ def _rgbx_view(photo: Photo) -> Image.Image | None:
 
 
 def _metadata(photo: Photo) -> dict[str, Any]:
-    """What Pillow's writers for WebP and AVIF share."""
+    """Metadata options of Pillow's writers for WebP and AVIF."""
     options: dict[str, Any] = {}
     if photo.icc:
         options["icc_profile"] = photo.icc

@@ -1,8 +1,8 @@
-"""XMP packets edited in place: orientation made upright, pix2color's mark added.
+"""XMP packets edited in place: the orientation is reset, pix2color's provenance is added.
 
-An XML parser (expat) says where the elements are; only the bytes that change are replaced, since a
-packet that is written out again would lose its comments, padding and prefixes. Document types are
-refused, so no entity is ever expanded. ISO 16684-1:2019.
+An XML parser (expat) locates the elements, and only the bytes that change are replaced: a packet
+that is serialized again loses its comments, padding and prefixes. Document types are refused, so no
+entity is ever expanded. ISO 16684-1:2019.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
 NAMESPACE = "urn:pix2color:1.0:"
-"""Identifies our properties; it need not lead anywhere."""
+"""Namespace of our properties; a name, not an address."""
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _ORIENTATION = "http://ns.adobe.com/tiff/1.0/ Orientation"
 _TAG = re.compile(rb"<(?:[^\"'<>]|\"[^\"]*\"|'[^']*')*>")
 _ATTRIBUTE = re.compile(rb"\s+([^\s=<>\"'/]+)\s*=\s*(\"[^\"]*\"|'[^']*')")
 _TURNED = re.compile(rb"[2-8]")
-_AROUND = b" \t\r\n\"'"  # what may stand around a value
+_AROUND = b" \t\r\n\"'"  # characters around a value
 _EMPTY = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
     '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
@@ -75,8 +75,7 @@ def _orientations(text: bytes) -> list[tuple[int, int]]:
 def set_properties(packet: bytes | None, properties: dict[str, str]) -> bytes:
     """The packet, in UTF-8, with a description of ours in place of any older one of ours.
 
-    Without a packet a new one is made. One that is not RDF comes back as it is, without the mark:
-    its content is the user's.
+    Without a packet a new one is made. One that is not RDF is returned unchanged.
 
     Args:
         properties: names (letters only) -> values, written in pix2color's namespace.
@@ -95,14 +94,14 @@ def set_properties(packet: bytes | None, properties: dict[str, str]) -> bytes:
 
 
 def _without_ours(elements: list[_Element], text: bytes) -> list[_Edit]:
-    """Edits that take older marks out of descriptions, and all of one that is nothing else.
+    """Edits that remove our properties, and descriptions that contain nothing else.
 
-    Other programs merge descriptions, so that one may hold our properties beside the user's.
+    Other programs merge descriptions, so one may contain both our properties and the user's.
     """
     properties: dict[int, list[tuple[str, int, int]]] = {}
     for e in elements:
-        own = [(name, start, end) for name, (start, _, end) in e.attributes.items()]
-        properties[id(e)] = own
+        spans = [(name, start, end) for name, (start, _, end) in e.attributes.items()]
+        properties[id(e)] = spans
         if e.parent is not None:
             properties[id(e.parent)].append((e.name, e.start, e.end))
     edits: list[_Edit] = []
@@ -112,7 +111,9 @@ def _without_ours(elements: list[_Element], text: bytes) -> list[_Edit]:
         parts = properties[id(element)]
         ours = [(start, end, b"") for name, start, end in parts if name.startswith(NAMESPACE)]
         if ours and all(name.startswith((NAMESPACE, _RDF)) for name, _, _ in parts):
-            line_break = text[element.end : element.end + 1] == b"\n"  # the one that `marked` adds
+            line_break = (
+                text[element.end : element.end + 1] == b"\n"
+            )  # the one that `set_properties` adds
             ours = [(element.start, element.end + line_break, b"")]
         edits += ours
     return edits
@@ -129,7 +130,7 @@ def _applied(text: bytes, edits: list[_Edit]) -> bytes:
 
 
 def _utf8(packet: bytes) -> bytes:
-    """A packet in UTF-16 or UTF-32 as UTF-8; any other as it is."""
+    """A packet in UTF-16 or UTF-32 as UTF-8; any other unchanged."""
     order = "le" if packet[:1] == b"<" else "be"
     zeros = packet[:4].count(b"\0")  # two in "<?" of UTF-16, three in "<" of UTF-32
     encoding = {2: f"utf-16-{order}", 3: f"utf-32-{order}"}.get(zeros)
@@ -154,15 +155,15 @@ def _elements(text: bytes) -> list[_Element] | None:
         place = parser.CurrentByteIndex
         tag = _TAG.match(text, place)
         if tag is None:
-            raise ValueError("a tag that only the parser can read")
+            raise ValueError("a tag that the pattern does not match")
         names = {_raw(attribute): _name(attribute) for attribute in attributes}
-        own = {
-            names[raw]: (found.start(), found.start(2), found.end())
-            for found in _ATTRIBUTE.finditer(text, place, tag.end())
-            if (raw := found[1].decode()) in names
+        spans = {
+            names[raw]: (match.start(), match.start(2), match.end())
+            for match in _ATTRIBUTE.finditer(text, place, tag.end())
+            if (raw := match[1].decode()) in names
         }
         parent = path[-1] if path else None
-        element = _Element(_name(name), parent, place, tag.end(), tag.end(), tag.end(), own)
+        element = _Element(_name(name), parent, place, tag.end(), tag.end(), tag.end(), spans)
         elements.append(element)
         path.append(element)
 

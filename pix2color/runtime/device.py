@@ -23,7 +23,9 @@ def find_device(name: str | None) -> torch.device:
     except torch.OutOfMemoryError:  # it is there, and full: coloring falls back and says so
         return device
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise Pix2ColorError(f"no device {name!r} here; choose none, or cpu") from None
+        raise Pix2ColorError(
+            f"no device {name!r} here", remedy="leave {device} out, or set it to cpu"
+        ) from None
     return device
 
 

@@ -38,7 +38,10 @@ def load_runtime(
     source = None if name_or_path is None else str(name_or_path)
     if source is not None and source.lower().endswith(ONNX_SUFFIX):
         if kind == "torch":
-            raise Pix2ColorError(f"{source} runs in onnxruntime only: choose the backend onnx")
+            raise Pix2ColorError(
+                f"{source} runs in onnxruntime only",
+                remedy="leave {backend} out, or set it to onnx",
+            )
         return OnnxRuntime.read(Path(source), device=device)
     if kind == "onnx":
         from pix2color.runtime import onnx_export

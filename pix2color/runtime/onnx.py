@@ -49,8 +49,8 @@ class OnnxRuntime:
         if version != FORMAT:
             reason = f" of this version (it says {version}, not {FORMAT})" if version else ""
             raise WeightsError(
-                f"{name} is not an ONNX file of pix2color{reason}; make one with: "
-                "python -m pix2color export --onnx FILE"
+                f"{name} is not an ONNX file of pix2color{reason}",
+                remedy="make one with the command `python -m pix2color export`",
             )
         try:
             self.meta: dict[str, Any] = {k: _decoded(v) for k, v in texts.items()}
@@ -144,8 +144,11 @@ def library() -> Any:
 
 
 def _not_installed(name: str) -> Pix2ColorError:
-    remedy = "install onnxruntime-gpu, or choose" if name.startswith("cuda") else "choose"
-    return Pix2ColorError(f"onnxruntime has no device {name!r} here: {remedy} none, or cpu")
+    package = "install onnxruntime-gpu, or " if name.startswith("cuda") else ""
+    return Pix2ColorError(
+        f"onnxruntime has no device {name!r} here",
+        remedy=package + "leave {device} out, or set it to cpu",
+    )
 
 
 def _log_prior(meta: dict[str, Any]) -> Floats:
@@ -162,7 +165,7 @@ def _decode_raw(raw: Floats, head: HeadConfig) -> Floats:
     if head.type == "marginal64":
         batch, channels, height, width = raw.shape
         steps = raw.reshape(batch, 2, channels // 2, height, width).argmax(2)
-        return (steps + np.float32(0.5)) * np.float32(MARGINAL_STEP) + np.float32(MARGINAL_LEAST)
+        return (MARGINAL_LEAST + MARGINAL_STEP * (steps + 0.5)).astype(np.float32)
     return raw
 
 

@@ -25,7 +25,7 @@ from pix2color.color import ab_bins_numpy
 from pix2color.errors import PhotoError, Pix2ColorError, WeightsError
 from pix2color.models.generator import Generator
 from pix2color.models.heads import ClassificationHead
-from pix2color.photo.files import atomic_open_photo
+from pix2color.photo.writing import atomic_open_photo
 from pix2color.runtime.base import Floats, Runtime
 from pix2color.runtime.onnx import FORMAT, INPUT, OUTPUTS, OnnxRuntime
 from pix2color.runtime.torch import TorchRuntime
@@ -79,7 +79,9 @@ def cached(name_or_path: str | None, *, announce: Callable[[str], None] | None =
             write(path, checkpoint.load(name_or_path))
         except WeightsError as error:
             raise WeightsError(
-                f"{error}; or: python -m pix2color export --onnx FILE, then --checkpoint FILE"
+                str(error),
+                remedy="or write the file with `python -m pix2color export` and name it as"
+                " {checkpoint}",
             ) from None
     return path
 

@@ -40,7 +40,7 @@ class TorchRuntime:
             ),
             accepts_hints=self.generator.hint_input is not None,
         )
-        self._current: str | None = None  # set by the first pass: a device can be full
+        self._current: torch.device | None = None  # set by the first pass: a device can be full
         self._lock = threading.Lock()  # for the device, and for torch's one number of threads
 
     def run(
@@ -56,7 +56,7 @@ class TorchRuntime:
             raise ValueError("this network takes no hints: it was trained without them")
         target = torch.device(device or self.device)
         with self._lock, torch.inference_mode(), single_threaded(target):
-            self._move(str(target))
+            self._move(target)
             inputs = [
                 torch.from_numpy(np.array(array)).to(target)  # a copy: callers keep their own
                 for array in (lightness, hints)
@@ -73,7 +73,7 @@ class TorchRuntime:
         values: Floats = raw.float().cpu().numpy()
         return values
 
-    def _move(self, device: str) -> None:
+    def _move(self, device: torch.device) -> None:
         if self._current != device:
             self._current = None  # where memory runs out now, parts are on both devices
             self.generator.to(device)

@@ -192,7 +192,7 @@ def make_trainer(
                 copies=int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)),
             )
         )
-        source = InMemorySource(training.photos, data, seed=seed)
+        source = InMemorySource(training.photos, data, seed=seed, names=training.names)
         facts = dataset_summary(config, training)
     else:
         rank, world = accelerator.process_index, accelerator.num_processes
@@ -214,7 +214,7 @@ def make_trainer(
         ),
         batches,
         validation,
-        data_facts=facts,
+        data_stats=facts,
         accelerator=accelerator,
         folder=folder,
         observer=observer,
@@ -240,6 +240,7 @@ def load_validation(config: Config, *, announce: Callable[[str], object]) -> Seq
         DataError: as `load_photos` and `stream_photos`.
     """
     data = config.data
+    data = data.model_copy(update={"source_weights": {}})
     if data.cache == "ram":
         return load_photos(data, parts=["val"], announce=_silent).photos
     parts: Sequence[Split] = ["val"]
@@ -249,7 +250,7 @@ def load_validation(config: Config, *, announce: Callable[[str], object]) -> Seq
     # A buffer of one photo: nothing is decoded only to be shuffled.
     plain = data.model_copy(update={"shuffle_buffer": 1})
     with closing(stream_photos(plain, parts=parts, rank=0, world=1, seed=0, epoch=0)) as photos:
-        return [photo for _, photo in islice(photos, config.train.num_val_photos)]
+        return [photo.pixels for photo in islice(photos, config.train.num_val_photos)]
 
 
 def dataset_summary(config: Config, photos: PhotoSet) -> dict[str, Any]:
@@ -287,11 +288,11 @@ def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
     started = bool(checkpointing.list_checkpoints(folder / "state"))
     if started and not resume:
         raise TrainingError(
-            f"{folder} holds a run already: go on with --resume, or choose another folder with "
-            "--set output=runs/NAME"
+            f"{folder} holds a run already",
+            remedy="continue it with {resume}, or choose another folder with {output}",
         )
     if resume and not started:
-        raise TrainingError(f"{folder} holds no run to resume; start it without --resume")
+        raise TrainingError(f"{folder} holds no run to resume", remedy="leave {resume} out")
 
 
 def _previous_config(folder: Path) -> dict[str, Any]:

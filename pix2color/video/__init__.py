@@ -1,6 +1,6 @@
-"""Films: read with PyAV, colored frame by frame with steady colors, written in segments.
+"""Colorizing videos: decode with PyAV, colorize every frame, encode in segments, join them.
 
-`film.color` is the whole way: `reading` decodes, `signal` knows luma and chroma of a pixel format,
-`steady` keeps colors from flickering (`flow`, `shots`), `writing` encodes segments, and `joining`
-puts them into one file with the source's sound.
+`pipeline.colorize_video` runs all steps. `reader` decodes, `yuv` converts between planes and
+colors, `stabilizer` removes flicker (`optical_flow`, `scene_cuts`), `writer` encodes segments,
+`work_dir` keeps them for resuming, and `muxer` joins them with the sound of the source.
 """

@@ -1,144 +1,133 @@
-"""Segments and the source's sound, subtitles and tags -> one film, nothing encoded again."""
+"""Joins encoded segments with the source's sound, subtitles and tags; nothing is encoded again."""
 
 from __future__ import annotations
 
 import contextlib
+import heapq
 import io
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from pix2color.errors import PhotoError
-from pix2color.video.pyav import library
-from pix2color.video.reader import opened, picture_stream
-from pix2color.video.rotation import Rotation
+from pix2color.video.pyav import import_av
+from pix2color.video.reader import find_video_stream, open_container
+from pix2color.video.writer import Segment, StreamParams
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-_OURS = frozenset(
+_FILE_TAGS = frozenset(
     ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time")
 )
-"""Tags that describe the file, not the film."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A finished segment."""
-
-    path: Path
-    start: int
-    """Time of its first frame, in units of the film."""
-    frames: int
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What all pieces of a film share."""
-
-    base: Fraction
-    rate: Fraction
-    turn: Rotation
-    tag: str | None
+"""Tags that describe the file rather than the video: not copied."""
+_MAX_BROKEN = 50  # packets of the source that cannot be read, after which copying ends
 
 
 def concat_segments(
-    pieces: Sequence[Segment], source: Path, target: Path, shared: Frame, *, comment: str | None,
-    whole: bool = True,
+    segments: Sequence[Segment], source: Path, target: Path, params: StreamParams, *,
+    comment: str | None, complete: bool = True,
 ) -> tuple[str, ...]:  # fmt: skip
-    """Write one film of the pieces and of what the source holds beside its pictures.
+    """Write one video of the segments and of the source's other streams.
 
     Args:
-        target: its ending tells the container. Written in place: give a temporary name.
-        comment: goes before the source's own comment.
-        whole: False ends sound and subtitles where the pictures end.
+        target: its ending selects the container. Written in place: pass a temporary name.
+        comment: put before the source's own comment tag.
+        complete: False ends sound and subtitles where the segments end.
 
     Returns:
-        What could not be kept.
+        Notes about what could not be kept.
 
     Raises:
-        PhotoError: the disk does not take it.
+        PhotoError: the file cannot be written.
     """
-    av = library()
-    notes: list[str] = []
-    form = _FORMATS[target.suffix.lower()]
-    options = {"movflags": "faststart"} if form in ("mp4", "mov") else {}
+    av = import_av()
+    container_format = _FORMATS[target.suffix.lower()]
+    options = {"movflags": "faststart"} if container_format in ("mp4", "mov") else {}
     try:
         with (
-            contextlib.closing(opened(source)) as old,
-            contextlib.closing(av.open(str(pieces[0].path))) as first,
-            contextlib.closing(av.open(str(target), "w", format=form, options=options)) as new,
+            contextlib.closing(open_container(source)) as old,
+            contextlib.closing(av.open(str(segments[0].path))) as first,
+            contextlib.closing(
+                av.open(str(target), "w", format=container_format, options=options)
+            ) as new,
         ):
-            made, kept = _streams(new, old, first.streams.video[0], shared, form, notes)
-            _tags(new, old, comment)
+            template = first.streams.video[0]
+            video, copies, notes = _add_streams(new, old, template, params, container_format)
+            _copy_tags(new, old, comment)
             new.start_encoding()
-            pictures = _pictures(pieces, made, shared.base)
-            end = None if whole else _end(pieces[-1], shared.base)
-            for packet in _merged(pictures, _others(old, kept, end)):
+            last = segments[-1]
+            end = None if complete else (last.start + last.duration) * params.time_base
+            packets = (
+                _video_packets(segments, video, params.time_base),
+                _other_packets(old, copies, end),
+            )
+            # Interleaved by time, so that no container has to buffer much.
+            for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
                 new.mux(packet)
         with target.open("rb") as file:
             os.fsync(file.fileno())
     except av.error.FFmpegError as error:
         raise PhotoError(f"cannot be written: {error.strerror or error}") from error
-    return tuple(notes)
+    return notes
 
 
-def _streams(
-    new: Any, old: Any, template: Any, shared: Frame, form: str, notes: list[str]
-) -> tuple[Any, dict[int, Any]]:
-    """The new film's streams in the old one's order: the pictures, and the rest by old index."""
-    pictures = picture_stream(old)
-    made = None
-    kept: dict[int, Any] = {}
+def _add_streams(
+    new: Any, old: Any, template: Any, params: StreamParams, container_format: str
+) -> tuple[Any, dict[int, Any], tuple[str, ...]]:
+    """Adds the new video's streams in the old one's order.
+
+    Returns:
+        The video stream, the copied streams by their index in `old`, and notes.
+    """
+    source = find_video_stream(old)
+    video = None
+    copies: dict[int, Any] = {}
+    notes: list[str] = []
     for stream in old.streams:
-        if stream.index == pictures.index:
-            made = new.add_stream_from_template(template, opaque=True)
-            made.codec_context.framerate = shared.rate
-            made.time_base = shared.base
-            made.metadata.update(stream.metadata)
-            made.disposition = stream.disposition
-            if shared.turn.matrix is not None:
-                made.set_display_matrix(shared.turn.matrix)
-            if shared.tag and form in ("mp4", "mov"):
-                made.codec_context.codec_tag = shared.tag
-        elif _container_accepts(stream, form):
-            copy = new.add_stream_from_template(stream)
-            copy.metadata.update(stream.metadata)
-            copy.disposition = stream.disposition
+        if stream.index == source.index:
+            video = added = new.add_stream_from_template(template, opaque=True)
+            video.codec_context.framerate = params.frame_rate
+            video.time_base = params.time_base
+            if params.rotation.matrix is not None:
+                video.set_display_matrix(params.rotation.matrix)
+            if params.encoding.tag and container_format in ("mp4", "mov"):
+                video.codec_context.codec_tag = params.encoding.tag
+        elif _container_accepts(stream, container_format):
+            added = new.add_stream_from_template(stream)
             if stream.type != "attachment":
-                kept[stream.index] = copy
+                copies[stream.index] = added
         else:
             name = getattr(stream, "name", None) or "unknown"
             notes.append(f"stream {stream.index} ({stream.type}, {name}) is left out")
-    return made, kept
+            continue
+        added.metadata.update(stream.metadata)
+        added.disposition = stream.disposition
+    return video, copies, tuple(notes)
 
 
-def _container_accepts(stream: Any, form: str) -> bool:
-    """Whether a container takes a stream as it is: tried on a file in memory."""
+def _container_accepts(stream: Any, container_format: str) -> bool:
+    """Whether a container can hold a stream unchanged: tried on a file in memory."""
     if stream.type not in ("audio", "subtitle", "attachment"):
         return False
-    av = library()
+    av = import_av()
     try:
-        trial = av.open(io.BytesIO(), "w", format=form)
-        try:
+        with contextlib.closing(av.open(io.BytesIO(), "w", format=container_format)) as trial:
             trial.add_stream_from_template(stream)
             if stream.type == "attachment":
-                return form == "matroska"
+                return container_format == "matroska"
             trial.start_encoding()
-        finally:
-            trial.close()
     except (av.error.FFmpegError, ValueError):
         return False
     return True
 
 
-def _tags(new: Any, old: Any, comment: str | None) -> None:
-    tags = {k: v for k, v in old.metadata.items() if k.lower() not in _OURS}
+def _copy_tags(new: Any, old: Any, comment: str | None) -> None:
+    """Copies tags and chapters; the comment comes before the source's own."""
+    tags = {k: v for k, v in old.metadata.items() if k.lower() not in _FILE_TAGS}
     if comment:
         name = next((k for k in tags if k.lower() == "comment"), "comment")
-        before = [part for part in tags.pop(name, "").split(" | ") if part]
-        tags["comment"] = " | ".join((comment, *before))
+        tags["comment"] = " | ".join(filter(None, (comment, tags.pop(name, ""))))
     new.metadata.update(tags)
     with contextlib.suppress(Exception):  # a container without chapters
         chapters = old.chapters()
@@ -146,70 +135,40 @@ def _tags(new: Any, old: Any, comment: str | None) -> None:
             new.set_chapters(chapters)
 
 
-def _pictures(pieces: Sequence[Segment], made: Any, base: Fraction) -> Iterator[Any]:
-    av = library()
-    for piece in pieces:
-        with contextlib.closing(av.open(str(piece.path))) as part:
-            stream = part.streams.video[0]
-            for packet in part.demux(stream):
+def _video_packets(segments: Sequence[Segment], stream: Any, time_base: Fraction) -> Iterator[Any]:
+    """The packets of all segments, at their times in the video."""
+    av = import_av()
+    for segment in segments:
+        with contextlib.closing(av.open(str(segment.path))) as container:
+            for packet in container.demux(container.streams.video[0]):
                 if packet.size == 0:
                     continue
-                own = packet.time_base
-                packet.pts = piece.start + round(packet.pts * own / base)
-                packet.dts = packet.pts
-                packet.duration = round((packet.duration or 0) * own / base)
-                packet.time_base = base
-                packet.stream = made
+                unit = packet.time_base / time_base
+                packet.pts = packet.dts = segment.start + round(packet.pts * unit)
+                packet.duration = round((packet.duration or 0) * unit)
+                packet.time_base = time_base
+                packet.stream = stream
                 yield packet
 
 
-def _others(old: Any, kept: dict[int, Any], end: Fraction | None) -> Iterator[Any]:
-    """Packets of the kept streams, in the source's order, up to a time in seconds."""
-    av = library()
-    if not kept:
+def _other_packets(old: Any, copies: dict[int, Any], end: Fraction | None) -> Iterator[Any]:
+    """Packets of the copied streams, in the source's order, up to a time in seconds."""
+    av = import_av()
+    if not copies:
         return
-    packets = old.demux([stream for stream in old.streams if stream.index in kept])
-    failures = 0
-    while failures < 50:
+    packets = old.demux([stream for stream in old.streams if stream.index in copies])
+    broken = 0
+    while broken < _MAX_BROKEN:
         try:
             packet = next(packets)
         except (StopIteration, av.error.EOFError):
             return
         except av.error.FFmpegError:
-            failures += 1
+            broken += 1
             continue
-        time = packet.pts if packet.pts is not None else packet.dts
         if packet.dts is None or packet.size == 0:
             continue
-        if end is not None and time * packet.time_base >= end:
-            continue
-        packet.stream = kept[packet.stream.index]
-        yield packet
-
-
-def _merged(pictures: Iterator[Any], others: Iterator[Any]) -> Iterator[Any]:
-    """Both by time, so that no container has to hold much back."""
-    one, two = next(pictures, None), next(others, None)
-    while one is not None or two is not None:
-        if two is None or (one is not None and _seconds(one) <= _seconds(two)):
-            yield one
-            one = next(pictures, None)
-        else:
-            yield two
-            two = next(others, None)
-
-
-def _seconds(packet: Any) -> Fraction:
-    time: Fraction = packet.dts * packet.time_base
-    return time
-
-
-def _end(piece: Segment, base: Fraction) -> Fraction:
-    """When the last frame of a piece has been shown, in seconds."""
-    av = library()
-    last = Fraction(0)
-    with contextlib.closing(av.open(str(piece.path))) as part:
-        for packet in part.demux(part.streams.video[0]):
-            if packet.size:
-                last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
-    return piece.start * base + last
+        time = packet.dts if packet.pts is None else packet.pts
+        if end is None or time * packet.time_base < end:
+            packet.stream = copies[packet.stream.index]
+            yield packet

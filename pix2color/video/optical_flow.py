@@ -5,101 +5,116 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pix2color.inference import bands
+
 Floats = NDArray[np.float32]
 
-_RADIUS = 4  # of the window that moves as one
-_STEPS = 3  # a level
-_SMALLEST = 14  # side of the coarsest level
-_FLAT = 2.0  # squared gradient (L a pixel) below which a place does not tell its motion
-_WORTH = 1.2  # squared difference without motion, over that with it, from which it is believed
-_LONGEST = 1.5  # pixels a step
+_WINDOW = 9  # side of the window that moves as one, pixels
+_STEPS = 3  # per level
+_MIN_SIDE = 14  # of the coarsest level
+_MIN_GRADIENT = 2.0  # added to squared gradients (L per pixel): flat areas do not move
+_MIN_GAIN = 1.2  # by which motion must reduce the squared difference to be accepted
+_MAX_STEP = 1.5  # pixels
 
 
 def flow(before: Floats, after: Floats) -> Floats:
-    """2,H,W: where each pixel of `after` was in `before`, as rows and columns to add.
+    """2,H,W: rows and columns to add to each pixel of `after` for its place in `before`.
 
-    Lucas and Kanade (IJCAI 1981), coarse to fine as in Bouguet's notes, with a median filter a
-    level. A change of brightness of the whole frame is taken out first.
+    Lucas and Kanade (IJCAI 1981), coarse to fine as in Bouguet's notes, with a median filter per
+    level. A change of brightness of the whole frame is removed first.
 
     Args:
         before, after: H,W in L; 80 to 200 pixels high are enough for colors.
     """
     levels = [(before, after + (before.mean() - after.mean()))]
-    while min(levels[-1][0].shape) // 2 >= _SMALLEST:
+    while min(levels[-1][0].shape) // 2 >= _MIN_SIDE:
         old, new = levels[-1]
-        levels.append((_halved(old), _halved(new)))
-    moved = np.zeros((2, *levels[-1][0].shape), np.float32)
+        levels.append((_halve(old), _halve(new)))
+    displacement = np.zeros((2, *levels[-1][0].shape), np.float32)
     for old, new in reversed(levels):
-        moved = _upsample_flow(moved, new.shape)
+        displacement = _upsample_flow(displacement, new.shape)
         for _ in range(_STEPS):
-            moved += _step(warp(old[None], moved)[0], new)
-        moved = np.stack([ndimage.median_filter(one, 3) for one in moved])
-    return _suppress_static(*levels[0], moved)
+            displacement += _step(warp(old[None], displacement)[0], new)
+        displacement = np.stack([ndimage.median_filter(plane, 3) for plane in displacement])
+    return _suppress_static(*levels[0], displacement)
 
 
-def _suppress_static(old: Floats, new: Floats, moved: Floats) -> Floats:
-    """No motion where motion explains hardly more: what moved there was grain."""
-    apart = [
-        ndimage.uniform_filter(np.square(one - new), 2 * _RADIUS + 1, mode="nearest")
-        for one in (old, warp(old[None], moved)[0])
-    ]
-    still = apart[0] < _WORTH * apart[1]
-    return np.where(still, np.float32(0), moved)
+def warp(planes: Floats, displacement: Floats) -> Floats:
+    """C,H,W read bilinearly where `displacement` (2,H,W) points; edge pixels extend outwards."""
+    count, height, width = planes.shape
+    flat = planes.reshape(count, -1)
+    out = np.empty_like(planes)
+
+    def band(rows: slice) -> None:
+        row_numbers = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
+        y = (displacement[0, rows] + row_numbers).clip(0, height - 1)
+        x = (displacement[1, rows] + np.arange(width, dtype=np.float32)).clip(0, width - 1)
+        top, left = y.astype(np.intp), x.astype(np.intp)
+        y -= top
+        x -= left
+        right = np.minimum(left + 1, width - 1)
+        bottom = np.minimum(top + 1, height - 1) * width
+        top *= width
+        for plane, target in zip(flat, out[:, rows], strict=True):
+            upper = _lerp(plane.take(top + left), plane.take(top + right), x)
+            lower = _lerp(plane.take(bottom + left), plane.take(bottom + right), x)
+            target[...] = _lerp(upper, lower, y)
+
+    bands.for_each_band(band, height, width)
+    return out
 
 
-def warp(planes: Floats, moved: Floats) -> Floats:
-    """C,H,W taken from where `moved` (2,H,W) points, bilinearly; edges go on outwards."""
-    height, width = moved.shape[1:]
-    rows = (moved[0] + np.arange(height, dtype=np.float32)[:, None]) * np.float32(2 / height)
-    columns = (moved[1] + np.arange(width, dtype=np.float32)) * np.float32(2 / width)
-    # torch's -1 and 1 are the outer edges of the outermost pixels
-    places = np.stack((columns + np.float32(1 / width - 1), rows + np.float32(1 / height - 1)), -1)
-    taken = torch.nn.functional.grid_sample(
-        torch.from_numpy(np.ascontiguousarray(planes))[None],
-        torch.from_numpy(places)[None],
-        padding_mode="border",
-        align_corners=False,
+def _lerp(start: Floats, end: Floats, share: Floats) -> Floats:
+    """Linear interpolation; uses up `start` and `end`."""
+    end -= start
+    end *= share
+    start += end
+    return start
+
+
+def inside(displacement: Floats) -> NDArray[np.bool_]:
+    """H,W: whether `displacement` points into the frame."""
+    height, width = displacement.shape[1:]
+    rows, columns = np.mgrid[:height, :width] + displacement
+    result: NDArray[np.bool_] = (rows > -1) & (rows < height) & (columns > -1) & (columns < width)
+    return result
+
+
+def _suppress_static(old: Floats, new: Floats, displacement: Floats) -> Floats:
+    """No motion where it reduces the difference by little: what moved there was grain."""
+    without, with_motion = (
+        _window_mean(np.square(plane - new)) for plane in (old, warp(old[None], displacement)[0])
     )
-    return np.asarray(taken[0].numpy())
-
-
-def inside(moved: Floats) -> NDArray[np.bool_]:
-    """H,W: whether `moved` points into the picture."""
-    height, width = moved.shape[1:]
-    rows, columns = np.mgrid[:height, :width] + moved
-    there: NDArray[np.bool_] = (rows > -1) & (rows < height) & (columns > -1) & (columns < width)
-    return there
+    return np.where(without < _MIN_GAIN * with_motion, np.float32(0), displacement)
 
 
 def _step(warped: Floats, new: Floats) -> Floats:
-    """2,H,W: the least-squares motion of each window that is still missing."""
-    slopes: Any = np.gradient((warped + new) / 2)
-    down, across = slopes
+    """2,H,W: the least-squares motion of each window that remains."""
+    gradients: Any = np.gradient((warped + new) / 2)
+    dy, dx = gradients
     change = warped - new
-
-    def window(product: NDArray[Any]) -> Floats:
-        mean: Floats = ndimage.uniform_filter(product, 2 * _RADIUS + 1, mode="nearest")
-        return mean
-
-    dd, aa = window(down * down) + _FLAT, window(across * across) + _FLAT
-    da, dc, ac = window(down * across), window(down * change), window(across * change)
-    size = dd * aa - da * da
-    step = np.stack(((da * ac - aa * dc) / size, (da * dc - dd * ac) / size))
-    return step.clip(-_LONGEST, _LONGEST).astype(np.float32)
+    yy, xx = (_window_mean(square) + _MIN_GRADIENT for square in (dy * dy, dx * dx))
+    xy, yc, xc = (_window_mean(product) for product in (dy * dx, dy * change, dx * change))
+    step = np.stack((xy * xc - xx * yc, xy * yc - yy * xc)) / (yy * xx - xy * xy)
+    return step.clip(-_MAX_STEP, _MAX_STEP).astype(np.float32)
 
 
-def _upsample_flow(moved: Floats, shape: tuple[int, ...]) -> Floats:
-    """The same motion at a level's size."""
-    if moved.shape[1:] == shape:
-        return moved
-    twice = 2 * moved.repeat(2, axis=1).repeat(2, axis=2)
+def _window_mean(plane: NDArray[Any]) -> Floats:
+    mean: Floats = ndimage.uniform_filter(plane, _WINDOW, mode="nearest")
+    return mean
+
+
+def _upsample_flow(displacement: Floats, shape: tuple[int, ...]) -> Floats:
+    """The same motion at the size of the next finer level."""
+    if displacement.shape[1:] == shape:
+        return displacement
+    twice = 2 * displacement.repeat(2, axis=1).repeat(2, axis=2)
     missing = [(0, 0), *((0, max(0, w - h)) for w, h in zip(shape, twice.shape[1:], strict=True))]
     return np.pad(twice, missing, mode="edge")[:, : shape[0], : shape[1]]
 
 
-def _halved(plane: Floats) -> Floats:
+def _halve(plane: Floats) -> Floats:
     return np.asarray(ndimage.gaussian_filter(plane, 0.8)[::2, ::2], np.float32)

@@ -1,69 +1,72 @@
-"""A film in color: colored frame by frame, in segments, and going on where it was stopped."""
+"""Colorizing a video: frame by frame, in segments, with resuming."""
 
 from __future__ import annotations
 
-import json
-import queue
-import shutil
-import threading
-from collections.abc import Callable, Iterator
+import contextlib
+import itertools
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pix2color.config import DecodeConfig
 from pix2color.errors import PhotoError
-from pix2color.inference import preprocess
+from pix2color.inference import postprocess, preprocess
 from pix2color.inference.colorizer import Colorizer
-from pix2color.inference.postprocess import upsample_ab
 from pix2color.inference.prediction import Prediction
-from pix2color.photo import Provenance, files
+from pix2color.photo import Provenance
 from pix2color.photo.photo import Pixels
 from pix2color.runtime.base import out_of_memory
-from pix2color.video import muxer, writer, yuv
-from pix2color.video.pyav import library, partial_name
-from pix2color.video.reader import Reader
+from pix2color.video import muxer, yuv
+from pix2color.video.pyav import import_av
+from pix2color.video.reader import VideoReader
 from pix2color.video.stabilizer import Method, TemporalStabilizer, flow_input
+from pix2color.video.work_dir import WorkDir
+from pix2color.video.writer import Segment, SegmentWriter, StreamParams
 
-SEGMENT = 120
-"""Frames of a segment: what a kill costs at most."""
-_AHEAD = 3  # frames that are read and seen by the network before they are needed
-_VERSION = 1  # of the working folder
+T = TypeVar("T")
+
+SEGMENT_FRAMES = 120
+"""Frames per segment: the most that a killed run loses."""
+_PREFETCH = 3  # frames that pass through the network before they are needed
+_WORK_DIR_VERSION = 2
 
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """How a film is colored."""
+    """How a video is colorized."""
 
     decode: DecodeConfig
     provenance: Provenance | None = None
-    """What the comment says; None says nothing."""
-    steadiness: Method = "flow"
+    """Written to the comment tag; None writes nothing."""
+    stabilization: Method = "flow"
     resume: bool = False
-    """Go on with what an earlier run of the same settings finished."""
-    segment: int = SEGMENT
+    """Continue from the segments of an earlier run with the same settings."""
+    segment_frames: int = SEGMENT_FRAMES
 
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What became of a film."""
+    """How a video ended."""
 
     status: Literal["done", "stopped"]
     path: Path | None
-    """The film; of a stopped one what there is of it, None where there is nothing."""
+    """The video; of a stopped one the finished part, or None where there is none."""
     frames: int
     notes: tuple[str, ...]
+    """What a user should know: what was wrong with the source, what could not be kept."""
 
 
 @dataclass(frozen=True)
 class VideoProgress:
-    """How far a film is, for progress."""
+    """Progress of a video, in frames."""
 
     done: int
-    """Frames that lie in segments of an earlier run, or are encoded."""
+    """Including those that an earlier run finished."""
     expected: int | None
     """About how many there are."""
 
@@ -74,36 +77,47 @@ def colorize_video(
     colorizer: Colorizer,
     options: VideoOptions,
     *,
-    progress: Callable[[VideoProgress], None] = lambda stage: None,
+    progress: Callable[[VideoProgress], None] = lambda state: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> VideoResult:
-    """Color a film, every frame of it; luma, times, sound and tags stay.
+    """Colorize every frame of a video; luma, times, sound and tags are kept.
 
-    Works in a hidden folder beside the target, which is gone when the film is done. Memory does not
-    grow with the film.
+    Works in a hidden folder beside the target, which is deleted when the video is done. Memory
+    does not grow with the length of the video.
 
     Args:
-        target: its ending tells the container (`writing`).
+        target: its ending selects the container (`muxer`) and the encoder (`writer`).
         progress: called after each frame.
-        stop: asked before each frame; where it says yes, what is done becomes a film of its own
-            beside the target (NAME.partial.mp4), and `options.resume` goes on later.
+        stop: called before each frame; once it returns True, the finished part becomes a video of
+            its own beside the target (NAME.partial.mp4), and `options.resume` continues later.
 
     Raises:
-        PhotoError: not a film, no frames, or a disk that does not take it.
+        PhotoError: not a video, no frames, not enough memory, or a file that cannot be written.
         Pix2ColorError: PyAV is not installed.
     """
-    av = library()
-    work = WorkDir(source, target, options)
+    av = import_av()
     try:
-        with Reader(source) as reader:
-            work.open(_settings(source, colorizer, options))
-            finished = _segments(reader, work, colorizer, options, progress, stop)
-            notes = reader.notes
-        if not finished:
-            path = work.partial()
-            return VideoResult("stopped", path, work.frames, ())
-        left_out = work.join()
-        return VideoResult("done", target, work.frames, (*notes, *left_out))
+        with (
+            VideoReader(source) as reader,
+            contextlib.closing(
+                WorkDir(target, _settings(source, colorizer, options), resume=options.resume)
+            ) as work,
+        ):
+            params = StreamParams.for_video(reader, target.suffix)
+            tail = _encode_segments(reader, work, params, colorizer, options, progress, stop)
+            complete = tail is None
+            segments = [*work.segments, *([tail] if tail and tail.frames else [])]
+            frames = sum(segment.frames for segment in segments)
+            if not segments:
+                return VideoResult("stopped", None, 0, ())
+            comment = options.provenance.text() if options.provenance else None
+            with work.publish(complete=complete) as (joined, path):
+                left_out = muxer.concat_segments(
+                    segments, source, joined, params, comment=comment, complete=complete
+                )
+            if complete:
+                return VideoResult("done", path, frames, (*reader.notes, *left_out))
+            return VideoResult("stopped", path, frames, ())
     except av.error.FFmpegError as error:
         raise PhotoError(f"{error.strerror or error}") from error
     except OSError as error:
@@ -111,251 +125,111 @@ def colorize_video(
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        raise PhotoError("out of memory: try a smaller network input, or the CPU") from None
-    finally:
-        work.close()
-
-
-class WorkDir:
-    """The hidden folder: segments, and what is needed to go on."""
-
-    def __init__(self, source: Path, target: Path, options: VideoOptions) -> None:
-        self.source, self.target, self._options = source, target, options
-        self.folder = target.with_name(f".{target.name}.pix2color-film")
-        self.pieces: list[muxer.Segment] = []
-        self.shared: muxer.Frame | None = None
-        self._tail: muxer.Segment | None = None
-
-    def open(self, settings: dict[str, Any]) -> None:
-        """Take up what is there, or begin anew."""
-        if not (self._options.resume and self._take_up(settings)):
-            self.pieces = []
-            ours = self._marker.exists()
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            if ours:
-                self._marker.touch()
-            with files.atomic_open_photo(self.folder / "settings.json") as file:
-                file.write(json.dumps(settings).encode())
-
-    def close(self) -> None:
-        """Leave the folder only where there is something to go on from."""
-        if not self.pieces and not self._marker.exists():
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _take_up(self, settings: dict[str, Any]) -> bool:
-        """Find the finished segments of an earlier run; False where its settings were others."""
-        try:
-            if json.loads((self.folder / "settings.json").read_text()) != settings:
-                return False
-            for path in sorted(self.folder.glob("*.json")):
-                if path.stem.isdigit():
-                    told = json.loads(path.read_text())
-                    self.pieces.append(
-                        muxer.Segment(path.with_suffix(".mp4"), told["start"], told["frames"])
-                    )
-        except (OSError, ValueError, KeyError):
-            return False
-        return True
-
-    @property
-    def _marker(self) -> Path:
-        """Is there where the partial film is ours, to be removed when the whole one is done."""
-        return self.folder / "partial"
-
-    @property
-    def frames(self) -> int:
-        """How many lie in segments."""
-        tail = self._tail.frames if self._tail else 0
-        return tail + sum(piece.frames for piece in self.pieces)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Of the steadiness after the last finished segment."""
-        if not self.pieces:
-            return {}
-        with np.load(self.pieces[-1].path.with_suffix(".npz")) as found:
-            return dict(found)
-
-    def next_path(self) -> Path:
-        return self.folder / f"{len(self.pieces):06}.mp4"
-
-    def finish(self, segment: writer.SegmentWriter, state: dict[str, NDArray[Any]]) -> None:
-        """A segment is whole: from now on it counts."""
-        path = self.next_path()
-        with files.atomic_open_photo(path.with_suffix(".npz")) as file:
-            np.savez(file, **dict[str, Any](state))
-        told = {"start": segment.start, "frames": segment.frames}
-        with files.atomic_open_photo(path.with_suffix(".json")) as file:
-            file.write(json.dumps(told).encode())
-        self.pieces.append(muxer.Segment(path, **told))
-
-    def leave(self, segment: writer.SegmentWriter) -> None:
-        """A segment was cut short: it counts for the partial film only."""
-        self._tail = muxer.Segment(self.next_path(), segment.start, segment.frames)
-
-    def join(self) -> tuple[str, ...]:
-        """The film under its name; the folder goes. Returns what could not be kept."""
-        return self._joined(self.pieces, self.target)
-
-    def partial(self) -> Path | None:
-        """What there is, as a film of its own."""
-        pieces = [*self.pieces, *([self._tail] if self._tail else [])]
-        if not pieces:
-            return None
-        path = partial_name(self.target)
-        self._joined(pieces, path)
-        return path
-
-    def _joined(self, pieces: list[muxer.Segment], target: Path) -> tuple[str, ...]:
-        assert self.shared is not None
-        whole = target == self.target
-        made = self.folder / f"joined{target.suffix}"
-        mark = self._options.provenance
-        notes = muxer.concat_segments(
-            pieces, self.source, made, self.shared,
-            comment=mark.text() if mark else None, whole=whole,
-        )  # fmt: skip
-        made.replace(target)
-        if whole:
-            if self._marker.exists():
-                partial_name(self.target).unlink(missing_ok=True)
-            shutil.rmtree(self.folder, ignore_errors=True)
-        else:
-            self._marker.touch()
-        return notes
+        raise PhotoError("out of memory", remedy="try a smaller {size}, or {device} cpu") from None
 
 
 def _settings(source: Path, colorizer: Colorizer, options: VideoOptions) -> dict[str, Any]:
-    """What has to be the same for two runs to go together."""
+    """What two runs must have in common to share segments."""
     status = source.stat()
     return {
-        "version": _VERSION,
+        "version": _WORK_DIR_VERSION,
         "size": status.st_size,
         "modified": status.st_mtime_ns,
         "weights": colorizer.digest,
         "decode": options.decode.model_dump(),
-        "steadiness": options.steadiness,
-        "segment": options.segment,
-        "mark": asdict(options.provenance) if options.provenance else None,
+        "stabilization": options.stabilization,
+        "segment_frames": options.segment_frames,
+        "provenance": asdict(options.provenance) if options.provenance else None,
     }
+
+
+def _encode_segments(
+    reader: VideoReader, work: WorkDir, params: StreamParams, colorizer: Colorizer,
+    options: VideoOptions, progress: Callable[[VideoProgress], None], stop: Callable[[], bool],
+) -> Segment | None:  # fmt: skip
+    """Colorize and encode the frames that are not done yet.
+
+    Returns:
+        The unfinished last segment (it may be empty) where it was stopped, else None.
+    """
+    stabilizer = TemporalStabilizer(options.stabilization)
+    stabilizer.restore(work.stabilizer_state())
+    done = sum(segment.frames for segment in work.segments)
+    progress(VideoProgress(done, reader.expected_frames))
+    predictions = _predict_frames(reader, colorizer, options.decode, skip=done)
+    stopped = False
+    with contextlib.closing(prefetch(predictions, _PREFETCH)) as frames:
+        frame = next(frames, None)
+        while frame is not None:
+            with SegmentWriter(work.next_path, params) as writer:
+                while frame is not None and writer.frames < options.segment_frames:
+                    stopped = stop()
+                    if stopped:
+                        break
+                    colorized = _colorize_frame(frame, stabilizer, reader, options.decode)
+                    writer.add(colorized, pts=frame.pts, duration=frame.duration)
+                    done += 1
+                    progress(VideoProgress(done, reader.expected_frames))
+                    frame = next(frames, None)
+            if stopped:
+                return writer.segment
+            work.commit_segment(writer.segment, stabilizer.state())
+    return None
 
 
 @dataclass(frozen=True)
 class FramePrediction:
-    """A frame and what the network makes of it."""
+    """A frame and the network's output for it."""
 
     pts: int
-    length: int
+    duration: int
     luma: Pixels
-    codes: Pixels
-    guess: Prediction
-
-
-def _segments(
-    reader: Reader, work: WorkDir, colorizer: Colorizer, options: VideoOptions,
-    progress: Callable[[VideoProgress], None], stop: Callable[[], bool],
-) -> bool:  # fmt: skip
-    """Color what is not done yet, segment after segment; False where it was stopped."""
-    form = reader.signal
-    encoding = writer.encoding_for(work.target.suffix, form)
-    work.shared = muxer.Frame(reader.time_base, reader.rate, reader.turn, encoding.tag)
-    steady = TemporalStabilizer(options.steadiness)
-    steady.restore(work.state())
-    done = work.frames
-    progress(VideoProgress(done, reader.expected))
-    with Prefetcher(_predict_frames(reader, colorizer, options.decode, skip=done)) as frames:
-        frame = next(frames, None)
-        while frame is not None:
-            halted = False
-            with writer.SegmentWriter(
-                work.next_path(), encoding, form, reader.rate, reader.time_base,
-                writer.aspect_of(reader),
-            ) as segment:  # fmt: skip
-                while frame is not None and segment.frames < options.segment:
-                    if stop():
-                        halted = True
-                        break
-                    picture = _colorized_frames(frame, steady, reader, options.decode)
-                    segment.add(picture, pts=frame.pts, length=frame.length)
-                    done += 1
-                    progress(VideoProgress(done, reader.expected))
-                    frame = next(frames, None)
-            if halted:
-                if segment.frames:
-                    work.leave(segment)
-                return False
-            work.finish(segment, steady.state())
-    return True
+    """H,W codes as stored."""
+    gray: Pixels
+    """H,W, the luma as gray values of sRGB."""
+    prediction: Prediction
+    """Of the upright frame."""
 
 
 def _predict_frames(
-    reader: Reader, colorizer: Colorizer, decode: DecodeConfig, *, skip: int
+    reader: VideoReader, colorizer: Colorizer, decode: DecodeConfig, *, skip: int
 ) -> Iterator[FramePrediction]:
-    """Frames after the first `skip`, seen by the network."""
-    for number, frame in enumerate(reader.frames()):
-        if number < skip:
-            continue
-        luma = yuv.luma(frame, reader.signal)
-        codes = yuv.gray_values(luma, reader.signal)
-        guess = colorizer.predict(np.ascontiguousarray(reader.turn.apply(codes)), decode.input_size)
-        length = frame.duration or round(1 / (reader.rate * reader.time_base)) or 1
-        yield FramePrediction(frame.pts, length, luma, codes, guess)
+    """The network's pass over the frames after the first `skip`."""
+    for frame in itertools.islice(reader.frames(), skip, None):
+        luma = yuv.extract_luma(frame, reader.pixel_format)
+        gray = yuv.luma_to_gray(luma, reader.pixel_format)
+        upright = np.ascontiguousarray(reader.rotation.apply(gray))
+        prediction = colorizer.predict(upright, decode.input_size)
+        yield FramePrediction(frame.pts, frame.duration, luma, gray, prediction)
 
 
-def _colorized_frames(
-    frame: FramePrediction, steady: TemporalStabilizer, reader: Reader, decode: DecodeConfig
-) -> Any:
-    """The frame in color, as av.VideoFrame."""
-    form, turn, guess = reader.signal, reader.turn, frame.guess
-    shown = turn.apply(np.empty(form.chroma_size, np.bool_)).shape
-    guide = guess.guide
-    if guide.size > shown[0] * shown[1]:  # finer than chroma is kept
-        guide = preprocess.resize_lightness(np.ascontiguousarray(turn.apply(frame.codes)), shown)
-    ab = upsample_ab(guess.ab(decode), guess.cell_lightness(), guide)
-    ab = steady(ab, guide, flow_input(guess))
-    return form.frame(frame.luma, yuv.chroma(frame.codes, turn.invert(ab), form))
+def _colorize_frame(
+    frame: FramePrediction, stabilizer: TemporalStabilizer, reader: VideoReader,
+    decode: DecodeConfig,
+) -> Any:  # fmt: skip
+    """The frame in color, an av.VideoFrame.
+
+    Decoding and upsampling are those of photos; only the last step differs. Photos keep L; here
+    luma is kept, code by code, because 4:2:0 has too few chroma samples to correct L per pixel.
+    """
+    form, rotation, prediction = reader.pixel_format, reader.rotation, frame.prediction
+    guide = prediction.guide
+    chroma_shape = rotation.apply(np.empty(form.chroma_size, np.bool_)).shape
+    if guide.size > np.prod(chroma_shape):  # finer than the chroma planes
+        upright = np.ascontiguousarray(rotation.apply(frame.gray))
+        guide = preprocess.resize_lightness(upright, chroma_shape)
+    ab = postprocess.upsample_ab(prediction.ab(decode), prediction.cell_lightness(), guide)
+    ab = stabilizer(ab, guide, flow_input(prediction))
+    return form.make_frame(frame.luma, yuv.chroma_planes(frame.gray, rotation.invert(ab), form))
 
 
-class Prefetcher:
-    """An iterator whose next items are made in a thread of its own; a context manager."""
-
-    def __init__(self, items: Iterator[FramePrediction]) -> None:
-        self._queue: queue.Queue[FramePrediction | BaseException | None] = queue.Queue(_AHEAD)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(items,), name="film", daemon=True)
-
-    def __enter__(self) -> Iterator[FramePrediction]:
-        self._thread.start()
-        return self._items()
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _items(self) -> Iterator[FramePrediction]:
-        while True:
-            item = self._queue.get()
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
+def prefetch(items: Iterator[T], count: int) -> Generator[T]:
+    """The same items, of which the next `count` are made in a thread; close it after use."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="video")
+    pending = deque(pool.submit(next, items, None) for _ in range(count))
+    try:
+        while (item := pending.popleft().result()) is not None:
+            pending.append(pool.submit(next, items, None))
             yield item
-
-    def _run(self, items: Iterator[FramePrediction]) -> None:
-        last: BaseException | None = None
-        try:
-            for item in items:
-                if not self._put(item):
-                    return
-        except BaseException as error:
-            last = error
-        self._put(last)
-
-    def _put(self, item: FramePrediction | BaseException | None) -> bool:
-        while not self._ended.is_set():
-            try:
-                self._queue.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,21 +1,20 @@
-"""Which files are films, and PyAV, which is optional: the `video` extra."""
+"""Video file names, and the optional PyAV library: the `video` extra."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pix2color.errors import Pix2ColorError
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"))
-"""Endings by which films are told from photos."""
+"""Endings of file names that mark videos."""
 
-_CONTAINERS = {".avi": ".mkv"}  # AVI knows neither variable frame times nor today's codecs
-
-MISSING = 'films need PyAV: pip install "pix2color[video]"'
+MISSING = 'videos need PyAV: pip install "pix2color[video]"'
 
 
-def library() -> Any:
+def import_av() -> Any:
     """The module `av`; raises Pix2ColorError where it is not installed."""
     try:
         import av
@@ -25,17 +24,18 @@ def library() -> Any:
 
 
 def installed() -> bool:
-    """Whether PyAV is there; does not import it."""
-    from importlib.util import find_spec
-
+    """Whether PyAV is installed; does not import it."""
     return find_spec("av") is not None
 
 
 def output_suffix(suffix: str) -> str:
-    """The ending of the colored film: the source's, unless that container is too old."""
-    return _CONTAINERS.get(suffix.lower(), suffix)
+    """The ending of the colorized video: the source's, but .mkv for .avi.
+
+    AVI supports neither variable frame times nor current codecs.
+    """
+    return ".mkv" if suffix.lower() == ".avi" else suffix
 
 
 def partial_name(target: Path) -> Path:
-    """Where a film goes that was stopped before its end."""
+    """Where the finished part of a stopped video is written."""
     return target.with_name(f"{target.stem}.partial{target.suffix}")

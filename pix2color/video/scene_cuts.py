@@ -1,4 +1,4 @@
-"""Cuts: where one shot of a film ends and the next begins."""
+"""Scene cuts: where one shot of a video ends and the next begins."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_ROWS, _COLUMNS = 18, 24  # cells in which two frames are compared
-_UNLIKE = 0.5  # correlation below which frames of another histogram are of another shot
-_STRANGE = 0.1  # correlation below which they are whatever their histogram
-_SHARED = 0.75  # share of two histograms
-_STEP = 5.0  # L a class of the histogram
+_ROWS, _COLUMNS = 18, 24  # cells whose means are compared
+_MIN_CORRELATION = 0.1  # below it, there is a cut whatever the histograms
+_SAFE_CORRELATION = 0.5  # from it on, there is none
+_MIN_OVERLAP = 0.75  # of the histograms; below it, correlations between the two are a cut
+_BIN_WIDTH = 5.0  # of the histogram, in L
 
 
 def is_cut(before: Floats, after: Floats) -> bool:
     """Whether a new shot begins with `after`.
 
-    Frames of one shot look alike when they are made very small, and where something large moves
-    quickly their histograms still agree. Brightness and contrast of a whole frame count for
-    nothing: old films flicker.
+    Frames of one shot correlate when they are reduced to a few cells, and where something large
+    moves quickly their histograms still overlap. The brightness and contrast of a whole frame are
+    ignored, because old films flicker.
 
     Args:
         before, after: H,W in L, of any small size.
     """
-    one, two = (_normal(_small(frame)) for frame in (before, after))
-    alike = float((one * two).mean())
-    if alike < _STRANGE:
+    one, two = (_standardize(_cell_means(frame)) for frame in (before, after))
+    correlation = float((one * two).mean())
+    if correlation < _MIN_CORRELATION:
         return True
-    return alike < _UNLIKE and _shared(before, after) < _SHARED
+    return correlation < _SAFE_CORRELATION and _histogram_overlap(before, after) < _MIN_OVERLAP
 
 
-def _small(frame: Floats) -> Floats:
+def _cell_means(frame: Floats) -> Floats:
     """Means over about _ROWS x _COLUMNS cells."""
     for axis, count in enumerate((_ROWS, _COLUMNS)):
         starts = np.unique(np.linspace(0, frame.shape[axis], count + 1).astype(int)[:-1])
@@ -41,14 +41,14 @@ def _small(frame: Floats) -> Floats:
     return frame
 
 
-def _normal(frame: Floats) -> Floats:
-    """Mean 0, deviation 1; a flat frame becomes zeros, which are like nothing."""
-    centerd = frame - frame.mean()
-    return np.asarray(centerd / max(float(centerd.std()), 1.0), np.float32)
+def _standardize(frame: Floats) -> Floats:
+    """Mean 0, standard deviation 1; a flat frame becomes zeros, which correlate with nothing."""
+    centered = frame - frame.mean()
+    return np.asarray(centered / max(float(centered.std()), 1.0), np.float32)
 
 
-def _shared(before: Floats, after: Floats) -> float:
-    """How much of the two histograms of L, each centerd, is common: 0..1."""
-    classes = np.arange(-100, 100 + _STEP, _STEP)
-    counts = [np.histogram(f - f.mean(), classes)[0] / f.size for f in (before, after)]
+def _histogram_overlap(before: Floats, after: Floats) -> float:
+    """The common share of the two histograms of L around its mean: 0..1."""
+    edges = np.arange(-100, 100 + _BIN_WIDTH, _BIN_WIDTH)
+    counts = [np.histogram(f - f.mean(), edges)[0] / f.size for f in (before, after)]
     return float(np.minimum(*counts).sum())

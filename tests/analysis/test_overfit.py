@@ -81,7 +81,7 @@ def test_the_command_overfits(
     photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    code = main(["overfit", str(photo_folder), "--steps", "2", "--size", str(SIZE), "--quiet",
+    code = main(["analyze", "overfit", str(photo_folder), "--steps", "2", "--size", str(SIZE), "--quiet",
                  "--out", str(out)])  # fmt: skip
     assert code == 0
     assert "MSE of ab" in capsys.readouterr().out
@@ -91,13 +91,13 @@ def test_the_command_overfits(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["overfit", "nothing-here"], "no such file"),
-        (["overfit", "--steps", "0"], "--steps 0"),
-        (["overfit", "--config", "gan.yaml", "--set", "init_from=null"], "adversarial"),
-        (["ladder", "--data", "nothing-here"], "no such file"),
-        (["ladder", "--data", "x", "--share", "2"], "--share"),
-        (["strip", "nothing-here"], "no sample pictures"),
-        (["activations", "nothing-here.jpg"], "No such file"),
+        (["analyze", "overfit", "nothing-here"], "no such file"),
+        (["analyze", "overfit", "--steps", "0"], "--steps 0"),
+        (["analyze", "overfit", "--config", "gan.yaml", "--set", "init_from=null"], "adversarial"),
+        (["analyze", "ladder", "--data", "nothing-here"], "no such file"),
+        (["analyze", "ladder", "--data", "x", "--epoch-fraction", "2"], "--epoch-fraction"),
+        (["analyze", "filmstrip", "nothing-here"], "no sample pictures"),
+        (["analyze", "activations", "nothing-here.jpg"], "No such file"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -295,7 +295,7 @@ def test_the_documented_example_is_true(
     assert _bytes(names["result"]) == inferred(tmp_path / "scan.jpg", tmp_path / "a")
     assert _bytes(names["back"]) == _bytes(names["calmer"]) != _bytes(names["red"])
     assert len(names["versions"]) == 4
-    names["page"].close()
+    names["client"].close()
 
 
 def _bytes(made: Any) -> bytes:

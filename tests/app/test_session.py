@@ -13,24 +13,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_model import released
+from fake_model import fake_colorizer, released
 from PIL import Image
 
 from pix2color.app import uploads, validation, views
 from pix2color.app.cached_runtime import cached
 from pix2color.app.limits import ServerLimits
-from pix2color.app.session import Session, Settings, for_client
+from pix2color.app.session import Session, Settings
 from pix2color.app.sessions import SessionStore, remove_old_uploads
 from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
 from pix2color.photo import Limits, read
+from pix2color.runtime.torch import TorchRuntime
 
 
 @pytest.fixture
 def sessions(tmp_path: Path) -> SessionStore:
-    return SessionStore(Colorizer(released()), ServerLimits(megapixels=1, files=6), tmp_path / "s")
+    return SessionStore(fake_colorizer(), ServerLimits(megapixels=1, files=6), tmp_path / "s")
 
 
 @pytest.fixture
@@ -85,7 +86,8 @@ def test_sixteen_bits_stay_and_a_browser_gets_a_view(
 
 def test_the_network_runs_once_a_photo(photo: Path) -> None:
     model = released()
-    plain, with_cache = Colorizer(model), cached(Colorizer(model))
+    plain = Colorizer(TorchRuntime(model))
+    with_cache = cached(plain)
     one = read(photo)
     for temperature in (0.3, 0.9, 2.0):
         decode = plain.resolve_decode(temperature=temperature)
@@ -237,7 +239,7 @@ def test_values_of_clients_are_checked() -> None:
 def test_made_up_session_ids_lock_nobody_out(
     tmp_path: Path, photo: Path, small_photos: list[np.ndarray]
 ) -> None:
-    sessions = SessionStore(Colorizer(released()), ServerLimits(sessions=3), tmp_path / "s")
+    sessions = SessionStore(fake_colorizer(), ServerLimits(sessions=3), tmp_path / "s")
     for number in range(10):
         with pytest.raises(Pix2ColorError, match="no photo"):
             sessions.get(f"made up {number}")
@@ -257,7 +259,9 @@ def test_made_up_session_ids_lock_nobody_out(
 
 def test_network_outputs_of_idle_sessions_do_not_pile_up(tmp_path: Path, photo: Path) -> None:
     model = released()
-    sessions = SessionStore(Colorizer(model), ServerLimits(cached_outputs=2), tmp_path / "s")
+    sessions = SessionStore(
+        Colorizer(TorchRuntime(model)), ServerLimits(cached_outputs=2), tmp_path / "s"
+    )
     people = [sessions.get_or_create(name) for name in "abc"]
     entries = [colorize_all(person, photo)[0] for person in people]
     runs = len(model.generator.sizes)  # type: ignore[union-attr]
@@ -266,16 +270,6 @@ def test_network_outputs_of_idle_sessions_do_not_pile_up(tmp_path: Path, photo: 
     assert len(model.generator.sizes) == runs  # type: ignore[union-attr]
     people[0].change(entries[0], saturation=0.5)
     assert len(model.generator.sizes) == runs + 1  # type: ignore[union-attr]
-
-
-def test_clients_are_not_told_options_of_the_command_line() -> None:
-    assert (
-        for_client("9 x 9 pixels are above 1; --max-megapixels 2 lifts it")
-        == "9 x 9 pixels are above 1"
-    )
-    assert for_client("out of memory: try a smaller --size, or --device cpu") == "out of memory"
-    assert "--" not in for_client("give --size")
-    assert for_client("not a photo; a text -- or so") == "not a photo; a text -- or so"
 
 
 def test_only_uploads_are_opened(sessions: SessionStore, photo: Path, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_the_three_files_agree(report: Path, tree: dict[str, Any]) -> None:
                 assert escape(cell.text) in html and escape(cell.interval) in html
     assert html.count("<tr>") == sum(1 + len(table.lines) for table in (*wanted, failures))
     assert html.count("<b>") == len(re.findall(r"\*\*[^*]+\*\*", markdown))
-    missing = ("no backbone: give lpips_backbone", "needs the weights of a whole classifier")
+    missing = ("no weights of its backbone", "needs the weights of a whole classifier")
     for text in (tables.summary(tree), *missing):
         assert text in markdown and text in html
     assert not list(report.rglob("*.part*"))

@@ -16,7 +16,7 @@ from pix2color.benchmark.images import FAILURES
 from pix2color.evaluation.registry import METRICS
 
 ROOT = Path(__file__).parents[2]
-RECIPES = {p.stem for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark"}
+RECIPES = {p.stem for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark", "packaged"}
 
 
 def stands_apart(rows: list[dict[str, Any]], name: str) -> str | None:
@@ -52,7 +52,7 @@ def test_every_recipe_becomes_a_row(mobilenet_file: Path, tmp_path: Path) -> Non
     tree = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert {one["name"]: one["status"] for one in tree["recipes"]} == dict.fromkeys(RECIPES, "done")
     rows = tree["sets"]["test"]["rows"]
-    starts = {name for name in RECIPES if name.endswith("_gan")}
+    starts = {name for name in RECIPES if name.endswith("gan")}
     titles = {one["title"] for one in tree["recipes"]}
     names = {"truth", "gray", "random", "mean"} | titles | {f"{name} (start)" for name in starts}
     assert {row["name"] for row in rows} == names

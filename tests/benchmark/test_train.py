@@ -363,7 +363,7 @@ def test_unknown_classes_are_said_at_once(
     assert [one.labels for one in make(plan("mobilenet_v2")).sets] == [None, [1, 1]]
     shutil.rmtree(folders / "goldfish")
     (folders / "n01443537_b.png").rename(folders / "b.png")
-    with pytest.raises(DataError, match="classifier: no photo of test or labelled has a class"):
+    with pytest.raises(DataError, match="no photo of test or labelled has a class"):
         make(plan("mobilenet_v2"))
 
 

@@ -84,7 +84,7 @@ def test_a_folder_becomes_a_report(
     assert tree["photos"] == 3 and tree["data"]["found"] == 4
     assert tree["protocol"]["name"] == "center"
     printed = capsys.readouterr().out
-    assert "no backbone: give --lpips-backbone FILE" in printed
+    assert "no weights of its backbone" in printed
     assert "no weights are packaged" in printed
     with Image.open(out / "grid.png") as grid:
         assert grid.width == 4 * 192  # gray, sepia, sepia (gray), truth

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from pix2color import cli as commands
 from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer
 from pix2color.cli import main as dispatch
+from pix2color.errors import EXIT_INTERRUPTED
 from pix2color.jobs import pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +103,7 @@ def test_bad_photos_are_named_and_the_good_ones_done(
         (["{in}", "--max-megapixels", "inf"], 2, "--max-megapixels inf: at most"),
         (["{in}", "--max-megapixels", "-1"], 2, "--max-megapixels -1: at least 0.001"),
         (["{in}", "--variants", "1000000"], 2, "--variants 1000000: at most 16"),
-        (["{in}", "--strength", "nan"], 2, "--strength nan"),
+        (["{in}", "--palette-strength", "nan"], 2, "--palette-strength nan"),
         ([""], 2, "empty"),
         (["{in}", "--out", ""], 2, "empty"),
         (["{in}", "--out", "{in}/a.jpg"], 2, "not a folder"),
@@ -142,7 +144,7 @@ def test_options_are_written_out(folder: Path, capsys: pytest.CaptureFixture[str
     assert "--siz" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", commands._COMMANDS)
+@pytest.mark.parametrize("command", commands.COMMANDS)
 def test_no_command_takes_abbreviated_options(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,11 +234,11 @@ def test_a_report_that_cannot_be_written_at_the_end_loses_no_summary(
 
     def until_the_place_is_gone(*arguments: Any, **options: Any) -> Iterator[pipeline.Outcome]:
         yield from run(*arguments, **options)
-        (place / "status.json").unlink()
+        (place / "status.json").unlink(missing_ok=True)
         place.rmdir()
         place.write_text("in the way")
 
-    monkeypatch.setattr(pipeline, "run", until_the_place_is_gone)
+    monkeypatch.setattr(pipeline, "colorize_jobs", until_the_place_is_gone)
     arguments = [
         str(folder),
         "--out",
@@ -248,6 +250,51 @@ def test_a_report_that_cannot_be_written_at_the_end_loses_no_summary(
     output = capsys.readouterr()
     assert "3 of 3 photos colored" in output.out
     assert "error: report" in output.err and "Traceback" not in output.err
+
+
+def test_a_run_that_ends_early_leaves_the_older_report(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at any moment there is the older report or the new one, and no empty file."""
+    report = tmp_path / "status.json"
+    report.write_text("older")
+    contents = []
+    run = pipeline.colorize_jobs
+
+    def watched(*arguments: Any, **options: Any) -> Iterator[pipeline.Outcome]:
+        for outcome in run(*arguments, **options):
+            contents.append(report.read_text())
+            yield outcome
+
+    monkeypatch.setattr(pipeline, "colorize_jobs", watched)
+    arguments = [str(folder), "--out", str(tmp_path / "out"), "--report", str(report)]
+    assert infer.main(arguments) == 0
+    assert contents == ["older"] * 3
+    assert json.loads(report.read_text())["counts"] == {"done": 3}
+
+
+def test_after_ctrl_c_every_photo_that_was_written_is_in_the_report(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        Image.fromarray(np.full((20, 30), 9 * number, np.uint8)).save(folder / f"x{number:02}.png")
+    out, report = tmp_path / "out", tmp_path / "status.json"
+    read, started = pipeline.read, []
+
+    def interrupt_at_the_fourth(path: Path, **options: Any) -> Any:
+        started.append(path)
+        if len(started) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        return read(path, **options)
+
+    monkeypatch.setattr(pipeline, "read", interrupt_at_the_fourth)
+    code = infer.main([str(folder), "--out", str(out), "--report", str(report)])
+    assert code == EXIT_INTERRUPTED
+    written = {str(path) for path in out.rglob("*") if path.is_file()}
+    photos = json.loads(report.read_text())["photos"]
+    assert {photo["target"] for photo in photos if photo["status"] == "done"} == written
+    assert 4 <= len(written) < 15
 
 
 def test_without_arguments_it_shows_help_and_the_example(
@@ -282,14 +329,14 @@ def test_report_resume_and_mark(
     assert "raw.nef" in capsys.readouterr().out
     assert infer.main([*arguments, "--resume"]) == 1
     assert json.loads(report.read_text())["counts"] == {"skipped": 3, "failed": 1}
-    assert infer.main([*arguments[:3], "--no-mark"]) == 1
+    assert infer.main([*arguments[:3], "--no-provenance"]) == 1
     assert 305 not in Image.open(out / "a.jpg").getexif()
 
 
 def test_keep_color_says_which_photos_it_left(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert infer.main([str(folder), "--out", str(tmp_path / "out"), "--keep-color"]) == 0
+    assert infer.main([str(folder), "--out", str(tmp_path / "out"), "--skip-color"]) == 0
     output = capsys.readouterr().out
     assert "2 of 3 photos colored, 1 skipped" in output and "already has color" in output
     assert not (tmp_path / "out/deep/er/c.tif").exists()
@@ -301,8 +348,8 @@ sys.path[:0] = [{tests!r}, {root!r}]
 import torch
 torch.set_num_threads(1)
 from fake_model import released
-from pix2color import weights
-weights.load = lambda *a, **k: released()
+from pix2color.checkpoints import checkpoint
+checkpoint.load = lambda *a, **k: released()
 from pix2color.cli.infer import main
 sys.exit(main(sys.argv[1:]))
 """

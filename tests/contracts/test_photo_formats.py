@@ -13,6 +13,7 @@ from PIL import ImageCms
 from pix2color.errors import PhotoError
 from pix2color.photo import PHOTO_SUFFIXES, Limits, Photo, read, write
 from pix2color.photo.formats import detect_format, output_suffix
+from pix2color.photo.reading import page_sizes
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -111,8 +112,10 @@ def test_what_is_written_is_read_again(name: str, kind: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (16, 3)])
 def test_the_smallest_photos(name: str, size: tuple[int, int], tmp_path: Path) -> None:
     photo = picture("RGB", *size)
-    found = read(written(photo, name, tmp_path))
+    path = written(photo, name, tmp_path)
+    found = read(path)
     assert found.pixels.shape == photo.pixels.shape
+    assert page_sizes(path.read_bytes(), path.suffix) == [(photo.width, photo.height)]
     assert float(np.abs(plain(found) - plain(photo)).mean()) < 0.05
 
 

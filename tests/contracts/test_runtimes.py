@@ -1,32 +1,39 @@
-"""Every runtime: L of any size -> raw, the same from any thread, near to what torch computes."""
+"""Every runtime: L of any size -> what the weights compute, the same from any thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fake_model import write_release
-from torch import Tensor
+from scipy.special import softmax
 
 from pix2color.checkpoints import checkpoint
+from pix2color.color.ab_bins_numpy import BIN_CENTERS
+from pix2color.config import DecodeConfig
 from pix2color.errors import Pix2ColorError
-from pix2color.runtime import backends
-from pix2color.runtime.backends import NAMES, Runtime, TorchRuntime
+from pix2color.inference.prediction import Prediction
+from pix2color.models.heads import ClassificationHead
+from pix2color.runtime.base import Runtime
+from pix2color.runtime.load import KINDS, load_runtime
+from pix2color.runtime.torch import TorchRuntime
 
-CPU = torch.device("cpu")
 SIZES = ((1, 1), (31, 47), (64, 48))
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_release(tmp_path_factory.mktemp("weights") / "small.safetensors")
+HEADS: dict[str, dict[str, Any]] = {
+    "classes": {},
+    "regression": {"head": {"type": "regression"}},
+    "linear": {"head": {"type": "regression", "activation": "linear", "ab_scale": 50}},
+    "marginal64": {"head": {"type": "marginal64"}},
+}
 
 
 def torch_runtime(release: Path) -> Runtime:
-    return TorchRuntime(checkpoint.load(release).generator)
+    return TorchRuntime(checkpoint.load(release))
 
 
 def onnx_runtime(release: Path) -> Runtime:
@@ -42,62 +49,103 @@ def onnx_runtime(release: Path) -> Runtime:
 RUNTIMES: dict[str, Callable[[Path], Runtime]] = {"torch": torch_runtime, "onnx": onnx_runtime}
 
 
+@pytest.fixture(scope="module", params=HEADS)
+def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with each kind of head."""
+    path = tmp_path_factory.mktemp("weights") / f"{request.param}.safetensors"
+    return write_release(path, **HEADS[request.param])
+
+
 @pytest.fixture(scope="module", params=RUNTIMES)
 def runtime(request: pytest.FixtureRequest, release: Path) -> Runtime:
-    found = RUNTIMES[request.param](release)
-    assert found.kind == request.param
-    return found
+    result = RUNTIMES[request.param](release)
+    assert result.kind == request.param and result.device == "cpu"
+    return result
 
 
-def lightness(batch: int, height: int, width: int) -> Tensor:
-    generator = torch.Generator().manual_seed(height)
-    return torch.rand(batch, 1, height, width, generator=generator) * 100
+def lightness(batch: int, height: int, width: int) -> np.ndarray:
+    random = np.random.default_rng(height)
+    return random.uniform(0, 100, (batch, 1, height, width)).astype(np.float32)
 
 
 def test_every_runtime_is_here() -> None:
-    assert set(RUNTIMES) == set(NAMES)
+    assert set(RUNTIMES) == set(KINDS)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_raw_and_features_at_the_stride(runtime: Runtime, size: tuple[int, int]) -> None:
-    raw, none = runtime.run(lightness(1, *size), CPU)
-    again, features = runtime.run(lightness(1, *size), CPU, features=True)
-    assert none is None and features is not None
-    assert torch.equal(raw, again)
-    cells = tuple(-(-side // runtime.stride) for side in size)
-    assert raw.shape == (1, 313, *cells) and features.shape[2:] == cells
-    for found in (raw, features):
-        assert found.dtype == torch.float32 and found.device == CPU
-        assert bool(found.isfinite().all()) and not found.requires_grad
-    ab = runtime.head.to_ab(raw, temperature=0.5, vividness=0.2)
-    assert ab.shape == (1, 2, *cells) and bool(ab.isfinite().all())
+def test_values_and_features_at_the_stride(runtime: Runtime, size: tuple[int, int]) -> None:
+    plain = runtime.run(lightness(1, *size))
+    full = runtime.run(lightness(1, *size), features=True)
+    assert plain.features is None and full.features is not None
+    assert np.array_equal(plain.values, full.values)
+    cells = tuple(-(-side // runtime.info.output_stride) for side in size)
+    channels = 2 if runtime.info.log_prior is None else 313
+    assert plain.values.shape == (1, channels, *cells) and full.features.shape[2:] == cells
+    for array in (plain.values, full.features):
+        assert type(array) is np.ndarray and array.dtype == np.float32 and np.isfinite(array).all()
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_it_computes_what_the_weights_say(
     runtime: Runtime, release: Path, size: tuple[int, int]
 ) -> None:
-    generator = checkpoint.load(release).generator
-    assert runtime.stride == generator.stride
-    assert runtime.accepts_hints == (generator.hint_input is not None)
-    wanted = generator.predict_raw(lightness(1, *size))
-    torch.testing.assert_close(runtime.run(lightness(1, *size), CPU)[0], wanted, atol=1e-3, rtol=0)
+    loaded = checkpoint.load(release)
+    info, generator = runtime.info, loaded.generator
+    assert info.output_stride == generator.stride and info.digest == loaded.digest
+    assert info.decode == loaded.decode and info.accepts_hints is False
+    expected = generator.predict_raw(torch.from_numpy(lightness(1, *size)))
+    if isinstance(generator.head, ClassificationHead):
+        assert info.log_prior is not None
+        np.testing.assert_array_equal(info.log_prior, generator.head.log_prior.numpy())
+    else:
+        expected = generator.head.to_ab(expected)
+    # A step of marginal64 is 4 units: where two are equally likely, either is right.
+    values = runtime.run(lightness(1, *size)).values
+    different = np.abs(values - expected.numpy()) > 2e-3
+    assert different.mean() <= (0.01 if "marginal64" in release.name else 0)
 
 
-def test_threads_get_what_one_gets(runtime: Runtime) -> None:
-    alone = [runtime.run(lightness(1, *size), CPU)[0] for size in SIZES]
+def test_threads_compute_what_one_thread_computes(runtime: Runtime) -> None:
+    alone = [runtime.run(lightness(1, *size)).values for size in SIZES]
     with ThreadPoolExecutor(3) as pool:
-        many = pool.map(lambda size: runtime.run(lightness(1, *size), CPU)[0], 3 * SIZES)
-        assert all(torch.equal(a, b) for a, b in zip(many, 3 * alone, strict=True))
+        many = pool.map(lambda size: runtime.run(lightness(1, *size)).values, 3 * SIZES)
+        assert all(np.array_equal(a, b) for a, b in zip(many, 3 * alone, strict=True))
 
 
-def test_the_input_is_left_as_it_was(runtime: Runtime) -> None:
+def test_the_input_stays_as_it_was(runtime: Runtime) -> None:
     given = lightness(1, 31, 47)
-    before = given.clone()
-    runtime.run(given, CPU)
-    assert torch.equal(given, before)
+    before = given.copy()
+    runtime.run(given)
+    assert np.array_equal(given, before)
+
+
+def test_hints_are_refused_by_a_network_that_does_not_accept_them(runtime: Runtime) -> None:
+    with pytest.raises(ValueError, match="takes no hints"):
+        runtime.run(lightness(1, 16, 16), hints=np.zeros((1, 3, 4, 4), np.float32))
 
 
 def test_an_unknown_runtime_is_answered_with_the_known(release: Path) -> None:
-    with pytest.raises(Pix2ColorError, match=" and ".join(NAMES)):
-        backends.load(release, None, backend="tensorrt")
+    with pytest.raises(Pix2ColorError, match=" and ".join(KINDS)):
+        load_runtime(release, kind="tensorrt")
+
+
+@pytest.mark.parametrize("vividness", [0.0, 0.54, 1.0])
+@pytest.mark.parametrize("temperature", [0.1, 0.38, 1.0])
+def test_decoding_in_numpy_equals_that_of_the_head(temperature: float, vividness: float) -> None:
+    """On dense random logits. float32 logits are rounded, which a temperature below 1 amplifies;
+    torch also adds the 313 classes in float32."""
+    random = np.random.default_rng(0)
+    logits = (4 * random.standard_normal((313, 48, 72))).astype(np.float32)
+    prior = random.dirichlet(np.ones(313))
+    head = ClassificationHead(1, torch.from_numpy(prior))
+    grid = np.zeros((1, 1), np.float32)
+    prediction = Prediction(logits, grid, grid, log_prior=head.log_prior.numpy())
+    ab = prediction.ab(DecodeConfig(temperature=temperature, vividness=vividness))
+    with torch.no_grad():
+        by_head = head.to_ab(
+            torch.from_numpy(logits[None]), temperature=temperature, vividness=vividness
+        )
+    np.testing.assert_allclose(ab, by_head[0].numpy(), rtol=0, atol=3e-4 / temperature)
+    exact = softmax((logits - vividness * np.log(prior)[:, None, None]) / temperature, axis=0)
+    exact = np.einsum("khw,kc->chw", exact, BIN_CENTERS)
+    np.testing.assert_allclose(ab, exact, rtol=0, atol=1e-4 / temperature)

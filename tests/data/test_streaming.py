@@ -63,7 +63,7 @@ def digests(
     photos = stream_photos(
         data, parts=parts, rank=rank, world=world, seed=seed, epoch=epoch, counts=counts
     )
-    return [digest for digest, _ in photos]
+    return [photo.digest for photo in photos]
 
 
 @pytest.fixture
@@ -100,10 +100,11 @@ def test_each_photo_once_an_epoch(shards: Path, world: int, workers: int) -> Non
 
 def test_two_real_processes_see_each_photo_once(shards: Path) -> None:
     script = (
-        "import sys; from pix2color import config; from pix2color.data.streaming import stream_photos;"
-        "d = config.DataConfig(roots=(sys.argv[1],), cache_size=16, cache='none', shuffle_buffer=8);"
+        "import sys; from pix2color.config import DataConfig;"
+        "from pix2color.data.streaming import stream_photos;"
+        "d = DataConfig(roots=(sys.argv[1],), cache_size=16, cache='none', shuffle_buffer=8);"
         "s = stream_photos(d, parts=('train',), rank=int(sys.argv[2]), world=2, seed=3, epoch=1);"
-        "print(*(digest for digest, _ in s))"
+        "print(*(photo.digest for photo in s))"
     )
     processes = [
         subprocess.Popen(
@@ -139,9 +140,10 @@ def test_parts_are_those_of_the_cache(shards: Path) -> None:
         expected = load_photos(data, parts=(part,))
         counts = StreamCounts()
         assert sorted(digests(data, parts=(part,), counts=counts)) == expected.digests
-        assert (counts.used, counts.elsewhere) == (len(expected), 70 - len(expected))
+        assert (counts.used, counts.other_splits) == (len(expected), 70 - len(expected))
     expected = load_photos(data, parts=("val",))
-    pixels = dict(stream_photos(data, parts=("val",), rank=0, world=1, seed=0, epoch=0))
+    photos = stream_photos(data, parts=("val",), rank=0, world=1, seed=0, epoch=0)
+    pixels = {photo.digest: photo.pixels for photo in photos}
     for digest, photo in zip(expected.digests, expected.photos, strict=True):
         np.testing.assert_array_equal(pixels[digest], photo)
 
@@ -205,7 +207,7 @@ def test_gray_and_broken_are_counted_by_name(shards: Path) -> None:
     counts = StreamCounts()
     assert len(digests(settings(shards), counts=counts)) == 70
     assert (counts.used, counts.gray) == (70, 1)
-    assert [name for name, _ in counts.broken] == ["shards/odd.tar/x/torn.jpg"]
+    assert [name for name, _ in counts.corrupt] == ["shards/odd.tar/x/torn.jpg"]
 
 
 def test_too_many_broken_files_stop(files: Path) -> None:

@@ -1,4 +1,4 @@
-"""Lets tests here import `documents` of this folder."""
+"""Makes `documents` of this folder importable."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""README.md and docs/ as blocks, commands and parsers."""
+"""The fenced blocks of README.md and docs/, their commands, and the parsers of these commands."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Block:
 
 def _blocks(document: Path) -> list[Block]:
     text = document.read_text(encoding="utf-8")
-    found = re.finditer(r"^```([\w-]*)[^\n]*\n(.*?)^```\s*$", text, re.MULTILINE | re.DOTALL)
-    return [Block(document, text[: f.start()].count("\n") + 1, f[1], f[2]) for f in found]
+    matches = re.finditer(r"^```([\w-]*)[^\n]*\n(.*?)^```\s*$", text, re.MULTILINE | re.DOTALL)
+    return [Block(document, text[: m.start()].count("\n") + 1, m[1], m[2]) for m in matches]
 
 
 def _commands(block: Block) -> list[list[str]]:
-    """The words of each command: comments gone, lines joined, cut at && and ;."""
+    """The words of each command, without comments; joined lines are split at && and ;."""
     out: list[list[str]] = []
     for line in block.text.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars="&;|")
@@ -62,8 +62,8 @@ def label(value: Block | list[str]) -> str:
     return str(value) if isinstance(value, Block) else " ".join(value)[:70]
 
 
-def ours(words: list[str]) -> tuple[str, list[str]] | None:
-    """(command, arguments) of pix2color, however it is called; None for another program."""
+def command_of(words: list[str]) -> tuple[str, list[str]] | None:
+    """(command, arguments) of a call of pix2color; None for another program."""
     words = _launched(words)
     if words[0] == "pix2color":
         return words[1], words[2:]
@@ -75,7 +75,7 @@ def ours(words: list[str]) -> tuple[str, list[str]] | None:
 
 
 def _launched(words: list[str]) -> list[str]:
-    """The command that a launcher launches; the launcher's own parser must take its options."""
+    """The command behind a launcher, whose options are parsed by its own parser."""
     if words[:2] == ["accelerate", "launch"]:
         from accelerate.commands.launch import launch_command_parser
 
@@ -92,5 +92,5 @@ def _launched(words: list[str]) -> list[str]:
 def parser_of(command: str) -> argparse.ArgumentParser:
     """The parser of a command of pix2color."""
     assert command in COMMANDS, f"pix2color has no command {command}"
-    found: argparse.ArgumentParser = importlib.import_module(COMMANDS[command][0]).parser()
-    return found
+    parser: argparse.ArgumentParser = importlib.import_module(COMMANDS[command][0]).parser()
+    return parser

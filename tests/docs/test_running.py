@@ -1,8 +1,8 @@
-"""Every command and every Python example of README.md and docs/ does what it says, in small.
+"""Every command and every Python example of README.md and docs/ runs, with small inputs.
 
-They run in a folder with photos, scans and a training's run of the names that the documents use,
-and with options that make them short (`SHORTER`). New in a document? A command whose inputs are not
-there yet gets them in `_fill`; one that cannot run here goes to ONLY_PARSED with the reason.
+They run in a folder that holds photos, scans and a run folder under the names that the documents
+use, with options that shorten them (`SHORTER`). A new command gets missing inputs in `_fill`; a
+command that cannot run here is listed in ONLY_PARSED with the reason.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from documents import PYTHON, ROOT, SHELL, Block, label, ours
+from documents import PYTHON, ROOT, SHELL, Block, command_of, label
 from PIL import Image
 
 from pix2color.cli import COMMANDS
@@ -25,28 +25,30 @@ ONLY_PARSED = {
     "pip install": "the environment of the tests is not changed; .ci/run installs",
     "pytest": "it would run itself; .ci/run does it",
     "accelerate config": "it asks questions",
-    "sh configs/packaged/train.sh": "hours; tests/recipes/test_packaged.py reads it",
     "hf auth login": "it asks for a token",
     "python tests/": "a measurement, run by hand",
+    "python -m pix2color analyze": "minutes; tests/analysis runs its parts in small",
     "python -m pix2color benchmark": "minutes; tests/benchmark/test_smoke.py runs it in small",
-    "python -m pix2color app": "it serves until it is stopped; tests/app",
+    "python -m pix2color app": "it runs until it is stopped; tests/app",
     "python -m pix2color release --run runs/gan --push USER/REPO": (
-        "it needs the Hub; tests/cli/test_release_push.py pushes to a stand-in"
+        "it needs the Hub; tests/cli/test_release_push.py pushes to a local server"
     ),
-    "python infer.py photos/ --checkpoint USER/REPO": "it needs the Hub; tests/weights/test_hub.py",
-    "python infer.py film.mp4": "it needs PyAV and a film; tests/cli/test_infer_films.py",
+    "python infer.py photos/ --checkpoint USER/REPO": (
+        "it needs the Hub; tests/checkpoints/test_hub.py"
+    ),
+    "python infer.py film.mp4": "it needs PyAV and a video; tests/cli/test_infer_videos.py",
 }
 """The start of a command -> why it is not run here."""
 
 ONLY_COMPILED = {
-    "gradio_client": "it needs a page that is being served; tests/app",
-    'from_pretrained("USER/REPO': "it needs the Hub; tests/weights/test_hub.py",
+    "gradio_client": "it needs a running server; tests/app",
+    'from_pretrained("USER/REPO': "it needs the Hub; tests/checkpoints/test_hub.py",
 }
-"""What a Python block holds -> why it is not run here."""
+"""A part of a Python block -> why it is not run here."""
 
 TINY = (
-    "budget.samples=8", "train.batch_size=4", "data.crop=32", "data.cache_size=48", "decode.input_size=32",
-    "train.num_val_photos=1", "train.num_sample_photos=0",
+    "budget.samples=8", "train.batch_size=4", "data.crop=32", "data.cache_size=48",
+    "decode.input_size=32", "train.num_val_photos=1", "train.num_sample_photos=0",
     "gan.discriminator_warmup_samples=0", "gan.base_channels=8", "data.max_corrupt_fraction=1.0",
 )  # fmt: skip
 SHORTER = {
@@ -55,7 +57,7 @@ SHORTER = {
     "evaluate": [
         "--limit", "2", "--crop", "48", "--size", "48", "--no-lpips", "--resamples", "5", "--quiet",
     ],
-    "speed": ["--runs", "1"],
+    "profile": ["--runs", "1"],
 }  # fmt: skip
 """Appended to a command where it is run."""
 
@@ -67,7 +69,7 @@ def _main(command: str) -> Callable[[list[str]], int]:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, small_photos: list[np.ndarray]) -> Path:
-    """A checkout in which the documents' commands find what they name."""
+    """A folder with the inputs of all commands of the documents."""
     folder = tmp_path_factory.mktemp("documents")
     _fill(folder, small_photos)
     with pytest.MonkeyPatch.context() as patch:
@@ -83,7 +85,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, small_photos: list[np.nda
 
 
 def _fill(folder: Path, photos: list[np.ndarray]) -> None:
-    """The photos and files that the documents speak of."""
+    """The photos and files that the documents name."""
     for name in ("my-photos", "val", "imagenet-photos"):
         (folder / name).mkdir()
         for number, photo in enumerate(photos * 4):
@@ -113,19 +115,19 @@ def _reason(words: list[str]) -> str | None:
 
 
 RUN = {" ".join(words): (block, words) for block, words in SHELL if not _reason(words)}
-"""Each command once, wherever it stands."""
+"""Each command once, with its first block."""
 
 
 @pytest.fixture(autouse=True)
-def _in_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No curves, which take longer than these trainings; nothing in the user's cache."""
+def _short_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Draw no curves, which take longer than these trainings, and leave the user's cache alone."""
     monkeypatch.setattr("pix2color.training.trainer.draw_curves", lambda run: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("block", "words"), RUN.values(), ids=label)
-def test_a_command_does_what_it_says(
+def test_a_command_runs(
     block: Block,
     words: list[str],
     prepared: Path,
@@ -133,21 +135,21 @@ def test_a_command_does_what_it_says(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = ours(words)
-    assert found, f"{block}: {' '.join(words)!r} cannot be run here: list it in ONLY_PARSED"
-    command, arguments = found
+    parsed = command_of(words)
+    assert parsed, f"{block}: {' '.join(words)!r} cannot be run here: list it in ONLY_PARSED"
+    command, arguments = parsed
     if command == "train":
         arguments = [*arguments, "--quiet", "--set", f"output={tmp_path / 'run'}"]
         arguments = [a for a in arguments if a != "--resume"]
     monkeypatch.chdir(prepared)
-    if "--out" not in arguments and command in ("infer", "evaluate", "uncolor"):
+    if "--out" not in arguments and command in ("infer", "evaluate", "restore"):
         arguments = [*arguments, "--out", str(tmp_path / "out")]
     code = _main(command)([*arguments, *SHORTER.get(command, ())])
-    said = capsys.readouterr().err
-    if code and "needs the extra" in said:
-        pytest.skip(said)
+    errors = capsys.readouterr().err
+    if code and "needs the extra" in errors:
+        pytest.skip(errors)
     remedy = "give it its inputs in _fill, or list it in ONLY_PARSED (tests/docs/test_running.py)"
-    assert code == 0, f"{block}: {' '.join(words)!r} ends with {code}: {said}{remedy}"
+    assert code == 0, f"{block}: {' '.join(words)!r} ends with {code}: {errors}{remedy}"
 
 
 @pytest.mark.slow
@@ -155,9 +157,9 @@ def test_a_command_does_what_it_says(
 def test_an_example_runs(
     block: Block, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    why = next((why for part, why in ONLY_COMPILED.items() if part in block.text), None)
-    if why:
-        pytest.skip(why)
+    reason = next((why for part, why in ONLY_COMPILED.items() if part in block.text), None)
+    if reason:
+        pytest.skip(reason)
     for module in re.findall(r"^import (\w+)", block.text, re.MULTILINE):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed")

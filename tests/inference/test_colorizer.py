@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_model import Tint, released
+from fake_model import Tint, fake_colorizer
 from PIL import Image
 
 from pix2color.errors import Pix2ColorError
@@ -16,7 +16,7 @@ from pix2color.photo import Photo, profiles, read, write
 
 @pytest.fixture
 def colorizer() -> Colorizer:
-    return Colorizer(released())
+    return fake_colorizer()
 
 
 @pytest.fixture
@@ -100,16 +100,16 @@ def test_all_pages_are_colored(colorizer: Colorizer, gray: np.ndarray) -> None:
 
 
 def test_options_reach_the_network(colorizer: Colorizer, gray: np.ndarray) -> None:
-    network = colorizer.backend.generator  # type: ignore[attr-defined]
+    network = colorizer.runtime.generator  # type: ignore[attr-defined]
     assert isinstance(network, Tint)
-    colorizer(gray, size=96)
+    colorizer(gray, input_size=96)
     assert network.sizes[-1] == (96, 144)
     colorizer(gray)
     assert network.sizes[-1] == (48, 72)
     assert (colorizer(gray, saturation=0.0) == gray[..., None]).all()
 
 
-@pytest.mark.parametrize("options", [{"size": 3}, {"temperature": 0}, {"vivid": 1}])
+@pytest.mark.parametrize("options", [{"input_size": 3}, {"temperature": 0}, {"vivid": 1}])
 def test_wrong_options_name_themselves(
     colorizer: Colorizer, gray: np.ndarray, options: dict[str, float]
 ) -> None:

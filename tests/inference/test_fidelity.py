@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from fake_model import released
+from fake_model import fake_colorizer
+from icc_profiles import adobe_rgb, gray_gamma
 from PIL import Image, ImageCms
 
 from pix2color.color import lab_numpy
@@ -22,13 +22,10 @@ from pix2color.jobs import pipeline
 from pix2color.jobs.planner import Job
 from pix2color.photo import Limits, Photo, Provenance, exif, read, write
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "photo"))
-from test_space import adobe_rgb, gray_gamma
-
 
 @pytest.fixture
 def colorizer() -> Colorizer:
-    return Colorizer(released())
+    return fake_colorizer()
 
 
 def gray(bits: int = 8, shape: tuple[int, int] = (61, 83)) -> np.ndarray:
@@ -81,14 +78,14 @@ def test_mark_is_in_exif_and_xmp_of_every_container(tmp_path: Path, colorizer: C
     for suffix in (".jpg", ".png", ".tif", ".webp", ".avif"):
         job = Job(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}")
         Image.fromarray(gray()).save(job.source, exif=block)
-        assert run(job, colorizer, mark=mark).status == "done"
+        assert run(job, colorizer, provenance=mark).status == "done"
         software = Image.open(job.target).getexif()[305]
         assert software.startswith("colors predicted by pix2color")
         assert "weights 0123456789ab, size 48" in software and software.endswith("| ScanSoft 3")
         out = read(job.target)
         assert out.xmp is not None and b'pix2color:weights="0123456789ab"' in out.xmp
         again = Job(job.target, tmp_path / f"again{suffix}")
-        assert run(again, colorizer, mark=mark).status == "done"
+        assert run(again, colorizer, provenance=mark).status == "done"
         assert (exif.software(read(again.target).exif) or "").count("pix2color") == 1
         plain = Job(job.source, tmp_path / f"plain{suffix}")
         assert run(plain, colorizer).status == "done"
@@ -151,19 +148,19 @@ def test_all_pages_of_a_tiff_are_colored(tmp_path: Path, colorizer: Colorizer) -
     job = Job(tmp_path / "in.tif", tmp_path / "out.tif")
     pages = (Photo(gray(16)), Photo(gray(8, (30, 40))))
     write(Photo(gray(), pages=pages, format="TIFF"), job.source)
-    assert run(job, colorizer, mark=Provenance("w", "o")).status == "done"
+    assert run(job, colorizer, provenance=Provenance("w", "o")).status == "done"
     with tifffile.TiffFile(job.target) as file:
         assert [(p.shape, p.dtype) for p in file.pages] == [
             ((61, 83, 3), np.uint8), ((61, 83, 3), np.uint16), ((30, 40, 3), np.uint8),
         ]  # fmt: skip
 
 
-def test_keep_color_skips_color_and_does_sepia(
+def test_skip_color_skips_color_and_does_sepia(
     tmp_path: Path, photos: dict[str, np.ndarray], colorizer: Colorizer
 ) -> None:
     color = Job(tmp_path / "color.png", tmp_path / "out/color.png")
     Image.fromarray(photos["coffee"]).save(color.source)
-    outcome = run(color, colorizer, keep_color=True)
+    outcome = run(color, colorizer, skip_color=True)
     assert (outcome.status, outcome.reason) == ("skipped", "it already has color")
     assert not color.target.exists()
     from pix2color.inference import compose
@@ -171,7 +168,7 @@ def test_keep_color_skips_color_and_does_sepia(
     sepia = Job(tmp_path / "sepia.png", tmp_path / "out/sepia.png")
     tone = np.array((6.0, 20.0), np.float32).reshape(2, 1, 1)
     write(Photo(compose.compose_rgb(gray(), tone)), sepia.source)
-    assert run(sepia, colorizer, keep_color=True).status == "done"
+    assert run(sepia, colorizer, skip_color=True).status == "done"
     before = preprocess.lightness_table(8)[preprocess.gray_values(read(sepia.source))]
     after = preprocess.lightness_table(8)[preprocess.gray_values(read(sepia.target))]
     assert np.abs(after - before).max() <= 0.75  # both are rounded to gray codes here
@@ -187,7 +184,7 @@ def test_truncated_photos_and_limits(tmp_path: Path, colorizer: Colorizer) -> No
     assert outcome.status == "done" and "truncated" in outcome.notes[0]
     job.source.write_bytes(data)
     outcome = run(job, colorizer, limits=Limits(megapixels=0.05))
-    assert outcome.status == "failed" and "--max-megapixels 1" in outcome.reason
+    assert outcome.status == "failed" and outcome.remedy == "raise {max_megapixels} to 1"
 
 
 class TestBorders:

@@ -75,7 +75,7 @@ def test_bands_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     ab = np.random.default_rng(1).uniform(-60, 60, (2, 9, 7)).astype(np.float32)
     whole = compose.compose_rgb(codes, ab)
     for pixels in (150, 1000, 7777):
-        monkeypatch.setattr(bands, "PIXELS", pixels)
+        monkeypatch.setattr(bands, "BAND_PIXELS", pixels)
         again = compose.compose_rgb(codes, ab)
         # Colors are rounded to steps, and Pillow takes a band's place in single precision: a
         # rounding may tip over, no more.

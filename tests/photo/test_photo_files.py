@@ -372,7 +372,9 @@ def test_bombs_are_refused_from_the_header() -> None:
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     )
     bomb += struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
-    with pytest.raises(PhotoError, match=r"3600 megapixels.*limit of 300.*--max-megapixels 3600"):
+    with pytest.raises(
+        PhotoError, match=r"3600 megapixels.*limit of 300.*raise max_megapixels to 3600"
+    ):
         read(bomb)
 
 
@@ -411,3 +413,9 @@ def test_photo_is_immutable_and_checked() -> None:
         Photo(gray().astype(np.float32))  # type: ignore[arg-type]
     with pytest.raises(PhotoError, match="no pixels"):
         Photo(np.zeros((0, 5), np.uint8))
+    settings = {"progressive": True}
+    photo = Photo(gray(), encoder_settings=settings)
+    settings["progressive"] = False
+    assert photo.encoder_settings["progressive"]
+    with pytest.raises(TypeError):
+        photo.encoder_settings["progressive"] = False  # type: ignore[index]

@@ -19,18 +19,10 @@ TINY = (
     "train.batch_size=4",
     "train.num_val_photos=1",
     "train.num_sample_photos=0",
+    "train.plot_curves=false",
     "decode.input_size=32",
     "optim.warmup_samples=4",
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing curves takes longer than these trainings; test_log.py draws them."""
-    monkeypatch.setattr(
-        "pix2color.training.trainer.draw_curves",
-        lambda folder: (folder / "curves.png").write_bytes(b"not drawn"),
-    )
 
 
 @pytest.fixture

@@ -42,7 +42,8 @@ def make_config(photo_folder: Path, tmp_path: Path) -> MakeConfig:
                 f"train.batch_size={BATCH}",
                 f"budget.samples={BATCH * steps}",
                 "train.num_val_photos=1",
-                "train.num_sample_photos=1",
+                "train.num_sample_photos=0",
+                "train.plot_curves=false",
                 "decode.input_size=32",
                 "optim.warmup_samples=4",
                 f"output={tmp_path / run}",
@@ -71,7 +72,8 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
-    config = make_config("run", "train.log_every_samples=4")
+    pictures = ("train.num_sample_photos=1", "train.plot_curves=true")
+    config = make_config("run", "train.log_every_samples=4", *pictures)
     told: list[str] = []
     trainer = make_trainer(config, observer=lambda status: told.append(status.kind))
     summary = trainer.fit()
@@ -330,7 +332,7 @@ def test_a_run_is_not_written_over_and_only_a_run_is_resumed(make_config: MakeCo
     with pytest.raises(TrainingError, match="no run to resume"):
         make_trainer(config, resume=True)
     make_trainer(config).fit()
-    with pytest.raises(TrainingError, match="--resume"):
+    with pytest.raises(TrainingError, match="continue it with resume"):
         make_trainer(config)
 
 

@@ -12,7 +12,6 @@ import torch
 from accelerate import Accelerator
 
 from pix2color.config import load
-from pix2color.training import trainer as trainer_module
 from pix2color.training.checkpointing import list_checkpoints
 from pix2color.training.setup import make_trainer
 
@@ -20,7 +19,6 @@ from pix2color.training.setup import make_trainer
 def main(out: Path, recipes: list[str]) -> None:
     """Each process writes NAME-RANK-of-WORLD.pt: the networks' weights after training."""
     torch.set_num_threads(1)
-    trainer_module.draw_curves = lambda folder: None
     accelerator = Accelerator(cpu=True)
     rank, world = accelerator.process_index, accelerator.num_processes
     for recipe in (name.replace("RANK", str(rank)) for name in recipes):

@@ -1,0 +1,68 @@
+"""The updates that the page's event handlers send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_model import fake_colorizer
+from PIL import Image
+
+from pix2color.app.limits import ServerLimits
+from pix2color.app.session import Session
+from pix2color.app.sessions import SessionStore
+
+pytest.importorskip("gradio", reason="the page needs gradio")
+
+from pix2color.app import page
+
+
+@pytest.fixture
+def files(tmp_path: Path, small_photos: list[np.ndarray]) -> list[Path]:
+    """Three gray photos."""
+    paths = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for path, photo in zip(paths, small_photos, strict=False):
+        Image.fromarray(photo).convert("L").save(path)
+    return paths
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    return SessionStore(fake_colorizer(), ServerLimits(), tmp_path / "s").get_or_create("client")
+
+
+def progress(session: Session, files: list[Path]) -> Iterator[tuple[Any, ...]]:
+    """The updates of an upload."""
+    handlers = page._Handlers(None, None, session.colorizer.decode)  # type: ignore[arg-type]
+    return handlers._progress(session, session.add(files))
+
+
+def test_the_zip_is_not_hidden_after_the_status_says_that_all_is_done(
+    session: Session, files: list[Path]
+) -> None:
+    """A click on "Prepare a zip" at that moment must not lose the button that it shows."""
+    updates = list(progress(session, files))
+    assert ["3 photos colored." in update[0] for update in updates] == [False, False, True]
+    zip_file = updates[-1][7]
+    assert zip_file["visible"] is False  # one of earlier photos is out of date
+
+
+def test_refused_uploads_are_reported(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"a film")
+    [update] = progress(session, [tmp_path / "film.mp4"])
+    assert "film.mp4" in update[0] and "photos only" in update[0]
+
+
+@pytest.mark.parametrize("colored", [1, 2])
+def test_starting_over_while_photos_are_colored_ends_their_updates(
+    colored: int, session: Session, files: list[Path]
+) -> None:
+    """Neither an error nor a progress bar may replace "No photo yet."."""
+    updates = progress(session, files)
+    for _ in range(colored):
+        next(updates)
+    session.clear()
+    assert list(updates) == []
