@@ -166,7 +166,7 @@ def _select_worst(
 
 def _bundled() -> list[Pixels]:
     """Center squares of the photos in scikit-image that are in the public domain."""
-    bundled = load_photos(DataConfig(cache_size=256), parts=ALL_SPLITS, keep_gray=True)
+    bundled = load_photos(DataConfig(cache_size=256), splits=ALL_SPLITS, keep_gray=True)
     return [
         crop_photo(photo, "center", crop=256)
         for name, photo in zip(bundled.names, bundled.photos, strict=True)

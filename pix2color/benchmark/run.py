@@ -192,7 +192,7 @@ class Benchmark:
                 "cache_size": max(data.cache_size for data in data_configs),  # crops are shares
             }
         )
-        return load_photos(data, parts=[split], announce=self.log if split == "train" else None)
+        return load_photos(data, splits=[split], announce=self.log if split == "train" else None)
 
     def _load_test_set(self, name: str, root: str) -> TestSet:
         limit = self.plan.evaluate.photos
@@ -200,7 +200,7 @@ class Benchmark:
         data = self.runs[0].config.data.model_copy(
             update={"roots": (root,), "max_photos": limit, "cache_size": side}
         )
-        return self.evaluator.test_set(name, load_photos(data, parts=ALL_SPLITS, keep_gray=True))
+        return self.evaluator.test_set(name, load_photos(data, splits=ALL_SPLITS, keep_gray=True))
 
 
 def _without_paths(plan: BenchmarkPlan) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _overfit(options: argparse.Namespace) -> int:
     from pix2color.analysis.overfit import describe, overfit
     from pix2color.data.dataset import ALL_SPLITS, load_photos
 
-    photos = load_photos(config.data, parts=ALL_SPLITS, keep_gray=True)
+    photos = load_photos(config.data, splits=ALL_SPLITS, keep_gray=True)
     steps = options.steps
     with common.ProgressBar(steps, unit="steps", quiet=options.quiet) as bar:
         result = overfit(
@@ -119,7 +119,7 @@ def _overfit(options: argparse.Namespace) -> int:
             steps=steps,
             batch=options.batch,
             folder=options.out,
-            looks=(steps // 4, steps // 2),
+            eval_steps=(steps // 4, steps // 2),
             progress=lambda done, total: bar.update(),
         )
     print(f"{', '.join(photos.names)}: {describe(result)}; see {options.out / 'picture.png'}")
@@ -136,14 +136,14 @@ def _ladder(options: argparse.Namespace) -> int:
 
     needed = max(step.photos for step in STEPS) + HELD_OUT
     config = _load_config(options, None, needed)
-    photos = load_photos(config.data, parts=ALL_SPLITS)
+    photos = load_photos(config.data, splits=ALL_SPLITS)
     steps = [round(fraction * s.epochs * s.photos / s.batch) for s in STEPS]
     with common.ProgressBar(sum(steps), unit="steps", quiet=options.quiet) as bar:
         run_ladder(
             photos.photos,
             folder=options.out,
             size=options.size,
-            share=fraction,
+            epoch_fraction=fraction,
             announce=bar.write,
             progress=lambda done, total: bar.update(),
         )
@@ -153,7 +153,8 @@ def _ladder(options: argparse.Namespace) -> int:
 
 def _filmstrip(options: argparse.Namespace) -> int:
     common.check_ranges(options, photo=(0, common.MOST))
-    from pix2color.training.visualize import filmstrip, save_picture
+    from pix2color.analysis.filmstrip import filmstrip
+    from pix2color.training.visualize import save_picture
 
     save_picture(options.out, filmstrip(options.runs, photo=options.photo))
     print(options.out)

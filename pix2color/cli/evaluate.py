@@ -228,7 +228,7 @@ def _load(arguments: argparse.Namespace) -> PhotoSet:
     with common.ProgressBar(None, unit="photos decoded", quiet=arguments.quiet) as progress:
         photos = load_photos(
             data,
-            parts=ALL_SPLITS,
+            splits=ALL_SPLITS,
             keep_gray=True,
             announce=progress.write,
             progress=_stepper(progress),

@@ -1,7 +1,7 @@
-"""Photos in RAM: decoded, shortened, split by content, checked; what was left out is counted.
+"""Photos in RAM: decoded, reduced, split by content and checked, with counts of those left out.
 
-A photo's identity is the SHA-256 of its file's bytes: it decides the part (train, val, test) and
-the order, so both are the same wherever the files lie and whatever they are called.
+The SHA-256 of a file's bytes identifies a photo. It determines the split (train, val, test) and the
+order, so both are independent of the files' names and folders.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Announce = Callable[[str], object]
 
 ALL_SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MIN_PHOTOS_TO_SPLIT = 20
-"""Fewer files than this are not split: all photos serve in every part, and that is announced."""
+"""Fewer files than this are not split: all photos are in every split, which is announced."""
 
-_NAMED = 10  # broken files named in an error
+_NAMED = 10  # corrupt files named in an error
 _SAMPLE = 32  # photos whose headers are read for the estimate of RAM
 
 
@@ -37,20 +37,20 @@ _SAMPLE = 32  # photos whose headers are read for the estimate of RAM
 class Counts:
     """What became of the files.
 
-    found = used + gray + duplicates + elsewhere + len(broken), where no `data.max_photos` is set.
+    found = used + gray + duplicates + other_splits + len(corrupt)
     """
 
     found: int
-    """Files taken for photos."""
+    """Files with the suffix of a photo."""
     used: int
     gray: int
-    """Left out because they have next to no color."""
+    """Left out because they have almost no color."""
     duplicates: int
-    """Further files with the content of one that was seen."""
+    """Further files of the same content."""
     other_splits: int
-    """In other parts than those asked for, or beyond `data.max_photos`."""
+    """In other splits than those requested, or beyond `data.max_photos`."""
     corrupt: tuple[tuple[str, str], ...]
-    """(name, reason) of the files that cannot be read or decoded."""
+    """(name, reason) of each file that cannot be read or decoded."""
 
 
 @dataclass(frozen=True)
@@ -63,46 +63,52 @@ class PhotoSet:
     digests: list[str]
     """SHA-256 (hex) of each photo's file."""
     counts: Counts
-    digest: str
-    """Of the list of content hashes: equal for the same photos, wherever they lie."""
-    nbytes: int
     bundled: bool
-    """No photos were named: these are the bundled ones."""
+    """No roots were given: these are the bundled photos."""
     unsplit: bool
-    """There were too few photos to split: these serve in every part."""
+    """There were too few photos to split: all of them are in every split."""
 
     def __len__(self) -> int:
         return len(self.photos)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the list of content hashes: equal for the same photos, wherever they are."""
+        return content_hash("\n".join(self.digests).encode())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels."""
+        return sum(photo.nbytes for photo in self.photos)
+
     def fold(self, number: int, of: int) -> PhotoSet:
-        """One of `of` equal parts in the order of content hashes, from 1: for choosing settings on
-        one half and measuring on the other. Counts stay those of the whole."""
-        size = len(self)
-        chosen = slice(size * (number - 1) // of, size * number // of)
-        digests = self.digests[chosen]
-        photos = self.photos[chosen]
+        """Fold `number` (from 1) of `of` equal ones, in the order of content hashes.
+
+        Settings can be chosen on one fold and measured on another. `counts` stays that of all.
+        """
+        chosen = slice(len(self) * (number - 1) // of, len(self) * number // of)
         return replace(
             self,
-            photos=photos,
+            photos=self.photos[chosen],
             names=self.names[chosen],
-            digests=digests,
-            digest=content_hash("\n".join(digests).encode()),
-            nbytes=sum(photo.nbytes for photo in photos),
+            digests=self.digests[chosen],
         )
 
 
 @dataclass(frozen=True)
 class ExamineOptions:
-    """What is done with each file; `chroma` as in `is_gray`, 0 leaves no photo out."""
+    """Which files are decoded and kept."""
 
     splits: frozenset[Split]
     split: config.SplitConfig
     cache_size: int
+    """Largest shorter side in pixels."""
     min_chroma: float
+    """As for `is_gray`; 0 keeps gray photos."""
 
 
 class Readable(Protocol):
-    """A named file: an `Item`, or bytes that are in RAM already."""
+    """A named file: a `FileRef`, or bytes in RAM."""
 
     @property
     def name(self) -> str: ...
@@ -112,7 +118,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class DecodeResult:
-    """One file's fate: `pixels`, or why there are none (`broken`, `gray`, neither: other part)."""
+    """One file: its `pixels`, or `corrupt`, or `gray`, or none of them (another split)."""
 
     name: str
     digest: str = ""
@@ -127,7 +133,7 @@ def content_hash(data: bytes) -> str:
 
 
 def split_of(content_hash: str, split: config.SplitConfig) -> Split:
-    """The part a photo belongs to: its hash, read as a number in 0..1, against the shares."""
+    """The split of a photo: its hash, as a number in 0..1, is compared with the split fractions."""
     position = int(content_hash[:13], 16) / 2**52
     if position < split.train:
         return "train"
@@ -137,208 +143,197 @@ def split_of(content_hash: str, split: config.SplitConfig) -> Split:
 def load_photos(
     data: config.DataConfig,
     *,
-    parts: Sequence[Split],
+    splits: Sequence[Split],
     progress: Progress | None = None,
     announce: Announce | None = None,
     keep_gray: bool = False,
     copies: int = 1,
 ) -> PhotoSet:
-    """Read, decode and check the photos of `data.roots` that belong to `parts`.
+    """Read, decode and check the photos of `data.roots` that belong to `splits`.
 
-    Content that was seen before is used once. Gray photos (`data.min_chroma`) and files that
-    cannot be decoded are left out and counted; nothing takes their place, but for `data.max_photos`,
-    which takes the first usable photos by content hash. Fewer than TINY files are not split, and
-    where a part comes out empty all photos serve in it; `announce` says so.
+    Repeated content is used once. Gray photos (`data.min_chroma`) and files that cannot be decoded
+    are left out and counted. With `data.max_photos` the first usable photos by content hash are
+    taken. Fewer than `MIN_PHOTOS_TO_SPLIT` files are not split, and if no photo belongs to the
+    splits all photos are used; `announce` gets a line about it.
 
     Args:
-        data: root, split, limit, side, gray_chroma, max_broken and workers (threads) count.
-        parts: train, val, test, or several.
+        data: all but crops and augmentation.
+        splits: train, val, test, or several.
         progress: called with (files done, files in all), in the caller's thread.
-        announce: called with lines for the user: RAM needed (before decoding), toy amount.
-        keep_gray: leave no photo out for its lack of color.
-        copies: processes of this machine that hold the photos, for the announced need of RAM.
+        announce: called with lines for the user, such as the RAM needed, before decoding.
+        keep_gray: keep gray photos, too.
+        copies: processes of this machine that hold the photos, for the RAM announced.
 
     Raises:
-        DataError: roots that do not hold (see `list_items`), a share of broken files above
-            `data.max_corrupt_fraction` (with their list), no photo that can be used.
+        DataError: roots without photos (see `list_photos`), more corrupt files than
+            `data.max_corrupt_fraction` (the message lists them), or no usable photo.
     """
-    say = announce or (lambda line: None)
-    items = list_photos(data.roots)
+    announce = announce or (lambda line: None)
+    files = list_photos(data.roots)
     if not data.roots:
-        say(
-            f"no photos named: using the {len(items)} that come with scikit-image, a toy amount;"
+        announce(
+            f"no photos named: using the {len(files)} that come with scikit-image, a toy amount;"
             " name your own folders or .tar shards in data.roots"
         )
-    wanted = frozenset(parts)
-    shared = len(items) < MIN_PHOTOS_TO_SPLIT and wanted != frozenset(ALL_SPLITS)
-    if shared:
-        say(
-            f"{len(items)} photos are too few to split: all of them serve for training,"
+    requested = frozenset(splits)
+    unsplit = len(files) < MIN_PHOTOS_TO_SPLIT and requested != frozenset(ALL_SPLITS)
+    if unsplit:
+        announce(
+            f"{len(files)} photos are too few to split: all of them serve for training,"
             " validation and test, so their figures say nothing about other photos"
         )
-        wanted = frozenset(ALL_SPLITS)
-    say(_estimate(data, items, wanted, copies))
-    loaded, counts = _load(data, items, wanted, progress, keep_gray)
-    if not loaded and counts.other_splits:
-        say(
-            f"no photo falls into {' or '.join(parts)} (data.split): all photos serve there,"
-            " those of the other parts included"
+        requested = frozenset(ALL_SPLITS)
+    announce(_estimate(data, files, requested, copies))
+    usable, counts = _load(data, files, requested, progress, keep_gray)
+    if not usable and counts.other_splits:
+        announce(
+            f"no photo falls into {' or '.join(splits)} (data.split): all photos serve there,"
+            " those of the other splits included"
         )
-        shared = True
-        loaded, counts = _load(data, items, frozenset(ALL_SPLITS), progress, keep_gray)
-    if not loaded:
-        raise DataError(_nothing(counts))
-    return _photo_set(loaded, counts, toy=not data.roots, shared=shared)
+        unsplit = True
+        usable, counts = _load(data, files, frozenset(ALL_SPLITS), progress, keep_gray)
+    if not usable:
+        raise DataError(_no_photos(counts))
+    return PhotoSet(
+        photos=[pixels for _, pixels in usable],
+        names=[result.name for result, _ in usable],
+        digests=[result.digest for result, _ in usable],
+        counts=counts,
+        bundled=not data.roots,
+        unsplit=unsplit,
+    )
 
 
-def decode_and_filter(file: Readable, rules: ExamineOptions) -> DecodeResult:
-    """Read one file and, if it belongs to one of the parts, decode and check it."""
+def decode_and_filter(file: Readable, options: ExamineOptions) -> DecodeResult:
+    """Read one file and, if it belongs to one of the splits, decode and check it."""
     try:
         content = file.read()
     except OSError as error:
         return DecodeResult(file.name, corrupt=f"cannot be read: {error.strerror or error}")
     digest = content_hash(content)
-    if content and split_of(digest, rules.split) not in rules.splits:
+    if content and split_of(digest, options.split) not in options.splits:
         return DecodeResult(file.name, digest)
     try:
-        pixels = decode(content, rules.cache_size, name=file.name)
+        pixels = decode(content, options.cache_size, name=file.name)
     except PhotoError as error:
         return DecodeResult(file.name, digest, corrupt=str(error))
-    if rules.min_chroma > 0 and is_gray(pixels, rules.min_chroma):
+    if options.min_chroma > 0 and is_gray(pixels, options.min_chroma):
         return DecodeResult(file.name, digest, gray=True)
     return DecodeResult(file.name, digest, pixels)
 
 
-def check_corrupt_fraction(broken: Sequence[tuple[str, str]], tried: int, most: float) -> None:
-    """Raise DataError with the list if more than the share `most` of the tried files is broken."""
-    if len(broken) <= most * tried:
+def check_corrupt_fraction(
+    corrupt: Sequence[tuple[str, str]], decoded: int, max_fraction: float
+) -> None:
+    """Raise DataError if more than the fraction of the files that were decoded is corrupt."""
+    if len(corrupt) <= max_fraction * decoded:
         return
     raise DataError(
-        f"{len(broken)} of {tried} files cannot be decoded, more than data.max_corrupt_fraction"
-        f" ({most:.3g}): {_list(broken)}; mend or remove them, or raise data.max_corrupt_fraction"
+        f"{len(corrupt)} of {decoded} files cannot be decoded, more than data.max_corrupt_fraction"
+        f" ({max_fraction:.3g}): {_list(corrupt)}; replace or remove them, or raise it"
     )
 
 
 class _Collector:
-    """Sorts what the threads hand back; the same order in gives the same result."""
+    """Sorts the results of the threads; results in the same order give the same sets."""
 
     def __init__(self) -> None:
         self.usable: dict[str, tuple[DecodeResult, Pixels]] = {}
         self.gray: set[str] = set()
         self.duplicates = 0
-        self.broken: list[tuple[str, str]] = []
+        self.corrupt: list[tuple[str, str]] = []
 
-    def add(self, one: DecodeResult) -> None:
-        if one.corrupt:
-            self.broken.append((one.name, one.corrupt))
-        elif one.digest in self.usable or one.digest in self.gray:
+    def add(self, result: DecodeResult) -> None:
+        if result.corrupt:
+            self.corrupt.append((result.name, result.corrupt))
+        elif result.digest in self.usable or result.digest in self.gray:
             self.duplicates += 1
-        elif one.gray:
-            self.gray.add(one.digest)
-        elif one.pixels is not None:
-            self.usable[one.digest] = (one, one.pixels)
+        elif result.gray:
+            self.gray.add(result.digest)
+        elif result.pixels is not None:
+            self.usable[result.digest] = (result, result.pixels)
 
-    def tried(self) -> int:
-        return len(self.usable) + len(self.gray) + self.duplicates + len(self.broken)
-
-    def counts(self, found: int, used: int) -> Counts:
-        rest = found - used - len(self.gray) - self.duplicates - len(self.broken)
-        gray, broken = len(self.gray), tuple(self.broken)
-        return Counts(found, used, gray, self.duplicates, rest, broken)
+    def counts(self, found: int) -> Counts:
+        used, gray = len(self.usable), len(self.gray)
+        others = found - used - gray - self.duplicates - len(self.corrupt)
+        return Counts(found, used, gray, self.duplicates, others, tuple(self.corrupt))
 
 
 def _load(
     data: config.DataConfig,
-    items: Sequence[FileRef],
-    parts: frozenset[Split],
+    files: Sequence[FileRef],
+    splits: frozenset[Split],
     progress: Progress | None,
     keep_gray: bool,
 ) -> tuple[list[tuple[DecodeResult, Pixels]], Counts]:
-    """The usable photos of the parts, sorted by content hash, and what became of the others."""
-    chroma = 0.0 if keep_gray else data.min_chroma
-    job = partial(
-        decode_and_filter, rules=ExamineOptions(parts, data.split, data.cache_size, chroma)
-    )
-    tally = _Collector()
+    """The usable photos of the splits, sorted by content hash, and what became of the others."""
+    min_chroma = 0.0 if keep_gray else data.min_chroma
+    options = ExamineOptions(splits, data.split, data.cache_size, min_chroma)
+    collector = _Collector()
     with ThreadPool(max(1, data.decode_threads)) as pool:
-        order = items if data.max_photos is None else _by_content(pool, data, items, parts)
-        most = len(order) if data.max_photos is None else data.max_photos
-        total = min(most, len(order))
+        if data.max_photos is None:
+            queue, limit = files, len(files)
+        else:
+            queue, limit = _by_content(pool, data, files, splits), data.max_photos
+        total = min(limit, len(queue))
         done = 0
-        while order and len(tally.usable) < most:
-            # With a limit, no more than are still missing: the first by content hash.
-            batch, order = order[: most - len(tally.usable)], order[most - len(tally.usable) :]
-            for one in pool.imap(job, batch):
-                tally.add(one)
+        while queue and (missing := limit - len(collector.usable)) > 0:
+            batch, queue = queue[:missing], queue[missing:]
+            for result in pool.imap(partial(decode_and_filter, options=options), batch):
+                collector.add(result)
                 done += 1
                 if progress is not None:
                     progress(min(done, total), total)
-    check_corrupt_fraction(tally.broken, tally.tried(), data.max_corrupt_fraction)
-    usable = [tally.usable[digest] for digest in sorted(tally.usable)]
-    return usable, tally.counts(len(items), len(usable))
-
-
-def _photo_set(
-    loaded: Sequence[tuple[DecodeResult, Pixels]], counts: Counts, *, toy: bool, shared: bool
-) -> PhotoSet:
-    photos = [pixels for _, pixels in loaded]
-    digests = [one.digest for one, _ in loaded]
-    return PhotoSet(
-        photos=photos,
-        names=[one.name for one, _ in loaded],
-        digests=digests,
-        counts=counts,
-        digest=content_hash("\n".join(digests).encode()),
-        nbytes=sum(photo.nbytes for photo in photos),
-        bundled=toy,
-        unsplit=shared,
-    )
+    counts = collector.counts(len(files))
+    decoded = len(files) - counts.other_splits
+    check_corrupt_fraction(counts.corrupt, decoded, data.max_corrupt_fraction)
+    return [collector.usable[digest] for digest in sorted(collector.usable)], counts
 
 
 def _by_content(
-    pool: ThreadPool, data: config.DataConfig, items: Sequence[FileRef], parts: frozenset[Split]
+    pool: ThreadPool, data: config.DataConfig, files: Sequence[FileRef], splits: frozenset[Split]
 ) -> Sequence[FileRef]:
-    """The parts' items in the order of their content hashes; unreadable ones first."""
+    """The files of the splits in the order of their content hashes; unreadable ones first."""
 
-    def digest(item: FileRef) -> str:
+    def digest(file: FileRef) -> str:
         try:
-            return content_hash(item.read())
+            return content_hash(file.read())
         except OSError:
             return ""
 
-    hashed = sorted(zip(pool.map(digest, items), range(len(items)), strict=True))
-    return [items[at] for d, at in hashed if not d or split_of(d, data.split) in parts]
+    hashed = sorted(zip(pool.map(digest, files), range(len(files)), strict=True))
+    return [files[i] for hash_, i in hashed if not hash_ or split_of(hash_, data.split) in splits]
 
 
 def _estimate(
-    data: config.DataConfig, items: Sequence[FileRef], parts: frozenset[Split], copies: int
+    data: config.DataConfig, files: Sequence[FileRef], splits: frozenset[Split], copies: int
 ) -> str:
-    """The line that says how much RAM the photos need, from the headers of some."""
+    """A line about the RAM that the photos need, estimated from the headers of some."""
     sizes: list[int] = []
-    for item in items[:: max(1, len(items) // _SAMPLE)][:_SAMPLE]:
+    for file in files[:: max(1, len(files) // _SAMPLE)][:_SAMPLE]:
         try:
-            short, long = sorted(page_sizes(item.read(), suffix_of(item.name))[0])
-        except (PhotoError, OSError):  # a broken file is reported when it is decoded
+            short, long = sorted(page_sizes(file.read(), suffix_of(file.name))[0])
+        except (PhotoError, OSError):  # reported when it is decoded
             continue
         scale = min(1.0, data.cache_size / max(1, short))
         sizes.append(round(short * scale) * round(long * scale) * 3)
-    share = sum(getattr(data.split, part) for part in parts)
-    number = round(len(items) * min(1.0, share))
+    fraction = sum(getattr(data.split, split) for split in splits)
+    number = round(len(files) * min(1.0, fraction))
     number = number if data.max_photos is None else min(number, data.max_photos)
     need = copies * number * sum(sizes) / max(1, len(sizes))
-    line = f"{len(items):,} files found; about {number:,} photos take {_bytes(need)} of RAM"
+    line = f"{len(files):,} files found; about {number:,} photos take {_bytes(need)} of RAM"
     if copies > 1:
         line += f" in {copies} processes"
-    have = _physical_memory()
-    if have and need > 0.8 * have:
+    memory = _physical_memory()
+    if memory and need > 0.8 * memory:
         line += (
-            f" of {_bytes(have)}: shorten them (data.cache_size) or stream them (data.cache: none)"
+            f" of {_bytes(memory)}: reduce them (data.cache_size) or stream them (data.cache: none)"
         )
     return line
 
 
 def _physical_memory() -> int:
-    """RAM of this machine in bytes; 0 where the system does not tell."""
+    """RAM of this machine in bytes; 0 where it is unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -350,13 +345,13 @@ def _bytes(number: float) -> str:
     return f"{number / size:.1f} {unit}"
 
 
-def _list(broken: Sequence[tuple[str, str]]) -> str:
-    named = "; ".join(f"{name} ({reason})" for name, reason in broken[:_NAMED])
-    more = len(broken) - _NAMED
+def _list(corrupt: Sequence[tuple[str, str]]) -> str:
+    named = "; ".join(f"{name} ({reason})" for name, reason in corrupt[:_NAMED])
+    more = len(corrupt) - _NAMED
     return f"{named}; and {more} more" if more > 0 else named
 
 
-def _nothing(counts: Counts) -> str:
+def _no_photos(counts: Counts) -> str:
     """Why no photo is left, and what to do."""
     if counts.corrupt and not counts.gray:
         return f"none of the {counts.found} files can be decoded: {_list(counts.corrupt)}"

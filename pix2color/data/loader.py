@@ -164,7 +164,7 @@ class StreamingSource:
             self._epoch += 1
             self._photos = stream_photos(
                 self.data,
-                parts=["train"],
+                splits=["train"],
                 rank=self.rank,
                 world=self.world,
                 seed=self.seed,

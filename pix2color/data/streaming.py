@@ -103,7 +103,7 @@ class _Draw:
 def stream_photos(
     data: config.DataConfig,
     *,
-    parts: Sequence[Split],
+    splits: Sequence[Split],
     rank: int,
     world: int,
     seed: int,
@@ -112,7 +112,7 @@ def stream_photos(
 ) -> Generator[StreamedPhoto]:
     """One epoch of this process's photos in random order.
 
-    Over all ranks each photo of the parts comes exactly once per epoch, or as often as
+    Over all ranks each photo of the splits comes exactly once per epoch, or as often as
     `data.source_weights` says. Whole shards are dealt out evenly; of the remaining ones (all, where
     there are fewer shards than processes) every process reads its own share of the photos. The
     order depends on (seed, epoch, rank, world) alone. The
@@ -125,7 +125,7 @@ def stream_photos(
 
     Args:
         data: all but crops and augmentation.
-        parts: train, val, test, or several.
+        splits: train, val, test, or several.
         rank, world: this process's number and how many there are.
         seed, epoch: of the order.
         counts: filled while the photos are read.
@@ -139,12 +139,12 @@ def stream_photos(
     files, shards = list_files(data.roots)
     webdataset = _webdataset() if shards else None
     if not shards and len(files) < MIN_PHOTOS_TO_SPLIT:
-        parts = ALL_SPLITS
+        splits = ALL_SPLITS
     counts = StreamCounts() if counts is None else counts
     weights = data.source_weights
     draws = [d for file in files for d in _draws(file, weights, epoch)]
     units = _shard_for_rank(draws, shards, rank, world, random.Random(f"{seed} {epoch}"))
-    rules = ExamineOptions(frozenset(parts), data.split, data.cache_size, data.min_chroma)
+    rules = ExamineOptions(frozenset(splits), data.split, data.cache_size, data.min_chroma)
     examined = _examined(_files(units, weights, epoch, webdataset), rules, data.decode_threads)
     photos = _counted(examined, data.max_corrupt_fraction, counts)
     if webdataset is not None:
@@ -154,7 +154,7 @@ def stream_photos(
     check_corrupt_fraction(counts.corrupt, counts.tried(), data.max_corrupt_fraction)
     if not counts.used:
         raise DataError(
-            f"no photo of {' or '.join(parts)} for process {rank + 1} of {world} ({counts.gray}"
+            f"no photo of {' or '.join(splits)} for process {rank + 1} of {world} ({counts.gray}"
             f" gray, {len(counts.corrupt)} corrupt): use more photos, fewer processes, or"
             " data.cache: ram"
         )

@@ -36,9 +36,9 @@ _RATIOS = {
 class PerPhotoMetrics:
     """One method's metrics of each of N photos."""
 
-    values: dict[str, Array]
+    values: Mapping[str, Array]
     """name -> N; NaN where a photo has none (no class, too small an image)."""
-    sums: dict[str, npt.NDArray[np.floating]] = field(default_factory=dict)
+    sums: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
     """name -> N,K, to be pooled over photos: sums over each photo's pixels by bin (K 313) or by
     cell of `cast` (K 70), and features of FD."""
 

@@ -186,7 +186,7 @@ def make_trainer(
             if photos
             else load_photos(
                 data,
-                parts=["train"],
+                splits=["train"],
                 announce=announce,
                 progress=progress,
                 copies=int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)),
@@ -242,14 +242,14 @@ def load_validation(config: Config, *, announce: Callable[[str], object]) -> Seq
     data = config.data
     data = data.model_copy(update={"source_weights": {}})
     if data.cache == "ram":
-        return load_photos(data, parts=["val"], announce=_silent).photos
-    parts: Sequence[Split] = ["val"]
+        return load_photos(data, splits=["val"], announce=_silent).photos
+    splits: Sequence[Split] = ["val"]
     if data.split.val == 0:
-        announce("data.split leaves no photo for validation: photos of all parts serve there")
-        parts = ALL_SPLITS
+        announce("data.split leaves no photo for validation: photos of all splits serve there")
+        splits = ALL_SPLITS
     # A buffer of one photo: nothing is decoded only to be shuffled.
     plain = data.model_copy(update={"shuffle_buffer": 1})
-    with closing(stream_photos(plain, parts=parts, rank=0, world=1, seed=0, epoch=0)) as photos:
+    with closing(stream_photos(plain, splits=splits, rank=0, world=1, seed=0, epoch=0)) as photos:
         return [photo.pixels for photo in islice(photos, config.train.num_val_photos)]
 
 

@@ -1,4 +1,4 @@
-"""Sample pictures: gray | predicted | truth, a row a photo; and a photo's way through a run."""
+"""Sample pictures of a training: gray | colorized | truth, one row per photo."""
 
 from __future__ import annotations
 
@@ -7,109 +7,72 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from pix2color.color.lab import lab_to_rgb, lightness_to_gray, reduce_chroma_to_gamut, rgb_to_lab
+from pix2color.checkpoints.checkpoint import Checkpoint
 from pix2color.config import DecodeConfig
-from pix2color.errors import TrainingError
+from pix2color.data.decode import Pixels
+from pix2color.inference.colorizer import Colorizer
+from pix2color.inference.images import from_array
+from pix2color.inference.preprocess import gray_values
 from pix2color.io import atomic_open
 from pix2color.models.generator import Generator
+from pix2color.runtime.torch import TorchRuntime
 
-_SIDE = 160  # of a cell, in pixels
-_GAP = 4
-_CAPTION = 16
+CELL_SIDE = 160
+"""Of a photo in a picture, in pixels."""
+GAP = 4
+"""Between photos, in pixels."""
 
 
-@torch.no_grad()
+def colorizer_of(
+    generator: Generator, decode: DecodeConfig, device: torch.device | str
+) -> Colorizer:
+    """A generator in training as the `Colorizer` that infer.py uses; switched to evaluation."""
+    checkpoint = Checkpoint(generator, decode, meta={}, digest="", name="training")
+    return Colorizer(TorchRuntime(checkpoint, device=device))
+
+
 def sample_grid(
     generator: Generator,
-    photos: Sequence[np.ndarray],
+    photos: Sequence[Pixels],
     decode: DecodeConfig,
     *,
-    device: torch.device,
+    device: torch.device | str,
 ) -> np.ndarray:
-    """Color the center squares of photos.
+    """Colorize the center squares of photos as infer.py does.
 
     Args:
-        generator: in evaluation mode.
+        generator: is switched to evaluation.
         photos: H,W,3 uint8.
         decode: temperature, vividness, saturation and the network's size.
+        device: where the generator is.
 
     Returns:
-        H,W,3 uint8: a row a photo, columns gray, predicted, truth; white gaps.
+        H,W,3 uint8: one row per photo, columns gray, colorized, truth; white gaps.
     """
-    rgb = torch.stack([_square(photo) for photo in photos]).to(device)
-    lab = rgb_to_lab(rgb)
-    lightness = lab[:, :1]
-    size = (decode.input_size, decode.input_size)
-    small = F.interpolate(lightness, size=size, mode="bilinear", antialias=True)
-    ab = generator.predict(small, decode)
-    ab = F.interpolate(ab, size=lightness.shape[-2:], mode="bilinear", align_corners=False)
-    predicted = lab_to_rgb(reduce_chroma_to_gamut(torch.cat((lightness, ab), dim=1)))
-    gray = lightness_to_gray(lightness).expand_as(rgb)
-    cells = torch.stack((gray, predicted, rgb), dim=1)  # B,3 cells,3,H,W
-    cells = F.pad(cells, (_GAP, 0, _GAP, 0), value=1.0)
-    grid = cells.permute(0, 3, 1, 4, 2)  # B,H,3 cells,W,3
-    rows, height, columns, width, _ = grid.shape
-    flat = grid.reshape(rows * height, columns * width, 3)
-    return (flat * 255).round().clamp(0, 255).byte().cpu().numpy()
+    colorizer = colorizer_of(generator, decode, device)
+    grid = np.full((len(photos) * (CELL_SIDE + GAP), 3 * (CELL_SIDE + GAP), 3), 255, dtype=np.uint8)
+    for row, photo in enumerate(photos):
+        truth = center_square(photo, CELL_SIDE)
+        gray = np.repeat(gray_values(from_array(truth))[..., None], 3, axis=2)
+        colorized = colorizer.colorize(from_array(gray)).pixels
+        top = GAP + row * (CELL_SIDE + GAP)
+        for column, cell in enumerate((gray, colorized, truth)):
+            left = GAP + column * (CELL_SIDE + GAP)
+            grid[top : top + CELL_SIDE, left : left + CELL_SIDE] = cell
+    return grid
+
+
+def center_square(photo: Pixels, side: int) -> Pixels:
+    """The center square of a photo, resized to side x side."""
+    short = min(photo.shape[:2])
+    top, left = (photo.shape[0] - short) // 2, (photo.shape[1] - short) // 2
+    square = Image.fromarray(photo[top : top + short, left : left + short])
+    return np.array(square.resize((side, side), Image.Resampling.LANCZOS))
 
 
 def save_picture(path: Path, pixels: np.ndarray) -> None:
-    """Write a PNG whole: H,W,3 uint8."""
+    """Write H,W,3 uint8 as a PNG, whole or not at all."""
     with atomic_open(path) as file:
         Image.fromarray(pixels).save(file, "PNG")
-
-
-def filmstrip(runs: Sequence[Path], *, photo: int = 0) -> np.ndarray:
-    """One photo over the course of a training: gray, every sample picture's colors, truth.
-
-    Args:
-        runs: run folders in order, such as a pretraining and the adversarial stage after it.
-        photo: its row in the sample pictures, from 0.
-
-    Returns:
-        H,W,3 uint8 in one row, with the number of samples seen above each.
-
-    Raises:
-        TrainingError: a folder without sample pictures, or no such photo in them.
-    """
-    cells: list[tuple[str, Image.Image]] = []
-    truth: Image.Image | None = None
-    for run in runs:
-        paths = sorted((run / "samples").glob("*.png"))
-        if not paths:
-            raise TrainingError(f"{run} holds no sample pictures: let it validate once")
-        for path in paths:
-            with Image.open(path) as opened:
-                grid = opened.convert("RGB")
-            if not 0 <= photo < grid.height // (_SIDE + _GAP):
-                raise TrainingError(f"{path} has no photo {photo}: they count from 0")
-            gray, colored, truth = (_cell(grid, photo, column) for column in range(3))
-            if not cells:
-                cells.append(("gray", gray))
-            cells.append((f"{run.name} {int(path.stem):,}", colored))
-    if truth is not None:
-        cells.append(("truth", truth))
-    width = len(cells) * (_SIDE + _GAP) + _GAP
-    picture = Image.new("RGB", (width, _SIDE + 2 * _GAP + _CAPTION), "white")
-    pen = ImageDraw.Draw(picture)
-    for number, (title, cell) in enumerate(cells):
-        left = _GAP + number * (_SIDE + _GAP)
-        pen.text((left, _GAP), title, fill="black", font_size=11)
-        picture.paste(cell, (left, _GAP + _CAPTION))
-    return np.array(picture)
-
-
-def _cell(grid: Image.Image, row: int, column: int) -> Image.Image:
-    top, left = (_GAP + number * (_SIDE + _GAP) for number in (row, column))
-    return grid.crop((left, top, left + _SIDE, top + _SIDE))
-
-
-def _square(photo: np.ndarray) -> torch.Tensor:
-    side = min(photo.shape[:2])
-    top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
-    square = np.ascontiguousarray(photo[top : top + side, left : left + side])
-    rgb = torch.from_numpy(square).permute(2, 0, 1).unsqueeze(0).float() / 255
-    return F.interpolate(rgb, size=(_SIDE, _SIDE), mode="bilinear", antialias=True)[0]

@@ -1,4 +1,4 @@
-"""Learning by heart: the experiment, the ladder, their commands; a photo's way through a run."""
+"""Overfitting checks, the ladder, the analyze commands, and filmstrips of a training."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pix2color.analysis.filmstrip import filmstrip
 from pix2color.analysis.overfit import HELD_OUT, STEPS, LadderStep, describe, overfit, run_ladder
 from pix2color.checkpoints import checkpoint
 from pix2color.cli import main
 from pix2color.config import load
 from pix2color.errors import DataError, TrainingError
-from pix2color.training.visualize import filmstrip
 
 SIZE = 32
 TINY = [f"data.crop={SIZE}", f"decode.input_size={SIZE}", "model.conv_encoder.width=4",
@@ -22,7 +22,7 @@ TINY = [f"data.crop={SIZE}", f"decode.input_size={SIZE}", "model.conv_encoder.wi
         "optim.decoder_lr=1e-2"]  # fmt: skip
 
 
-def test_one_photo_is_learnt_by_heart(small_photos: list[np.ndarray], tmp_path: Path) -> None:
+def test_one_photo_is_overfitted(small_photos: list[np.ndarray], tmp_path: Path) -> None:
     config = load("zhang_cnn_w16.yaml", TINY)
     steps: list[int] = []
     result = overfit(
@@ -31,16 +31,16 @@ def test_one_photo_is_learnt_by_heart(small_photos: list[np.ndarray], tmp_path: 
         steps=60,
         batch=1,
         folder=tmp_path / "run",
-        looks=(20,),
-        others=small_photos[:1],
+        eval_steps=(20,),
+        held_out=small_photos[:1],
         progress=lambda done, total: steps.append(done),
     )
-    assert [glance.step for glance in result.glances] == [20, 60]
-    assert result.reached() < result.glances[0].mse
-    assert result.reached() < result.gray / 3
+    assert [point.step for point in result.evaluations] == [20, 60]
+    assert result.final_mse < result.evaluations[0].mse
+    assert result.final_mse < result.gray_mse / 3
     assert steps == list(range(1, 61))
-    assert result.others is not None
-    assert f"{result.reached():.1f} after 60" in describe(result)
+    assert result.held_out_mse is not None
+    assert f"{result.final_mse:.1f} after 60" in describe(result)
     assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 60
     width, height = Image.open(tmp_path / "run" / "picture.png").size
     assert width > 200
@@ -49,20 +49,20 @@ def test_one_photo_is_learnt_by_heart(small_photos: list[np.ndarray], tmp_path: 
     assert checkpoint.load(tmp_path / "run" / "release.safetensors").generator.stride == 4
 
 
-def test_the_ladder_climbs_its_rungs(small_photos: list[np.ndarray], tmp_path: Path) -> None:
+def test_the_ladder_overfits_each_step(small_photos: list[np.ndarray], tmp_path: Path) -> None:
     photos = [photo[i : i + 40, i : i + 40] for photo in small_photos for i in (0, 10, 20)]
-    said: list[str] = []
-    rungs = (LadderStep(2, 16, 2, 2), LadderStep(3, 16, 1, 1))
-    results = run_ladder(photos, folder=tmp_path, rungs=rungs, size=SIZE, announce=said.append)
+    lines: list[str] = []
+    ladder = (LadderStep(2, 16, 2, 2), LadderStep(3, 16, 1, 1))
+    results = run_ladder(photos, folder=tmp_path, ladder=ladder, size=SIZE, announce=lines.append)
     assert [result.steps for result in results] == [2, 3]
-    assert results[0].others_gray == results[1].others_gray  # the same strangers
-    assert len(said) == 2
+    assert results[0].held_out_gray_mse == results[1].held_out_gray_mse  # the same photos
+    assert len(lines) == 2
     tree = json.loads((tmp_path / "ladder.json").read_text())
-    assert [(rung["photos"], rung["width"]) for rung in tree] == [(2, 16), (3, 16)]
+    assert [(step["photos"], step["width"]) for step in tree] == [(2, 16), (3, 16)]
     assert (tmp_path / "3-photos-w16" / "picture.png").is_file()
 
 
-def test_the_ladder_is_the_reports() -> None:
+def test_the_ladder_is_that_of_the_report() -> None:
     assert [(r.photos, r.width, r.batch, r.epochs) for r in STEPS[:3]] == [
         (10, 32, 5, 200),
         (20, 32, 5, 200),
@@ -70,7 +70,7 @@ def test_the_ladder_is_the_reports() -> None:
     ]
 
 
-def test_too_few_photos_are_said_at_once(small_photos: list[np.ndarray], tmp_path: Path) -> None:
+def test_too_few_photos_are_refused_at_once(small_photos: list[np.ndarray], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"needs {40 + HELD_OUT} photos, 4 were found"):
         run_ladder(small_photos, folder=tmp_path)
     with pytest.raises(DataError, match="no photo"):
@@ -89,7 +89,7 @@ def test_the_command_overfits(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["analyze", "overfit", "nothing-here"], "no such file"),
         (["analyze", "overfit", "--steps", "0"], "--steps 0"),
@@ -101,12 +101,12 @@ def test_the_command_overfits(
     ],
 )
 def test_mistakes_are_one_line(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*arguments]) != 0
     shown = capsys.readouterr().err
     assert shown.startswith("error: ")
-    assert said in shown
+    assert message in shown
     assert shown.count("\n") == 1
 
 
@@ -124,7 +124,7 @@ def sample_picture(path: Path, shade: int) -> None:
     Image.fromarray(grid).save(path)
 
 
-def test_a_strip_shows_gray_every_picture_and_truth(tmp_path: Path) -> None:
+def test_a_filmstrip_shows_gray_every_picture_and_truth(tmp_path: Path) -> None:
     for run, samples, shade in (("first", 0, 60), ("first", 1000, 90), ("second", 500, 120)):
         sample_picture(tmp_path / run / "samples" / f"{samples:09d}.png", shade)
     picture = filmstrip([tmp_path / "first", tmp_path / "second"], photo=1)

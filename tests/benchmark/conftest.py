@@ -79,7 +79,7 @@ def training_photos(crowd: Path) -> tuple[PhotoSet, PhotoSet]:
     )
 
     def part(name: Split) -> PhotoSet:
-        return load_photos(data, parts=[name])
+        return load_photos(data, splits=[name])
 
     return part("train"), part("val")
 

@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[2] / "pix2color"
 LEVELS = (
     ("errors", "_version", "io"),
     ("config", "color"),
-    ("photo", "data", "models", "losses"),
+    ("losses",),
+    ("photo", "data", "models"),
     ("checkpoints", "build"),
     ("runtime",),
     ("inference", "guidance", "training", "evaluation"),

@@ -54,7 +54,7 @@ def with_weights(data: DataConfig, **weights: float) -> DataConfig:
 
 
 def in_memory(data: DataConfig, *, seed: int = 0) -> InMemorySource:
-    photos = load_photos(data, parts=["train"])
+    photos = load_photos(data, splits=["train"])
     return InMemorySource(photos.photos, data, seed=seed, names=photos.names)
 
 

@@ -57,11 +57,11 @@ def digests(
     *,
     epoch: int = 0,
     seed: int = 0,
-    parts: Sequence[Split] = ALL_SPLITS,
+    splits: Sequence[Split] = ALL_SPLITS,
     counts: StreamCounts | None = None,
 ) -> list[str]:
     photos = stream_photos(
-        data, parts=parts, rank=rank, world=world, seed=seed, epoch=epoch, counts=counts
+        data, splits=splits, rank=rank, world=world, seed=seed, epoch=epoch, counts=counts
     )
     return [photo.digest for photo in photos]
 
@@ -93,7 +93,7 @@ def files(tmp_path: Path) -> Path:
 def test_each_photo_once_an_epoch(shards: Path, world: int, workers: int) -> None:
     data = settings(shards, decode_threads=workers)
     shares = [digests(data, rank, world) for rank in range(world)]
-    whole = load_photos(data, parts=ALL_SPLITS)
+    whole = load_photos(data, splits=ALL_SPLITS)
     assert sorted(d for share in shares for d in share) == whole.digests
     assert max(map(len, shares)) - min(map(len, shares)) <= 5 - 5 // world * world
 
@@ -103,7 +103,7 @@ def test_two_real_processes_see_each_photo_once(shards: Path) -> None:
         "import sys; from pix2color.config import DataConfig;"
         "from pix2color.data.streaming import stream_photos;"
         "d = DataConfig(roots=(sys.argv[1],), cache_size=16, cache='none', shuffle_buffer=8);"
-        "s = stream_photos(d, parts=('train',), rank=int(sys.argv[2]), world=2, seed=3, epoch=1);"
+        "s = stream_photos(d, splits=('train',), rank=int(sys.argv[2]), world=2, seed=3, epoch=1);"
         "print(*(photo.digest for photo in s))"
     )
     processes = [
@@ -118,7 +118,7 @@ def test_two_real_processes_see_each_photo_once(shards: Path) -> None:
     shares = [process.communicate(timeout=120)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert all(len(share) > 20 for share in shares)
-    expected = load_photos(settings(shards), parts=("train",)).digests
+    expected = load_photos(settings(shards), splits=("train",)).digests
     assert sorted(shares[0] + shares[1]) == expected
 
 
@@ -137,12 +137,12 @@ def test_the_order_is_shuffled_and_repeatable(shards: Path) -> None:
 def test_parts_are_those_of_the_cache(shards: Path) -> None:
     data = settings(shards, split={"train": 0.5, "val": 0.3, "test": 0.2})
     for part in ALL_SPLITS:
-        expected = load_photos(data, parts=(part,))
+        expected = load_photos(data, splits=(part,))
         counts = StreamCounts()
-        assert sorted(digests(data, parts=(part,), counts=counts)) == expected.digests
+        assert sorted(digests(data, splits=(part,), counts=counts)) == expected.digests
         assert (counts.used, counts.other_splits) == (len(expected), 70 - len(expected))
-    expected = load_photos(data, parts=("val",))
-    photos = stream_photos(data, parts=("val",), rank=0, world=1, seed=0, epoch=0)
+    expected = load_photos(data, splits=("val",))
+    photos = stream_photos(data, splits=("val",), rank=0, world=1, seed=0, epoch=0)
     pixels = {photo.digest: photo.pixels for photo in photos}
     for digest, photo in zip(expected.digests, expected.photos, strict=True):
         np.testing.assert_array_equal(pixels[digest], photo)
@@ -153,7 +153,7 @@ def test_files_stream_without_webdataset(files: Path, monkeypatch: pytest.Monkey
     data = settings(files)
     shares = [digests(data, rank, 4) for rank in range(4)]
     assert [len(share) for share in shares] == [8, 8, 7, 7]
-    expected = load_photos(data, parts=ALL_SPLITS).digests
+    expected = load_photos(data, splits=ALL_SPLITS).digests
     assert sorted(d for share in shares for d in share) == expected
     assert digests(data) != digests(data, epoch=1)
 
@@ -164,7 +164,7 @@ def test_training_on_two_processes_sees_each_photo_once_an_epoch(
 ) -> None:
     folder: Path = request.getfixturevalue(roots)
     data = settings(folder, split={"train": 1, "val": 0, "test": 0})
-    expected = sorted(photo.tobytes() for photo in load_photos(data, parts=["train"]).photos)
+    expected = sorted(photo.tobytes() for photo in load_photos(data, splits=["train"]).photos)
     steps, size, epochs = len(expected) // 10, 5, 3  # of two processes with 5 photos each
 
     def photos(source: StreamingSource, rank: int, step: int) -> list[bytes]:
@@ -189,7 +189,7 @@ def test_training_on_two_processes_sees_each_photo_once_an_epoch(
 def test_files_and_shards_mix(shards: Path, files: Path) -> None:
     data = settings(shards, files)
     shares = [digests(data, rank, 2) for rank in range(2)]
-    assert sorted(shares[0] + shares[1]) == load_photos(data, parts=ALL_SPLITS).digests
+    assert sorted(shares[0] + shares[1]) == load_photos(data, splits=ALL_SPLITS).digests
 
 
 def test_a_missing_webdataset_says_how_to_get_it(
@@ -244,12 +244,12 @@ def test_a_process_without_photos_is_an_error(files: Path) -> None:
 
 
 def test_the_bundled_photos_stream_whole() -> None:
-    expected = load_photos(config.DataConfig(cache_size=16), parts=("train",)).digests
-    assert sorted(digests(settings(), parts=("train",))) == expected
+    expected = load_photos(config.DataConfig(cache_size=16), splits=("train",)).digests
+    assert sorted(digests(settings(), splits=("train",))) == expected
 
 
 def test_a_stream_can_be_left(shards: Path) -> None:
     data = settings(shards, decode_threads=2)
-    photos = stream_photos(data, parts=ALL_SPLITS, rank=0, world=1, seed=0, epoch=0)
+    photos = stream_photos(data, splits=ALL_SPLITS, rank=0, world=1, seed=0, epoch=0)
     assert next(iter(photos))[1].shape == (16, 21, 3)
     photos.close()  # type: ignore[attr-defined]

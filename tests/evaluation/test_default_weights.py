@@ -43,7 +43,7 @@ def figures(off_lightness: dict[str, float]) -> Figures:
         off = float((rgb_to_lab(rgb)[:, :1] - batch.lightness).abs().max())
         off_lightness[row.name] = max(off, off_lightness.get(row.name, 0.0))
 
-    photos = load_photos(DataConfig(cache_size=176), parts=ALL_SPLITS, keep_gray=True)
+    photos = load_photos(DataConfig(cache_size=176), splits=ALL_SPLITS, keep_gray=True)
     squares = [crop_photo(photo, "center", crop=176) for photo in photos.photos]
     compared = checkpoint_methods([DEFAULT], variants={"faithful": FAITHFUL})
     found = evaluator.evaluate_methods(squares, compared, timed=False, resamples=200, hook=hook)

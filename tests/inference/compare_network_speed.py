@@ -22,13 +22,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pix2color.checkpoints import checkpoint, onnx_export
+from pix2color.checkpoints import checkpoint
 from pix2color.inference.preprocess import lightness_table
+from pix2color.runtime import onnx_export
 from pix2color.runtime.onnx import OnnxRuntime
 
 BATCH = 8
 SHAPE = (160, 240)  # of a 3:2 photo at the packaged weights' size
-CPU = torch.device("cpu")
 Way = Callable[[Tensor], Tensor]
 
 
@@ -49,7 +49,7 @@ def ways(released: checkpoint.Checkpoint, *, compiled: bool) -> dict[str, tuple[
         network = OnnxRuntime.read(Path(folder) / "out.onnx")
 
     def exported(lightness: Tensor) -> Tensor:
-        return network.run(lightness, CPU)[0]
+        return torch.from_numpy(network.run(lightness.numpy()).values)
 
     found: dict[str, tuple[Way, int]] = {
         "torch, one photo at a time": (plain, 1),

@@ -39,7 +39,7 @@ def test_a_stream_is_read_for_validation_until_enough_photos_are_found(
     photos = load_validation(config, announce=print)
     assert len(photos) == 3
     assert len(read) < 30
-    every = [photo.tobytes() for photo in load_photos(config.data, parts=["val"]).photos]
+    every = [photo.tobytes() for photo in load_photos(config.data, splits=["val"]).photos]
     assert all(photo.tobytes() in every for photo in photos)
     other_seed = config.model_copy(update={"train": config.train.model_copy(update={"seed": 9})})
     again = load_validation(other_seed, announce=print)
@@ -57,7 +57,7 @@ def test_a_stream_without_validation_photos_says_which_serve(config: Config) -> 
 def test_the_announced_need_of_memory_counts_every_process(config: Config) -> None:
     said: list[str] = []
     for copies in (1, 8):
-        load_photos(config.data, parts=["train"], announce=said.append, copies=copies)
+        load_photos(config.data, splits=["train"], announce=said.append, copies=copies)
     one, eight = (line for line in said if "RAM" in line)
     assert "in 8 processes" in eight and "processes" not in one
     assert one.split("take ")[1].split(" of")[0] != eight.split("take ")[1].split(" of")[0]

@@ -1,12 +1,12 @@
-"""What hints, variants and confidence are worth: the tables and the plot of docs/inference.md.
+"""Accuracy with hints, variants and confidence: the tables and the plot of docs/inference.md.
 
-    python tests/inference/measure_wishes.py hints photos/ --limit 100
-    python tests/inference/measure_wishes.py variants photos/ --limit 100
-    python tests/inference/measure_wishes.py confidence photos/ --limit 300 --plot reliability.png
+    python tests/guidance/measure_guidance.py hints photos/ --limit 100
+    python tests/guidance/measure_guidance.py variants photos/ --limit 100
+    python tests/guidance/measure_guidance.py confidence photos/ --limit 300 --plot reliability.png
 
 Photos are color photos that the weights have not seen; their center squares, faithful decoding.
 hints: AuC and PSNR with true colors at random points, beside Levin, Lischinski and Weiss 2004 with
-the same points and no network; of a network that takes hints also what it makes of them without
+the same points and no network; of a network that accepts hints also its own colors, without
 spreading. variants: mean distance of the pairs, and the AuC of the best of N.
 confidence: how often the true bin is among the classes that hold a given share of the probability.
 """
@@ -25,6 +25,7 @@ import torch
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 
+from pix2color.color.ab_bins_numpy import nearest_bin
 from pix2color.color.lab import (
     lab_to_rgb,
     lab_to_rgb_in_gamut,
@@ -48,75 +49,78 @@ _PATCH = 1  # pixels around a point whose mean color is the hint
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A photo and what the network makes of it."""
+class Sample:
+    """A photo and its prediction."""
 
     lab: np.ndarray
     """3,H,W"""
-    guess: Prediction
+    prediction: Prediction
     decode: DecodeConfig
-    codes: np.ndarray
+    gray: np.ndarray
     """H,W, the gray photo"""
     colorizer: Colorizer
 
 
-def photos(arguments: argparse.Namespace) -> Iterator[Seen]:
+def photos(arguments: argparse.Namespace) -> Iterator[Sample]:
     colorizer = Colorizer.from_pretrained(arguments.checkpoint, device="cpu")
     decode = colorizer.resolve_decode(temperature=1.0, vividness=0.0, saturation=1.0)
     data = DataConfig(roots=tuple(arguments.photos), cache_size=176, max_photos=arguments.limit)
-    for photo in load_photos(data, parts=ALL_SPLITS, keep_gray=True).photos:
+    for photo in load_photos(data, splits=ALL_SPLITS, keep_gray=True).photos:
         square = crop_photo(photo, "center", crop=176)
         rgb = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
         lab = rgb_to_lab(rgb)
-        codes = (255 * lightness_to_gray(lab[:, :1])[0, 0]).round().byte().numpy()
-        guess = colorizer.predict(codes, decode.input_size, features=True)
-        yield Seen(lab[0].numpy(), guess, decode, codes, colorizer)
+        gray = (255 * lightness_to_gray(lab[:, :1])[0, 0]).round().byte().numpy()
+        prediction = colorizer.predict(gray, decode.input_size, features=True)
+        yield Sample(lab[0].numpy(), prediction, decode, gray, colorizer)
 
 
-def figures(one: Seen, ab: np.ndarray) -> tuple[float, float]:
+def figures(sample: Sample, ab: np.ndarray) -> tuple[float, float]:
     """AuC and PSNR of colors at the photo's size."""
-    lab = torch.from_numpy(one.lab)[None]
+    lab = torch.from_numpy(sample.lab)[None]
     rgb = lab_to_rgb_in_gamut(torch.cat((lab[:, :1], torch.from_numpy(ab)[None]), dim=1))
     error = metrics.ab_error(rgb_to_lab(rgb)[:, 1:], lab[:, 1:])
     return float(metrics.auc(error)), float(metrics.psnr(rgb, lab_to_rgb(lab)))
 
 
-def enlarged(one: Seen, ab: np.ndarray) -> np.ndarray:
-    return joint_bilateral_upsample(ab, one.guess.cell_lightness(), one.lab[0])
+def upsampled(sample: Sample, ab: np.ndarray) -> np.ndarray:
+    return joint_bilateral_upsample(ab, sample.prediction.cell_lightness(), sample.lab[0])
 
 
 def places(number: int, count: int, side: int) -> np.ndarray:
     return np.random.default_rng(1000 + number).integers(3, side - 3, size=(count, 2))
 
 
-def patch(one: Seen, y: int, x: int) -> tuple[slice, slice]:
+def patch(sample: Sample, y: int, x: int) -> tuple[slice, slice]:
     return slice(y - _PATCH, y + _PATCH + 1), slice(x - _PATCH, x + _PATCH + 1)
 
 
-def hinted(one: Seen, points: np.ndarray) -> dict[str, np.ndarray]:
+def hinted(sample: Sample, points: np.ndarray) -> dict[str, np.ndarray]:
     """The network's colors with the truth at some points spread over them."""
     hints = []
     for y, x in points:
-        a, b = one.lab[1:, *patch(one, y, x)].mean(axis=(1, 2)).tolist()
+        a, b = sample.lab[1:, *patch(sample, y, x)].mean(axis=(1, 2)).tolist()
         hints.append(Hint((a, b), ((float(x), float(y)),)))
-    guess, found = one.guess, {}
-    if one.colorizer.backend.accepts_hints:
-        guess = one.colorizer.predict(one.codes, one.decode.input_size, features=True, hints=hints)
-        found["told, not spread"] = enlarged(one, guess.ab(one.decode).numpy())
-    base = guess.ab(one.decode)
-    share, wanted = rasterize(hints, one.codes.shape, (base.shape[1], base.shape[2]))
-    return {"ours": enlarged(one, propagate_hints(guess, base, share, wanted)), **found}
+    prediction, rows = sample.prediction, {}
+    if sample.colorizer.runtime.info.accepts_hints:
+        prediction = sample.colorizer.predict(
+            sample.gray, sample.decode.input_size, features=True, hints=hints
+        )
+        rows["not spread"] = upsampled(sample, prediction.ab(sample.decode))
+    base = prediction.ab(sample.decode)
+    coverage, hint_ab = rasterize(hints, sample.gray.shape, prediction.grid)
+    spread = propagate_hints(prediction, base, coverage, hint_ab)
+    return {"ours": upsampled(sample, spread), **rows}
 
 
-def levin(one: Seen, points: np.ndarray, weights: sparse.csr_matrix) -> np.ndarray:
+def levin(sample: Sample, points: np.ndarray, weights: sparse.csr_matrix) -> np.ndarray:
     """Levin et al. 2004: colors that vary only where L does, pinned at the points."""
-    height, width = one.lab.shape[1:]
+    height, width = sample.lab.shape[1:]
     pinned = np.zeros((height, width))
     colors = np.zeros((2, height, width))
     for y, x in points:
-        where = patch(one, y, x)
+        where = patch(sample, y, x)
         pinned[where] = 1
-        colors[:, *where] = one.lab[1:, *where].mean(axis=(1, 2))[:, None, None]
+        colors[:, *where] = sample.lab[1:, *where].mean(axis=(1, 2))[:, None, None]
     keep = sparse.diags(1 - pinned.ravel())
     matrix = (sparse.identity(height * width) - keep @ weights).tocsc()
     solved = [spsolve(matrix, (pinned * plane).ravel()) for plane in colors]
@@ -145,15 +149,15 @@ def levin_weights(lightness: np.ndarray) -> sparse.csr_matrix:
 
 def measure_hints(arguments: argparse.Namespace) -> None:
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    for number, one in enumerate(photos(arguments)):
-        weights = levin_weights(one.lab[0])
-        none = enlarged(one, one.guess.ab(one.decode).numpy())
-        found.setdefault(("ours", 0), []).append(figures(one, none))
+    for number, sample in enumerate(photos(arguments)):
+        weights = levin_weights(sample.lab[0])
+        none = upsampled(sample, sample.prediction.ab(sample.decode))
+        found.setdefault(("ours", 0), []).append(figures(sample, none))
         for count in POINTS:
-            points = places(number, count, min(one.lab.shape[1:]))
-            ways = hinted(one, points) | {"Levin": levin(one, points, weights)}
+            points = places(number, count, min(sample.lab.shape[1:]))
+            ways = hinted(sample, points) | {"Levin": levin(sample, points, weights)}
             for name, ab in ways.items():
-                found.setdefault((name, count), []).append(figures(one, ab))
+                found.setdefault((name, count), []).append(figures(sample, ab))
     every = list(dict.fromkeys(name for name, _ in found))
     sys.stdout.write("points | " + " | ".join(f"{n}: AuC | PSNR" for n in every) + "\n")
     for count in (0, *POINTS):
@@ -165,9 +169,10 @@ def measure_hints(arguments: argparse.Namespace) -> None:
 def measure_variants(arguments: argparse.Namespace) -> None:
     best: dict[int, list[float]] = {count: [] for count in COUNTS}
     apart: dict[int, list[float]] = {count: [] for count in COUNTS}
-    for one in photos(arguments):
-        versions = [g.ab(one.decode) for g in sample_variants(one.guess, max(COUNTS), one.decode)]
-        scores = [figures(one, enlarged(one, ab.numpy()))[0] for ab in versions]
+    for sample in photos(arguments):
+        variants = sample_variants(sample.prediction, max(COUNTS), sample.decode)
+        versions = [variant.ab(sample.decode) for variant in variants]
+        scores = [figures(sample, upsampled(sample, ab))[0] for ab in versions]
         for count in COUNTS:
             best[count].append(max(scores[:count]))
             pairs = [distance(a, b) for i, a in enumerate(versions[:count]) for b in versions[:i]]
@@ -180,24 +185,24 @@ def measure_variants(arguments: argparse.Namespace) -> None:
 def measure_confidence(arguments: argparse.Namespace) -> None:
     """Expected calibration: the share of cells whose true bin has at most a given rank mass."""
     levels = np.linspace(0.05, 0.95, 19)
-    hits, cells = np.zeros(len(levels)), 0
+    hits, count = np.zeros(len(levels)), 0
     by_confidence: list[tuple[np.ndarray, np.ndarray]] = []
-    for one in photos(arguments):
-        log_p = one.guess.log_probabilities()
-        true = torch.from_numpy(one.lab[1:])[None]
-        small = torch.nn.functional.adaptive_avg_pool2d(true, log_p.shape[1:])
-        bins = metrics.nearest_bin(small)[0]
-        p = log_p.exp().flatten(1)
-        own = p.gather(0, bins.flatten()[None])
-        above = torch.where(p > own, p, 0.0).sum(0).numpy()  # mass of the likelier classes
+    for sample in photos(arguments):
+        log_p = sample.prediction.log_probabilities()
+        true = torch.from_numpy(sample.lab[1:])[None]
+        cells = torch.nn.functional.adaptive_avg_pool2d(true, log_p.shape[1:])[0].numpy()
+        bins = nearest_bin(cells.reshape(2, -1).T)
+        p = np.exp(log_p).reshape(len(log_p), -1)
+        own = np.take_along_axis(p, bins[None], 0)
+        above = np.where(p > own, p, 0).sum(0)  # mass of the likelier classes
         # The class at which a level is reached counts by the part of it that is needed.
-        part = (levels[:, None] - above[None]) / np.maximum(own[0].numpy(), 1e-12)
+        part = (levels[:, None] - above[None]) / np.maximum(own[0], 1e-12)
         hits += part.clip(0, 1).sum(1)
-        cells += len(above)
-        error = (one.guess.ab(one.decode) - small[0]).norm(dim=0).flatten().numpy()
-        by_confidence.append((one.guess.confidence().flatten().numpy(), error))
+        count += len(above)
+        error = np.hypot(*(sample.prediction.ab(sample.decode) - cells)).ravel()
+        by_confidence.append((sample.prediction.confidence().ravel(), error))
     sys.stdout.write("probability held | share of cells whose true bin is within\n")
-    for level, share in zip(levels, hits / cells, strict=True):
+    for level, share in zip(levels, hits / count, strict=True):
         sys.stdout.write(f"{level:.2f} | {share:.3f}\n")
     sure, error = (np.concatenate(parts) for parts in zip(*by_confidence, strict=True))
     edges = np.quantile(sure, np.linspace(0, 1, 11))
@@ -208,7 +213,7 @@ def measure_confidence(arguments: argparse.Namespace) -> None:
         rows.append((sure[inside].mean(), error[inside].mean()))
         sys.stdout.write(f"{rows[-1][0]:.2f} | {rows[-1][1]:.2f}\n")
     if arguments.plot:
-        plot(arguments.plot, levels, hits / cells, np.array(rows))
+        plot(arguments.plot, levels, hits / count, np.array(rows))
 
 
 def plot(path: Path, levels: np.ndarray, shares: np.ndarray, rows: np.ndarray) -> None:
