@@ -175,16 +175,16 @@ def _children() -> float:
 def _table(timings: list[Timing], facts: dict[str, Any]) -> str:
     import statistics
 
+    from pix2color import markdown
     from pix2color.analysis.profile import STAGES
 
     head = ["seconds, median +- half the quartiles' distance", *STAGES, "total"]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for t in timings:
         cells = [f"{t.median(s):.3f} +-{t.spread(s):.3f}" for s in STAGES]
         name = f"{t.name}, {t.backend}"
         rows.append([name, *cells, f"{statistics.median(t.totals()):.3f}"])
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", ", ".join(f"{k} {v}" for k, v in facts.items())])
+    return f"{markdown.table(head, rows)}\n\n{', '.join(f'{k} {v}' for k, v in facts.items())}"
 
 
 def _write_json(path: str, timings: list[Timing], facts: dict[str, Any]) -> None:
