@@ -29,32 +29,32 @@ def main(argv: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    out = common.Parser(
+    parser = common.Parser(
         prog="python -m pix2color app",
         description="A page on which photos are colored in a browser, by this machine.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    out.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    out.add_argument(
+    parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    parser.add_argument(
         "--port", type=int, default=7860, metavar="N", help="default: 7860; 0 takes a free one"
     )
-    out.add_argument(
+    parser.add_argument(
         "--share", action="store_true", help="a public address, through gradio's servers"
     )
-    out.add_argument(
+    parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME",
         help="a host name that browsers may use for this server, beside localhost and --host; may "
         "be repeated",
     )  # fmt: skip
-    network = out.add_argument_group("network")
+    network = parser.add_argument_group("network")
     network.add_argument(
         "--checkpoint",
         metavar="FILE|USER/REPO",
         help="a release file, or its name on the Hugging Face Hub; default: the packaged weights",
     )
     network.add_argument("--device", help="cpu, cuda, ...; default: a GPU where there is one")
-    limits = out.add_argument_group("limits")
+    limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--max-megapixels", type=float, default=40.0, metavar="N",
         help="refuse larger photos (default 40)",
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
         "--idle", type=float, default=60.0, metavar="MINUTES",
         help="after which a client's photos are removed (default 60)",
     )  # fmt: skip
-    return out
+    return parser
 
 
 def _serve(options: argparse.Namespace) -> int:

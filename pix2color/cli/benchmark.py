@@ -24,13 +24,13 @@ The same command again goes on where it was stopped; a finished recipe is not tr
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = common.Parser(
+    parser = common.Parser(
         prog="python -m pix2color benchmark",
         description="Train every recipe on the same photos for the same budget, and compare them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = made.add_argument
+    add = parser.add_argument
     # fmt: off
     add("--config", default="benchmark.yaml", help="the plan: a file or its name (%(default)s)")
     add("--data", nargs="+", metavar="PATH", default=[],
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     add("--device", default=None, help="of measuring: cpu, cuda, ... (a GPU where there is one)")
     add("--quiet", action="store_true", help="plain lines, no bar")
     # fmt: on
-    return made
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -67,10 +67,12 @@ def _profile(options: argparse.Namespace) -> int:
             check_writable(Path(options.json))
     timings, folders = [], {}
     for name, data in _photos(options):
-        found = profile.measure(name, data, colorizers, runs=options.runs)
-        timings += found
+        measured = profile.measure(name, data, colorizers, runs=options.runs)
+        timings += measured
         if options.folder:
-            rate = profile.measure_throughput(data, colorizers[0], found[0], photos=options.folder)
+            rate = profile.measure_throughput(
+                data, colorizers[0], measured[0], photos=options.folder
+            )
             folders[name] = _rate(rate)
     facts = _facts(colorizers[0].runtime.info.name, colorizers[0].decode.input_size)
     if options.start:
@@ -166,8 +168,8 @@ def _start(options: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 def _children() -> float:
     """Processor time of the commands that have ended."""
-    found = os.times()
-    return found.children_user + found.children_system
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _table(timings: list[Timing], facts: dict[str, Any]) -> str:

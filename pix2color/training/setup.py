@@ -52,10 +52,7 @@ def resolve_init_from(config: Config, *, announce: Callable[[str], object]) -> C
         return config
     path = Path(start)
     if path.name == "release.safetensors" and path.parent.parent.name == "runs":
-        missing = (
-            f"init_from {start} does not exist: make it with `accelerate launch train.py --config "
-            f"{path.parent.name}.yaml`"
-        )
+        missing = f"init_from {start} does not exist: train {path.parent.name}.yaml first"
         if not build.matches_default_checkpoint(config.model):
             raise ConfigError(missing)
         announce(f"{missing}. Starting from the packaged default weights instead.")
