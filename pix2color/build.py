@@ -1,8 +1,12 @@
-"""From a config to the parts of a training: the only place where names meet classes."""
+"""Build networks, losses and optimizers from a config: the only place that maps names to classes.
+
+To add an encoder, decoder, head, ab loss or optimizer, add its entry to the dict here and its name
+to the config's schema.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +21,22 @@ from pix2color.config import Config, HeadConfig, ModelConfig, OptimConfig
 from pix2color.errors import ConfigError, WeightsError
 from pix2color.losses import ab as ab_losses
 from pix2color.losses.perceptual import PerceptualLoss
-from pix2color.models.aml import AmlClassHead
 from pix2color.models.conv_encoder import STRIDED, STRIDED_DEEP, ZHANG, ConvEncoder
 from pix2color.models.discriminator import PatchDiscriminator
 from pix2color.models.encoders import Encoder, build_encoder
+from pix2color.models.feature_maps import FeatureMaps
 from pix2color.models.fusion import Classifier, FusionEncoder, build_classifier
 from pix2color.models.generator import Generator
-from pix2color.models.heads import ClassificationHead, Head, MarginalClassHead, RegressionHead
+from pix2color.models.heads import (
+    AmlClassificationHead,
+    ClassificationHead,
+    Head,
+    MarginalClassHead,
+    RegressionHead,
+)
 from pix2color.models.hint_encoder import HintEncoder
 from pix2color.models.hypercolumn import HypercolumnDecoder
-from pix2color.models.unet import RESIDUALS, UNetDecoder
+from pix2color.models.unet import RESIDUAL_PREFIX, UNetDecoder
 from pix2color.models.upsample import UpsampleDecoder
 
 AbLoss = Callable[[Tensor, Tensor], Tensor]
@@ -39,33 +49,34 @@ _AB_LOSSES: dict[str, AbLoss] = {
 
 @dataclass
 class TrainingComponents:
-    """What a training is made of."""
+    """Networks, losses and optimizers of a training."""
 
     generator: Generator
     discriminator: PatchDiscriminator | None
     ab_losses: dict[str, AbLoss]
-    """Losses on (ab, true ab) at the output stride that have a weight."""
+    """Losses on (ab, true ab) at the output stride whose weight is not 0."""
     perceptual: PerceptualLoss | None
     weights: dict[str, float]
-    """Of every named loss of the generator's step."""
+    """Weight of each named loss in the generator's step."""
     optimizer: torch.optim.Optimizer
-    """Of the generator; groups hold their full rate as `initial_lr`."""
+    """Of the generator; parameter groups hold their full learning rate as `initial_lr`."""
     discriminator_optimizer: torch.optim.Optimizer | None
 
 
 def build_training(
     config: Config, *, prior: Prior | None = None, start: bool = True, fused: bool = False
 ) -> TrainingComponents:
-    """All parts of a training.
+    """Build all components of a training.
 
     Args:
         config: the recipe.
         prior: of the training photos, for a class head; None: the packaged one.
-        start: load the weights that training starts from; False where a saved state follows.
-        fused: adam and adamw step in one kernel, for devices that have it.
+        start: load the weights that training starts from; False if a saved state is loaded next.
+        fused: use the fused kernels of adam and adamw, on devices that have them.
 
     Raises:
-        ConfigError, WeightsError: what the recipe names cannot be had; the message says what to do.
+        ConfigError: the recipe contradicts itself.
+        WeightsError: weights that it names are missing, cannot be downloaded or do not fit.
     """
     pretrained = start and config.init_from is None
     generator = build_generator(config.model, pretrained=pretrained, prior=prior)
@@ -88,9 +99,9 @@ def build_training(
     perceptual = None
     if loss.perceptual > 0:
         perceptual = PerceptualLoss(
-            _perceptual_encoder(config),
+            FeatureMaps(_perceptual_encoder(config), loss.perceptual_layers),
             distance=loss.perceptual_distance,
-            blocks=loss.perceptual_layers,
+            weights=loss.perceptual_layers,
         )
     return TrainingComponents(
         generator=generator,
@@ -106,13 +117,16 @@ def build_training(
 def build_generator(
     model: ModelConfig, *, pretrained: bool = True, prior: Prior | None = None
 ) -> Generator:
-    """The network of a config's model section.
+    """Build the network of a config's model section.
 
     Args:
         model: the section.
-        pretrained: give the encoder the weights that the section names; False where all weights
-            are loaded afterwards.
+        pretrained: load the encoder weights that the section names; False if all weights are
+            loaded afterwards.
         prior: of a class head; None: the packaged one.
+
+    Raises:
+        ConfigError, WeightsError: see build_training.
     """
     encoder = build_pretrained_encoder(model) if pretrained else _untrained_encoder(model)
     if model.num_encoder_levels is not None:
@@ -121,8 +135,7 @@ def build_generator(
         encoder.to_single_channel()
     decoder = _DECODERS[model.decoder](model, encoder)
     head = build_head(model.head, decoder.out_channels, prior)
-    enlarged = head.ENLARGE if isinstance(head, AmlClassHead) else 1
-    stride = model.output_stride // enlarged
+    stride = model.output_stride // head.upscale
     hints = HintEncoder(encoder.channels, encoder.reduction, stride=stride) if model.hints else None
     return Generator(encoder, decoder, head, stride=stride, hint_input=hints)
 
@@ -131,9 +144,9 @@ def _unet(model: ModelConfig, encoder: Encoder) -> UNetDecoder:
     return UNetDecoder(
         encoder.channels,
         encoder.reduction,
-        widths=model.decoder_channels,
-        depth=model.convs_per_level,
-        residual=model.residual_blocks,
+        decoder_channels=model.decoder_channels,
+        convs_per_level=model.convs_per_level,
+        residual_blocks=model.residual_blocks,
         stride=model.output_stride,
         attention=model.attention,
         dropout=model.dropout,
@@ -141,27 +154,18 @@ def _unet(model: ModelConfig, encoder: Encoder) -> UNetDecoder:
 
 
 def _hypercolumn(model: ModelConfig, encoder: Encoder) -> HypercolumnDecoder:
-    column = model.hypercolumn
     return HypercolumnDecoder(
-        encoder.channels,
-        encoder.reduction,
-        width=column.width,
-        blocks=column.blocks,
-        at=column.feature_stride,
-        stride=model.output_stride,
+        encoder.channels, encoder.reduction, stride=model.output_stride, **dict(model.hypercolumn)
     )
 
 
 def _upsample(model: ModelConfig, encoder: Encoder) -> UpsampleDecoder:
-    up = model.upsample
     return UpsampleDecoder(
         encoder.channels,
         encoder.reduction,
-        stages=up.stages,
         stride=model.output_stride,
-        by=up.mode,
-        norm=up.norm,
         dropout=model.conv_encoder.dropout,
+        **dict(model.upsample),
     )
 
 
@@ -174,13 +178,13 @@ _DECODERS: dict[str, Callable[[ModelConfig, Encoder], _Decoder]] = {
 
 
 def _class_head(head: HeadConfig, channels: int, prior: Prior | None) -> ClassificationHead:
-    kind = AmlClassHead if head.compat == "aml" else ClassificationHead
-    return kind(
+    head_class = AmlClassificationHead if head.compat == "aml" else ClassificationHead
+    return head_class(
         channels,
         (prior or Prior.load()).probability,
-        neighbors=head.soft_encoding_k,
-        rebalance=head.rebalance_lambda,
-        adjust=head.logit_adjustment_tau,
+        soft_encoding_k=head.soft_encoding_k,
+        rebalance_lambda=head.rebalance_lambda,
+        logit_adjustment_tau=head.logit_adjustment_tau,
         kernel=head.kernel_size,
         bias=head.bias,
     )
@@ -208,7 +212,7 @@ _HEADS: dict[str, Callable[[HeadConfig, int, Prior | None], Head]] = {
 
 
 def build_head(head: HeadConfig, channels: int, prior: Prior | None = None) -> Head:
-    """The last layer of a config's section; `channels` go in."""
+    """Build the head of a config's section for features of `channels` channels."""
     return _HEADS[head.type](head, channels, prior)
 
 
@@ -231,7 +235,7 @@ def _fusion(model: ModelConfig, classifier: Classifier) -> FusionEncoder:
         STRIDED_DEEP,
         width=model.conv_encoder.width,
         classifier=classifier,
-        published=model.fusion.scale == "published",
+        reproduce_scale_bug=model.fusion.scale == "published",
     )
 
 
@@ -243,42 +247,45 @@ _CONV_ENCODERS: dict[str, Callable[[ModelConfig], ConvEncoder]] = {
 
 
 def _untrained_encoder(model: ModelConfig) -> Encoder:
-    """The encoder without weights."""
-    plain = _CONV_ENCODERS.get(model.encoder)
-    return plain(model) if plain else build_encoder(model.encoder)
+    factory = _CONV_ENCODERS.get(model.encoder)
+    return factory(model) if factory else build_encoder(model.encoder)
 
 
 def build_pretrained_encoder(model: ModelConfig) -> Encoder:
-    """The encoder with the weights that `model.pretrained` names.
+    """Build the encoder with the weights that `model.pretrained` names.
 
     Raises:
-        WeightsError: they cannot be had or are of another network; the message says what to do.
+        ConfigError: weights for an encoder that is always trained from scratch.
+        WeightsError: the weights are missing, cannot be downloaded or are of another network.
     """
     if model.encoder == "fusion":
-        known = pretrained_classifier(model.fusion.classifier, model.pretrained)
-        return _fusion(model, known)
+        classifier = pretrained_classifier(model.fusion.classifier, model.pretrained)
+        return _fusion(model, classifier)
     if model.pretrained == "none":
         return _untrained_encoder(model)
     if model.encoder in _CONV_ENCODERS:
-        raise ConfigError(f"model.pretrained must be none: no weights of {model.encoder} are known")
+        raise ConfigError(f"model.pretrained must be none: there are no weights of {model.encoder}")
     return pretrained_encoder(model.encoder, model.pretrained)
 
 
 def matches_default_checkpoint(model: ModelConfig) -> bool:
-    """Whether the packaged weights are of this kind of network: encoder, decoder and head."""
+    """Whether the packaged weights are of the same encoder, decoder and type of head."""
     if not DEFAULT_FILE.is_file():
         return False
-    packaged = release_file.read(DEFAULT_FILE).meta.get("model", {})
-    decoder, head = packaged.get("decoder", "unet"), packaged.get("head", {})
-    found = (packaged.get("encoder"), decoder, head.get("type"))
-    return found == (model.encoder, model.decoder, model.head.type)
+    packaged = ModelConfig.model_validate(release_file.read(DEFAULT_FILE).meta["model"])
+    return (packaged.encoder, packaged.decoder, packaged.head.type) == (
+        model.encoder, model.decoder, model.head.type
+    )  # fmt: skip
 
 
 def load_init_weights(generator: Generator, config: Config) -> None:
-    """Load the generator of the release file that `init_from` names.
+    """Load the weights of the release file that `init_from` names into the generator.
+
+    A hint input and residual blocks that the file does not have keep their initial weights, with
+    which they do not change the output.
 
     Raises:
-        WeightsError: it is missing or of another network.
+        WeightsError: the file is missing or of another network.
     """
     name = str(config.init_from)
     file = release_file.read(hub.resolve(name))
@@ -286,12 +293,11 @@ def load_init_weights(generator: Generator, config: Config) -> None:
     if head != config.model.head.type:
         raise WeightsError(
             f"init_from {name} has a {head} head, the recipe a {config.model.head.type} head: "
-            "make model.head.kind agree"
+            "make model.head.type agree"
         )
-    # Weights from before the network took hints or had residual blocks: these change nothing yet.
-    own = generator.state_dict()
-    new = {k: v for k, v in own.items() if k.startswith(("hint_input.", f"{RESIDUALS}."))}
-    release_file.load_state_strict(generator, new | file.tensors, what=f"init_from {name}")
+    optional = ("hint_input.", RESIDUAL_PREFIX)
+    new = {k: v for k, v in generator.state_dict().items() if k.startswith(optional)}
+    release_file.load_state_strict(generator, new | file.tensors, source=f"init_from {name}")
 
 
 def _perceptual_encoder(config: Config) -> Encoder:
@@ -308,14 +314,12 @@ def _generator_optimizer(
     generator: Generator, config: Config, fused: bool
 ) -> torch.optim.Optimizer:
     optim = config.optim
-    rest = [
-        (name, parameter)
-        for name, parameter in generator.named_parameters()
-        if not name.startswith("encoder.")
-    ]
+    named = list(generator.named_parameters())
+    encoder = [p for name, p in named if name.startswith("encoder.")]
+    others = [p for name, p in named if not name.startswith("encoder.")]
     groups = [
-        *_param_groups(list(generator.encoder.named_parameters()), optim.encoder_lr, optim),
-        *_param_groups(rest, optim.decoder_lr, optim),
+        *_param_groups(encoder, optim.encoder_lr, optim),
+        *_param_groups(others, optim.decoder_lr, optim),
     ]
     betas = optim.gan_betas if config.gan.enabled else optim.betas
     return _OPTIMIZERS[optim.name](groups, betas, fused)
@@ -326,8 +330,7 @@ def _discriminator_optimizer(
 ) -> torch.optim.Optimizer | None:
     if discriminator is None:
         return None
-    named = list(discriminator.named_parameters())
-    groups = _param_groups(named, optim.discriminator_lr, optim)
+    groups = _param_groups(list(discriminator.parameters()), optim.discriminator_lr, optim)
     return _OPTIMIZERS[optim.name](groups, optim.gan_betas, fused)
 
 
@@ -338,7 +341,7 @@ def _rmsprop(groups: _Groups, betas: tuple[float, float], fused: bool) -> torch.
     return torch.optim.RMSprop(groups, alpha=betas[1], eps=1e-7)  # Keras's epsilon
 
 
-# Not fused is None, not False: that leaves PyTorch's choice between its other two ways.
+# fused=None lets PyTorch choose between its other two implementations; False would not.
 _OPTIMIZERS: dict[str, Callable[[_Groups, tuple[float, float], bool], torch.optim.Optimizer]] = {
     "adamw": lambda groups, betas, fused: torch.optim.AdamW(
         groups, betas=betas, fused=fused or None
@@ -348,17 +351,15 @@ _OPTIMIZERS: dict[str, Callable[[_Groups, tuple[float, float], bool], torch.opti
 }
 
 
-def _param_groups(
-    named: list[tuple[str, nn.Parameter]], rate: float, optim: OptimConfig
-) -> _Groups:
+def _param_groups(parameters: Sequence[nn.Parameter], lr: float, optim: OptimConfig) -> _Groups:
     """Weights with decay, biases and norms without; frozen parameters are left out."""
-    trained = [p for _, p in named if p.requires_grad]
-    parts = (
+    trained = [p for p in parameters if p.requires_grad]
+    groups = (
         ([p for p in trained if p.ndim > 1], optim.weight_decay),
         ([p for p in trained if p.ndim <= 1], 0.0),
     )
     return [
-        {"params": params, "lr": rate, "initial_lr": rate, "weight_decay": decay}
-        for params, decay in parts
+        {"params": params, "lr": lr, "initial_lr": lr, "weight_decay": decay}
+        for params, decay in groups
         if params
     ]

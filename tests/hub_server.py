@@ -1,7 +1,7 @@
-"""A Hugging Face Hub of one's own on loopback, as far as its library's real client needs one.
+"""A fake Hugging Face Hub on loopback, as far as its library's real client needs one.
 
-Repositories are lists of commits, a commit is a dict of files. Files of weights go the way of LFS,
-the others travel in the commit. What was asked is kept in `requests`.
+Repositories are lists of commits, a commit is a dict of files. Weights are uploaded by LFS, the
+others in the commit. `requests` lists the requests so far.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Repo:
     def commit(self, files: dict[str, bytes]) -> str:
         """Files on top of what there is; returns the commit, which `main` then is."""
         now = {**self.commits.get(self.refs.get("main", ""), {}), **files}
-        said = [f"{name} {hashlib.sha1(data).hexdigest()}" for name, data in sorted(now.items())]
-        commit = hashlib.sha1("\n".join([*said, str(len(self.commits))]).encode()).hexdigest()
+        lines = [f"{name} {hashlib.sha1(data).hexdigest()}" for name, data in sorted(now.items())]
+        commit = hashlib.sha1("\n".join([*lines, str(len(self.commits))]).encode()).hexdigest()
         self.commits[commit] = now
         self.refs["main"] = commit
         return commit
@@ -116,9 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
             if self.hub.failing:
                 raise _RefusedError(self.hub.failing)
             for pattern, method in _ROUTES:
-                found = re.fullmatch(pattern, path)
-                if found:
-                    method(self, **found.groupdict())
+                match = re.fullmatch(pattern, path)
+                if match:
+                    method(self, **match.groupdict())
                     return
             raise _RefusedError(404)
         except _RefusedError as refused:
@@ -144,10 +144,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _repo(self, name: str) -> Repo:
         repo = self.hub.repos.get(name)
-        known = self._token in (TOKEN, READER)
-        if repo is None or (repo.private and not known):
-            status = 404 if known else 401  # as the Hub does, which does not say what exists
-            raise _RefusedError(status, "RepoNotFound" if known else "", "Repository not found")
+        authorized = self._token in (TOKEN, READER)
+        if repo is None or (repo.private and not authorized):
+            status = 404 if authorized else 401  # as the Hub does, which does not say what exists
+            raise _RefusedError(
+                status, "RepoNotFound" if authorized else "", "Repository not found"
+            )
         return repo
 
     def _writer(self) -> None:
@@ -162,22 +164,22 @@ class _Handler(BaseHTTPRequestHandler):
         return commit
 
     def info(self, repo: str, revision: str | None = None) -> None:
-        found = self._repo(repo)
-        commit = self._commit(found, revision)
-        files = [{"rfilename": name} for name in sorted(found.commits[commit])]
-        self._json({"id": repo, "sha": commit, "private": found.private, "siblings": files})
+        match = self._repo(repo)
+        commit = self._commit(match, revision)
+        files = [{"rfilename": name} for name in sorted(match.commits[commit])]
+        self._json({"id": repo, "sha": commit, "private": match.private, "siblings": files})
 
     def tree(self, repo: str, revision: str) -> None:
-        found = self._repo(repo)
-        files = found.commits[self._commit(found, revision)]
+        match = self._repo(repo)
+        files = match.commits[self._commit(match, revision)]
         self._json([_entry(name, data) for name, data in sorted(files.items())])
 
     def resolve(self, repo: str, revision: str, file: str) -> None:
-        found = self._repo(repo)
-        if found.gated:
+        match = self._repo(repo)
+        if match.gated:
             raise _RefusedError(403, "GatedRepo", "Access to this model is restricted")
-        commit = self._commit(found, revision)
-        data = found.commits[commit].get(file)
+        commit = self._commit(match, revision)
+        data = match.commits[commit].get(file)
         if data is None:
             raise _RefusedError(404, "EntryNotFound", "Entry not found")
         tag = hashlib.sha256(data) if is_large(file) else hashlib.sha1(data)
@@ -186,8 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def create(self) -> None:
         self._writer()
-        asked = json.loads(self.body)
-        name = f"{asked['organization']}/{asked['name']}"
+        request = json.loads(self.body)
+        name = f"{request['organization']}/{request['name']}"
         if name in self.hub.repos:
             answer = {
                 "error": "You already created this model repo",
@@ -195,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
             }
             self._json(answer, 409)
             return
-        private = asked.get("private") or asked.get("visibility") == "private"
+        private = request.get("private") or request.get("visibility") == "private"
         self.hub.add(name, {".gitattributes": b"*.safetensors filter=lfs\n"}, private=private)
         self._json({"url": f"{self.hub.url}/{name}", "name": name, "id": "0"})
 

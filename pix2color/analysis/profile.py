@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pix2color.color.icc_matrix import SRGB
 from pix2color.errors import Pix2ColorError
 from pix2color.inference import bands, compose, preprocess
 from pix2color.inference.colorizer import Colorizer
@@ -46,45 +47,55 @@ class Timing:
 
 def measure(name: str, data: bytes, colorizers: Sequence[Colorizer], *, runs: int) -> list[Timing]:
     """Color a file in memory `runs` times after one unmeasured run; the colorizers take turns."""
-    every = [[_once(data, one) for one in colorizers] for _ in range(runs + 1)][1:]
+    rounds = [
+        [colorize_in_stages(data, colorizer)[1] for colorizer in colorizers]
+        for _ in range(runs + 1)
+    ][1:]
     photo = read(data)
     megapixels = photo.width * photo.height / 1e6
     return [
         Timing(
             name,
-            one.runtime.kind,
+            colorizer.runtime.kind,
             megapixels,
-            {stage: [turn[k][i] for turn in every] for i, stage in enumerate(STAGES)},
+            {stage: [each[number][index] for each in rounds] for index, stage in enumerate(STAGES)},
         )
-        for k, one in enumerate(colorizers)
+        for number, colorizer in enumerate(colorizers)
     ]
 
 
-def _once(data: bytes, colorizer: Colorizer) -> list[float]:
+def colorize_in_stages(data: bytes, colorizer: Colorizer) -> tuple[bytes, list[float]]:
+    """Color the first page of a file as `Colorizer.colorize` does, one stage after the other.
+
+    Returns:
+        The colored file, and the seconds of each stage.
+    """
     marks = [time.perf_counter()]
 
-    def passed() -> None:
+    def end_stage() -> None:
         marks.append(time.perf_counter())
 
-    photo = read(data)
-    passed()
-    decode = colorizer.decode
-    codes = preprocess.gray_values(photo)
-    info = colorizer.runtime.info
-    lightness, guide = preprocess.network_input(codes, decode.input_size, info.output_stride)
-    passed()
+    photo = replace(read(data), pages=())
+    end_stage()
+    info, decode = colorizer.runtime.info, colorizer.decode
+    gray = preprocess.gray_values(photo)
+    lightness, guide = preprocess.network_input(gray, decode.input_size, info.output_stride)
+    end_stage()
     output = colorizer.runtime.run(lightness[None, None])
-    guess = Prediction(output.values[0], lightness, guide, info.log_prior)
-    ab = guess.ab(decode)
-    passed()
-    ab = upsample_ab(ab, guess.cell_lightness(), guide)
-    passed()
-    pixels = compose.compose_rgb(codes, ab)
-    passed()
-    icc = profiles.srgb_profile() if photo.icc else None
-    writing.encode(replace(photo, pixels=pixels, icc=icc), io.BytesIO())
-    passed()
-    return [after - before for before, after in itertools.pairwise(marks)]
+    prediction = Prediction(output.values[0], lightness, guide, info.log_prior)
+    ab = prediction.ab(decode)
+    end_stage()
+    full = upsample_ab(ab, prediction.cell_lightness(), guide)
+    end_stage()
+    color_space, icc = profiles.color_space(photo), photo.icc
+    if color_space.is_gray:
+        color_space, icc = SRGB, profiles.srgb_profile()
+    pixels = compose.compose_rgb(gray, full, color_space)
+    end_stage()
+    file = io.BytesIO()
+    writing.encode(replace(photo, pixels=pixels, icc=icc), file)
+    end_stage()
+    return file.getvalue(), [after - before for before, after in itertools.pairwise(marks)]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What a benchmark is made of: its plan file, and the recipes as the plan has them trained.
 
 A plan is a YAML file beside the recipes. Every recipe is trained as its file says, but for what
-the plan's `common` section lays over all of them, the budget and the seed.
+the plan's `defaults` section lays over all of them, the budget and the seed.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class BenchmarkPlan(ConfigModel):
     defaults: dict[str, dict[str, Any]] = Field(default={})
     """Sections of a recipe that are laid over every one."""
     overrides: dict[str, dict[str, Any]] = Field(default={})
-    """The same for single recipes, by name; laid over `common`."""
+    """The same for single recipes, by name; laid over `defaults`."""
     pretrained: dict[str, str] = Field(default={})
     """Weights files of encoders and classifiers by name; others are what the recipe names, or
     downloaded."""
@@ -85,7 +85,7 @@ class BenchmarkPlan(ConfigModel):
         for name in self.test_sets:
             if name == FIRST_SET or not re.fullmatch(r"[\w.-]*\w", name):
                 raise ValueError(
-                    f"tests: {name!r} is a folder of the report: give another name, of letters,"
+                    f"test_sets: {name!r} is a folder of the report: give another name, of letters,"
                     f" digits, - and _, that is not {FIRST_SET}"
                 )
         if min(self.split.train, self.split.val, self.split.test) <= 0:
@@ -95,7 +95,7 @@ class BenchmarkPlan(ConfigModel):
 
 SMOKE: dict[str, Any] = {
     "budget": {"samples": 8, "minutes": None},
-    "common": {
+    "defaults": {
         "data": {"cache_size": 48, "crop": 32, "crop_scale": [0.6, 1.0]},
         "model": {"conv_encoder": {"width": 8}},
         "gan": {"discriminator_warmup_samples": 0, "base_channels": 8, "n_layers": 1},
@@ -165,7 +165,7 @@ def resolve_runs(
         WeightsError: a weights file that the plan names does not hold.
     """
     listed = _recipe_files(folder) if plan.recipes == "all" else list(plan.recipes)
-    files = {configs.table_name(name): configs.find_recipe(name) for name in listed}
+    files = {recipe_name(name): configs.find_recipe(name) for name in listed}
     for name in plan.overrides.keys() - files.keys():
         configs.find_recipe(name)  # a recipe that is left out this time may have its changes
     _check_networks(plan.pretrained)
@@ -186,6 +186,11 @@ def resolve_runs(
             known[chosen.name] = _with_parent_network(chosen, known)
         waiting = [e for e in waiting if e.name not in known]
     return list(known.values())
+
+
+def recipe_name(recipe: str | Path) -> str:
+    """The name of a recipe's row: the stem of its file."""
+    return Path(recipe).name.removesuffix(".yaml")
 
 
 def _check_networks(named: Mapping[str, str]) -> None:
@@ -241,7 +246,7 @@ def _parent(name: str, start: str | None) -> str | None:
             f"recipe {name} starts from {start}: in a benchmark it can start only from another"
             " recipe's run, whose training counts (init_from: runs/RECIPE/release.safetensors)"
         )
-    return configs.table_name(path.parent.name)
+    return path.parent.name
 
 
 def _with_parent_network(entry: RecipeRun, known: Mapping[str, RecipeRun]) -> RecipeRun:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torchvision
 
-from pix2color import config as configs
 from pix2color._version import __version__
 from pix2color.benchmark import images, measure, page, plots, train
 from pix2color.benchmark import plan as plans
@@ -187,10 +186,10 @@ class Benchmark:
         given = [entry.config.data for entry in self.entries]
         data = given[0].model_copy(
             update={
-                "root": self.roots,
+                "roots": self.roots,
                 "split": self.plan.split,
-                "limit": limit,
-                "side": max(one.cache_size for one in given),  # crops are shares of it
+                "max_photos": limit,
+                "cache_size": max(one.cache_size for one in given),  # crops are shares of it
             }
         )
         return load_photos(data, splits=[part], announce=self.say if part == "train" else None)
@@ -199,7 +198,7 @@ class Benchmark:
         limit = self.plan.evaluate.photos
         side = max(8, self.plan.evaluate.crop)
         data = self.entries[0].config.data.model_copy(
-            update={"root": (root,), "limit": limit, "side": side}
+            update={"roots": (root,), "max_photos": limit, "cache_size": side}
         )
         return self.meter.test_set(name, load_photos(data, splits=ALL_SPLITS, keep_gray=True))
 
@@ -208,8 +207,8 @@ def _without_paths(plan: BenchmarkPlan) -> dict[str, Any]:
     """The plan as plain values, files by their names: where they lie is nobody's business."""
     tree = plan.model_dump(mode="json")
     if plan.recipes != "all":
-        tree["recipes"] = [configs.table_name(name) for name in plan.recipes]
-    for section in ("pretrained", "tests"):
+        tree["recipes"] = [plans.recipe_name(name) for name in plan.recipes]
+    for section in ("pretrained", "test_sets"):
         tree[section] = {key: Path(path).name for key, path in tree[section].items()}
     measured = tree["evaluate"]
     for key in ("lpips_backbone", "fd_backbone", "classifier", "fid"):

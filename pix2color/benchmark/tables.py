@@ -110,7 +110,7 @@ def training(tree: Tree) -> Table:
                 f"{one['seconds'] / 60:.1f}" if done else _MISSING,
                 f"{one['rate']:.1f}" if done else _MISSING,
                 f"{ms:.0f}" if ms else _MISSING,
-                one["reason"] or one["remark"],
+                one["reason"] or one["note"],
             ]
         )
     return Table(head, [[Cell(text) for text in line] for line in lines])
@@ -175,7 +175,7 @@ def explanations(tree: Tree) -> list[str]:
         f"Photos are split {split['train']:.0%} / {split['val']:.0%} / {split['test']:.0%} by"
         " their content. Every recipe sees them in the same order of draws, with the same crops;"
         " minutes are those of training steps, not of reading, validating and saving.",
-        f"A GAN recipe starts from its pretraining as that was after {1 - plan['gan_share']:.0%} of"
+        f"A GAN recipe starts from its pretraining as that was after {1 - plan['gan_budget_fraction']:.0%} of"
         " the budget (its row `start`) and trains against the discriminator for the rest: the"
         " whole is equal. It is decoded as its pretraining is.",
         "Weights are the averages at the end of the budget; nothing is chosen by the test photos.",

@@ -94,7 +94,7 @@ def check(entries: Sequence[RecipeRun], out: Path) -> None:
         texts = [f"{precision} ({name})" for precision, name in precisions.items()]
         raise ConfigError(
             f"the recipes differ in train.mixed_precision: {', '.join(texts)}; set one for all in the"
-            " plan's common.train"
+            " plan's defaults.train"
         )
     for entry in entries:
         file = out / "runs" / entry.name / "config.yaml"

@@ -1,1 +1,1 @@
-"""Weights: file format, names, downloads, pretrained encoders, conversion and export."""
+"""Checkpoints: the release file, where to find one, pretrained encoders, and publishing."""

@@ -1,4 +1,4 @@
-"""Weights by name: release files -> generators that are ready to color."""
+"""Loading and saving generators as release files."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ NOTICE = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A generator and what its file says of it."""
+    """A generator and the metadata of its file."""
 
     generator: Generator
     """In evaluation mode, float32, channels last."""
     decode: DecodeConfig
-    """The setting it ships with."""
+    """The default settings of the file."""
     meta: dict[str, Any]
     digest: str
-    """12 hex digits of the file."""
+    """12 hex digits of the file's SHA-256."""
     name: str
 
 
 def load(
     name_or_path: str | Path | None = None, *, device: str | torch.device = "cpu"
 ) -> Checkpoint:
-    """Rebuild a network from a release file.
+    """Rebuild a generator from a release file.
 
     Args:
         name_or_path: a file; None or `default`: the packaged weights; a repository of the Hugging
             Face Hub: `user/repo`, `user/repo@revision`, `user/repo@revision#digest`.
-        device: where the network goes.
+        device: of the generator.
 
     Raises:
         WeightsError: no such file or repository, a pickle, not a release file, or weights of
             another network.
     """
-    said = "default" if name_or_path is None else str(name_or_path)
-    path = hub.resolve(said)
+    requested = "default" if name_or_path is None else str(name_or_path)
+    path = hub.resolve(requested)
     file = release_file.read(path)
     try:
         model = ModelConfig.model_validate(file.meta["model"])
@@ -65,10 +65,10 @@ def load(
         ) from None
     with skip_weight_init():
         generator = build_generator(model, pretrained=False)
-    release_file.load_state_strict(generator, file.tensors, what=str(path))
+    release_file.load_state_strict(generator, file.tensors, source=str(path))
     generator.eval().requires_grad_(False)
     generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    name = said if said == "default" or hub.parse(said) else path.name
+    name = requested if requested == "default" or hub.parse(requested) else path.name
     return Checkpoint(generator, decode, file.meta, file.digest, name)
 
 
@@ -85,11 +85,11 @@ def save(
     Args:
         generator: unwrapped, with the averaged weights.
         config: of its training; the model and decode sections are stored.
-        data: what it was trained on, with counts.
+        data: description and counts of the training photos.
         figures: measured figures, with their protocol.
     """
     model = config.model.model_dump(mode="json")
-    if Path(model["pretrained"]).expanduser().is_absolute():  # no path of a machine is published
+    if Path(model["pretrained"]).expanduser().is_absolute():  # do not publish a machine's paths
         model["pretrained"] = Path(model["pretrained"]).name
     meta = {
         "model": model,

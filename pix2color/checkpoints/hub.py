@@ -1,10 +1,9 @@
 """Weights by name: the packaged file, a path, or a repository of the Hugging Face Hub.
 
-A repository holds one release file, `model.safetensors` where `push` made it, a model card, and
-`pix2color.json`, which states the file's SHA-256. What was fetched lies in the Hub library's own
-cache and is used from there without network. The library is imported only when a repository is
-named; where it looks, and as whom, is its own affair (HF_HOME, HF_TOKEN, HF_ENDPOINT,
-HF_HUB_OFFLINE).
+A repository holds one release file (`push` calls it `model.safetensors`), a model card, and
+`pix2color.json` with the file's SHA-256. Downloads are kept in the cache of huggingface_hub and
+used from there without a network. The library is imported only when a repository is named; its
+environment variables apply (HF_HOME, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE).
 """
 
 from __future__ import annotations
@@ -16,20 +15,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 from pix2color.checkpoints.release_file import DEFAULT_FILE
 from pix2color.errors import WeightsError
 
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
 FILE = "model.safetensors"
-"""The release file's name in a repository; the Hub shows size and type of a file called so."""
+"""The release file's name in a repository; the Hub shows size and type of a file of this name."""
 MANIFEST = "pix2color.json"
-"""States the release file's name and SHA-256."""
+"""JSON with the release file's name and SHA-256."""
 CARD = "README.md"
-LOGIN = "`hf auth login` (older: `huggingface-cli login`), or HF_TOKEN=..."
+LOGIN = "`hf auth login`, or set HF_TOKEN"
 _NAME = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)"
     r"(?:@(?P<revision>[^#@\s]+))?(?:#(?P<digest>[0-9a-f]{12,64}))?",
@@ -38,7 +34,7 @@ _NAME = re.compile(
 _FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".onnx", ".npz")
 _COMMIT = re.compile("[0-9a-f]{40}")
 _SHA256 = re.compile("[0-9a-f]{64}")
-_SECONDS = 10  # for the Hub to answer
+_TIMEOUT = 10  # seconds for an answer of the Hub
 
 
 @dataclass(frozen=True)
@@ -57,29 +53,30 @@ class RepoRef:
 
 
 def parse(name: str | Path) -> RepoRef | None:
-    """A name of the Hub; None for what is a path: it is there, or ends as files of weights do."""
+    """A repository of the Hub; None for a path: an existing one, or one that ends like weights."""
     text = str(name)
-    found = _NAME.fullmatch(text)
-    if not found or text.endswith(_FILE_SUFFIXES) or Path(text).exists():
+    match = _NAME.fullmatch(text)
+    if not match or text.endswith(_FILE_SUFFIXES) or Path(text).exists():
         return None
-    return RepoRef(**found.groupdict())
+    return RepoRef(**match.groupdict())
 
 
 def resolve(name: str | Path | None) -> Path:
-    """The file that a name of weights stands for; a repository's is fetched.
+    """The file of a name of weights; a repository's file is downloaded.
 
     Args:
         name: None or `default`: the packaged weights; a path; `user/repo`, `user/repo@revision`,
-            `user/repo@revision#digest`. What is there as a path is taken as one.
+            `user/repo@revision#digest`. An existing path takes precedence over a repository.
 
     Raises:
-        WeightsError: there is no such thing, or it cannot be had; it says what to do.
+        WeightsError: no such file or repository, or it cannot be downloaded; the message says how
+            to proceed.
     """
     if name is None or str(name) == "default":
         return DEFAULT_FILE
-    path, hub_name = Path(name), parse(name)
-    if hub_name:
-        return download(hub_name)
+    path, ref = Path(name), parse(name)
+    if ref:
+        return download(ref)
     if path.is_dir():
         raise WeightsError(f"{path} is a folder: give the .safetensors file in it")
     if not path.exists():
@@ -89,104 +86,112 @@ def resolve(name: str | Path | None) -> Path:
     return path
 
 
-def download(name: RepoRef) -> Path:
-    """The one release file of a repository, from the cache where it is in there, checked.
+def download(ref: RepoRef) -> Path:
+    """The release file of a repository, from the cache or the Hub, with its digest verified.
 
     Raises:
-        WeightsError: no such repository or revision, no right to it, no network and not in the
+        WeightsError: no such repository or revision, no access to it, no network and not in the
             cache, no release file or several, or another digest than stated.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    if name.revision and _COMMIT.fullmatch(name.revision):  # what it holds can never change
-        kept = _cached(name)
-        if kept:
-            return _checked(name, kept)
+    if ref.revision and _COMMIT.fullmatch(ref.revision):  # the files of a commit never change
+        path = _cached(ref)
+        if path:
+            return path
     api = HfApi(library_name="pix2color")
-    with _translate_errors(name):
+    with _translate_errors(ref):
         try:
-            info = api.model_info(name.repo, revision=name.revision, timeout=_SECONDS)
+            info = api.model_info(ref.repo, revision=ref.revision, timeout=_TIMEOUT)
         except HfHubHTTPError as error:
             if error.response is not None and error.response.status_code < 500:
                 raise
-            return _without_hub(name, error)
-        except Exception as error:  # each generation of the library has another transport's errors
-            return _without_hub(name, error)
-        file = _single_checkpoint(name, (sibling.rfilename for sibling in info.siblings or ()))
-        # By revision, not by commit: so the library remembers what the revision was, for
-        # the time without network.
-        path = Path(api.hf_hub_download(name.repo, file, revision=name.revision))
-        names = {sibling.rfilename for sibling in info.siblings or ()}
+            return _offline(ref, error)
+        except Exception as error:  # versions of the library use different HTTP clients
+            return _offline(ref, error)
+        names = [sibling.rfilename for sibling in info.siblings or ()]
+        file = _single_checkpoint(ref, names)
+        # Downloading by revision, not by commit, lets the library record which commit the revision
+        # is, for later use without a network.
+        path = Path(api.hf_hub_download(ref.repo, file, revision=ref.revision))
         if MANIFEST in names:
-            api.hf_hub_download(name.repo, MANIFEST, revision=path.parent.name)
-    return _checked(name, path)
+            api.hf_hub_download(ref.repo, MANIFEST, revision=path.parent.name)
+    return _verified(ref, path)
 
 
-def _cached(name: RepoRef) -> Path | None:
-    """The release file of a revision that was fetched before."""
+def _cached(ref: RepoRef) -> Path | None:
+    """The release file of a revision in the cache, with its digest verified."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = snapshot_download(
-            name.repo,
-            revision=name.revision,
-            local_files_only=True,
-            allow_patterns=["*.safetensors", MANIFEST],
+        folder = Path(
+            snapshot_download(
+                ref.repo,
+                revision=ref.revision,
+                local_files_only=True,
+                allow_patterns=["*.safetensors", MANIFEST],
+            )
         )
     except LocalEntryNotFoundError:
         return None
-    files = [path.name for path in Path(folder).glob("*.safetensors")]
-    return Path(folder) / _single_checkpoint(name, files) if files else None
+    files = [path.name for path in folder.glob("*.safetensors")]
+    return _verified(ref, folder / _single_checkpoint(ref, files)) if files else None
 
 
-def _without_hub(name: RepoRef, error: Exception) -> Path:
-    kept = _cached(name)
-    if kept:
-        return _checked(name, kept)
+def _offline(ref: RepoRef, error: Exception) -> Path:
+    """The release file in the cache, where the Hub does not answer."""
+    path = _cached(ref)
+    if path:
+        return path
     raise WeightsError(
-        f"{name} is not in the cache, and the Hugging Face Hub does not answer ({_short(error)}): "
+        f"{ref} is not in the cache, and the Hugging Face Hub does not answer ({_short(error)}): "
         "connect once (and unset HF_HUB_OFFLINE), or give the path of a .safetensors file"
     ) from None
 
 
-def _single_checkpoint(name: RepoRef, files: Iterable[str]) -> str:
-    """The one release file among a repository's files."""
-    found = sorted(file for file in files if file.endswith(".safetensors") and "/" not in file)
-    if len(found) == 1:
-        return found[0]
-    if found:
+def _release_files(names: Iterable[str]) -> list[str]:
+    """The release files among the names of a repository's files."""
+    return sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
+
+
+def _single_checkpoint(ref: RepoRef, names: Iterable[str]) -> str:
+    """The one release file among the names of a repository's files."""
+    files = _release_files(names)
+    if len(files) == 1:
+        return files[0]
+    if files:
         raise WeightsError(
-            f"{name} holds {len(found)} release files ({', '.join(found[:3])}): a repository holds "
-            "one; give a revision that does, or download one and give its path"
+            f"{ref} holds {len(files)} release files ({', '.join(files[:3])}), and pix2color needs "
+            "exactly one: give a revision that has one, or download one and give its path"
         )
     raise WeightsError(
-        f"{name} holds no release file (.safetensors)",
-        remedy="make one with the command `python -m pix2color release`",
+        f"{ref} holds no release file (.safetensors)",
+        remedy="upload one with the command `python -m pix2color release`",
     )
 
 
-def _checked(name: RepoRef, path: Path) -> Path:
-    """The file, when its bytes are the ones that were stated.
+def _verified(ref: RepoRef, path: Path) -> Path:
+    """The path, after its digest was compared with all stated ones.
 
-    Stated are: the digest in the name; the manifest's; and the Hub's own, by which the library
-    calls what it keeps.
+    Digests are stated by the reference, by the manifest, and by the Hub: the library names the
+    files in its cache by them.
     """
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    stated = {"the name": name.digest, **_manifest_digest(name, path)}
+    stated = {"the name": ref.digest, **_manifest_digest(ref, path)}
     if _SHA256.fullmatch(path.resolve().name):
         stated["the Hub"] = path.resolve().name
-    for who, digest in stated.items():
+    for source, digest in stated.items():
         if digest and not sha256.startswith(digest):
             raise WeightsError(
-                f"{name}: {path.name} has the digest {sha256[:12]}, {who} says {digest[:12]}: "
-                f"not used; delete {path.parents[2]} to fetch it anew, or ask who published it"
+                f"{ref}: {path.name} has the digest {sha256[:12]}, {source} says {digest[:12]}: it "
+                f"is not used; delete {path.parents[2]} to download it again, or ask its publisher"
             )
     return path
 
 
-def _manifest_digest(name: RepoRef, path: Path) -> dict[str, str | None]:
+def _manifest_digest(ref: RepoRef, path: Path) -> dict[str, str | None]:
     manifest = path.with_name(MANIFEST)
     if not manifest.is_file():
         return {}
@@ -194,27 +199,28 @@ def _manifest_digest(name: RepoRef, path: Path) -> dict[str, str | None]:
         tree = json.loads(manifest.read_text(encoding="utf-8"))
         digest = str(tree["sha256"])
     except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{name}: {MANIFEST} does not state a sha256 ({error!r:.60})") from None
+        raise WeightsError(f"{ref}: {MANIFEST} does not state a sha256 ({error!r:.60})") from None
     if tree.get("file") != path.name or not _SHA256.fullmatch(digest):
-        raise WeightsError(f"{name}: {MANIFEST} does not state a sha256 of {path.name}")
+        raise WeightsError(f"{ref}: {MANIFEST} does not state a sha256 of {path.name}")
     return {MANIFEST: digest}
 
 
 @dataclass(frozen=True)
 class PushResult:
-    """Where a folder went."""
+    """Where a folder was uploaded to."""
 
     url: str
     commit: str
-    """The whole commit; `user/repo@commit` names these very weights for ever."""
+    """The full commit; `user/repo@commit` always names these weights."""
 
 
 def push(folder: Path, repo: str, *, private: bool = False) -> PushResult:
-    """Upload a folder's release file, manifest and card; the repository is made where it is not.
+    """Upload a folder's release file, manifest and card; create the repository if necessary.
 
     Args:
+        folder: see model_card.write_folder.
         repo: user/repo.
-        private: make the repository so that only its owner sees it.
+        private: create the repository as a private one.
 
     Raises:
         WeightsError: not logged in, no right to write there, another release file is there
@@ -222,42 +228,38 @@ def push(folder: Path, repo: str, *, private: bool = False) -> PushResult:
     """
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
-    name = repository(repo)
+    ref = repository(repo)
     if not get_token():
         raise WeightsError(f"not logged in to the Hugging Face Hub: {LOGIN}")
     api = HfApi(library_name="pix2color")
-    with _translate_errors(name, writing=True):
+    with _translate_errors(ref, writing=True):
         api.create_repo(repo, private=private, exist_ok=True)
-        others = _others(api, repo)
+        names = [sibling.rfilename for sibling in api.model_info(repo).siblings or ()]
+        others = [name for name in _release_files(names) if name != FILE]
         if others:
             raise WeightsError(
                 f"{repo} holds {', '.join(others)} already, and a repository holds one release "
-                "file: delete it there, or push to another"
+                "file: delete it there, or push to another repository"
             )
         files = [
             CommitOperationAdd(path_in_repo=file, path_or_fileobj=folder / file)
             for file in (FILE, MANIFEST, CARD)
         ]
-        made = api.create_commit(repo, files, commit_message="Release by pix2color")
-    return PushResult(f"{api.endpoint}/{repo}", str(made.oid))
+        commit = api.create_commit(repo, files, commit_message="Release by pix2color")
+    return PushResult(f"{api.endpoint}/{repo}", str(commit.oid))
 
 
 def repository(repo: str) -> RepoRef:
     """A plain `user/repo`; WeightsError for anything else."""
-    found = _NAME.fullmatch(repo)
-    if not found or found["revision"] or found["digest"] or repo.endswith(_FILE_SUFFIXES):
+    match = _NAME.fullmatch(repo)
+    if not match or match["revision"] or match["digest"] or repo.endswith(_FILE_SUFFIXES):
         raise WeightsError(f"{repo!r} is no repository of the Hugging Face Hub: write USER/REPO")
     return RepoRef(repo, None, None)
 
 
-def _others(api: HfApi, repo: str) -> list[str]:
-    files = [sibling.rfilename for sibling in api.model_info(repo).siblings or ()]
-    return [f for f in files if f.endswith(".safetensors") and "/" not in f and f != FILE]
-
-
 @contextmanager
-def _translate_errors(name: RepoRef, *, writing: bool = False) -> Iterator[None]:
-    """What the Hub library raises, in one line that says what to do."""
+def _translate_errors(ref: RepoRef, *, writing: bool = False) -> Iterator[None]:
+    """Turn the Hub library's errors into a WeightsError of one line that says what to do."""
     from huggingface_hub import errors
 
     try:
@@ -265,39 +267,38 @@ def _translate_errors(name: RepoRef, *, writing: bool = False) -> Iterator[None]
     except WeightsError:
         raise
     except errors.HFValidationError as error:
-        raise WeightsError(f"{name}: {_short(error)} Give a path, or user/repo") from None
+        raise WeightsError(f"{ref}: {_short(error)} Give a path, or user/repo") from None
     except errors.HfHubHTTPError as error:
-        _refused(name, error, writing=writing)
-    except Exception as error:  # each generation of the library has another transport's errors
-        what = "uploaded" if writing else "downloaded"
+        raise WeightsError(f"{ref}: {_refusal(ref, error, writing=writing)}") from None
+    except Exception as error:  # versions of the library use different HTTP clients
+        action = "uploaded" if writing else "downloaded"
         raise WeightsError(
-            f"{name} cannot be {what} ({_short(error)}): try again with a network connection"
+            f"{ref} cannot be {action} ({_short(error)}): try again with a network connection"
             + ("" if writing else ", or give the path of a .safetensors file")
         ) from None
 
 
-def _refused(name: RepoRef, error: Any, *, writing: bool) -> NoReturn:
+def _refusal(ref: RepoRef, error: Any, *, writing: bool) -> str:
+    """Why the Hub answered with an error status, and what to do."""
     from huggingface_hub import errors
 
     status = error.response.status_code if error.response is not None else 0
     if writing and status in (401, 403):
         why = "does not know this token" if status == 401 else "does not let this token write there"
-        said = f"the Hub {why}: log in with one of the role `write` ({LOGIN})"
-    elif isinstance(error, errors.GatedRepoError):
-        said = f"access has to be asked for on its page of the Hub; then log in ({LOGIN})"
-    elif isinstance(error, errors.RevisionNotFoundError):
-        said = f"the repository has no revision {name.revision}: see its history on the Hub"
-    elif isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403, 404):
-        said = (
-            "no such file here, and no such model on the Hugging Face Hub that you may see: "
-            f"check the path or the name; where it is private, log in ({LOGIN})"
+        return f"the Hub {why}: log in with a token of the role `write` ({LOGIN})"
+    if isinstance(error, errors.GatedRepoError):
+        return f"access has to be requested on its page of the Hub; then log in ({LOGIN})"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"the repository has no revision {ref.revision}: see its history on the Hub"
+    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403, 404):
+        return (
+            "no such file, and no such model on the Hugging Face Hub that you have access to: "
+            f"check the path or the name; log in if it is private ({LOGIN})"
         )
-    else:
-        said = f"the Hugging Face Hub answers {status or 'nothing'} ({_short(error)}): try later"
-    raise WeightsError(f"{name}: {said}") from None
+    return f"the Hugging Face Hub answers {status or 'nothing'} ({_short(error)}): try later"
 
 
 def _short(error: Exception) -> str:
-    """The first line that an error says, or its kind."""
+    """The first line of an error's message, or its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{lines[0]:.100}" if lines else type(error).__name__

@@ -1,7 +1,8 @@
 """The folder that is pushed to the Hub: a release file, its digest, and a model card.
 
-All that the card says comes from the release file and the run's config: how to use the weights,
-what they were trained on in counts, how, and what was measured. No path of a machine goes into it.
+The card is written from the release file and the run's config: how to use the weights, counts of
+the training photos, settings of the training, and measured figures. It contains no path of a
+machine.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pix2color.photo.writing import atomic_open_photo
 _TAGS = ("colorization", "image-colorization", "black-and-white", "pix2color")
 _FACTS = {
     "photos": "photos trained on",
-    "samples": "crops seen",
+    "samples": "crops trained on",
     "gray_left_out": "nearly gray ones left out",
     "duplicates_left_out": "duplicates left out",
     "corrupt": "files that could not be read",
@@ -34,18 +35,23 @@ _FIGURES = {
     "lpips_change_percent": "LPIPS (%)",
     "colorfulness_ratio": "colorfulness / truth",
 }
-_MACHINE_KEYS = ("output", "roots", "decode_threads", "trackers")  # where it ran, not what it is
+_MACHINE_KEYS = (
+    "output",
+    "roots",
+    "decode_threads",
+    "trackers",
+)  # of the machine, not of the recipe
 
 
 def write_folder(folder: Path, released: Path, *, run: Path, repo: str, license: str) -> Path:
-    """Fill a folder with what belongs into a repository of the Hub; the three files are replaced.
+    """Write the three files of a repository of the Hub; existing ones are replaced.
 
     Args:
-        folder: it is made where it is not there.
+        folder: created if it does not exist.
         released: the release file.
-        run: the run folder that it came from.
+        run: the run folder that it was exported from.
         repo: user/repo, for the commands in the card.
-        license: an identifier of the Hub, such as cc-by-4.0; other: stated nowhere.
+        license: an identifier of the Hub, such as cc-by-4.0; other: not stated.
 
     Raises:
         PhotoError: the folder cannot be written.
@@ -84,20 +90,20 @@ def model_card(
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
         f"# {repo.split('/')[-1]}",
         f"Colorizes black-and-white photographs: {_network(config)}, trained with pix2color"
-        f" {meta['version']}. **Its colors are guesses**: it knows what was common in its training"
-        " photos, not what was in front of the camera. It is no evidence of what anybody or"
-        " anything looked like.",
+        f" {meta['version']}. **Its colors are guesses**: the network has learned which colors were"
+        " common in its training photos, not those in front of the camera. They are no evidence of"
+        " what anybody or anything looked like.",
         "## Use",
         f"```sh\npython infer.py photos/ --checkpoint {repo}#{sha256[:12]}\n```",
         f'```python\nfrom pix2color import Colorizer\n\nColorizer.from_pretrained("{repo}")'
         '("scan.jpg")\n```',
-        f"It ships with {decode}; each can be set otherwise. SHA-256 of `{hub.FILE}`: `{sha256}`.",
+        f"Default settings: {decode}; each can be overridden. SHA-256 of `{hub.FILE}`: `{sha256}`.",
         "## Figures",
         _figures(meta.get("figures") or {}),
         "## Training data",
         _data(meta.get("data") or {}),
         "## Training",
-        "What differs from pix2color's defaults:",
+        "Settings that differ from pix2color's defaults:",
         f"```yaml\n{yaml.safe_dump(_changes(config), sort_keys=False, width=100)}```",
         "## License",
         _license(license, config),
@@ -107,14 +113,17 @@ def model_card(
 
 def _network(config: Config) -> str:
     model = config.model
-    head = {"classes": "313 color classes", "marginal64": "64 color classes"}
-    last = head.get(model.head.type, "ab by regression")
+    heads = {
+        "classes": "313 color classes",
+        "marginal64": "64 classes for each of a and b",
+        "regression": "ab by regression",
+    }
     gan = ", fine-tuned against a PatchGAN" if config.gan.enabled else ""
-    return f"a {model.decoder} decoder on a {model.encoder} encoder, {last}{gan}"
+    return f"a {model.decoder} decoder on a {model.encoder} encoder, {heads[model.head.type]}{gan}"
 
 
 def _figures(figures: Mapping[str, Any]) -> str:
-    """A row a setting; what is no number is said beneath."""
+    """One table row per setting, and the protocol below it."""
     rows = _rows(figures)
     names = [name for name in _FIGURES if any(name in row for row in rows.values())]
     if not names:
@@ -124,18 +133,18 @@ def _figures(figures: Mapping[str, Any]) -> str:
     for setting, row in rows.items():
         lines.append([setting, *(f"{row[n]:.3g}" if n in row else "" for n in names)])
     protocol = figures.get("protocol", "not stated")
-    said = protocol.get("text", protocol) if isinstance(protocol, Mapping) else protocol
+    text = protocol.get("text", protocol) if isinstance(protocol, Mapping) else protocol
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table}\n\nGains are over the gray photo. Protocol: {said}."
+    return f"{table}\n\nGains are over the gray photo. Protocol: {text}."
 
 
 def _rows(figures: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Numbers by setting, whether they are a run's validation, a table, or evaluate's tree."""
+    """Numbers by setting: from a run's validation, a table of settings, or evaluate's results."""
     if isinstance(figures.get("rows"), list):
         return {
             str(row["name"]): {
-                **{f"{name}_gain": one["value"] for name, one in row.get("gains", {}).items()},
-                **{name: one["value"] for name, one in row.get("figures", {}).items()},
+                **{f"{k}_gain": figure["value"] for k, figure in row.get("gains", {}).items()},
+                **{k: figure["value"] for k, figure in row.get("figures", {}).items()},
             }
             for row in figures["rows"]
             if row["name"] not in ("truth", "gray", "random")
@@ -146,8 +155,11 @@ def _rows(figures: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    kept = {name: value for name, value in row.items() if name in _FIGURES}
-    return {name: float(value) for name, value in kept.items() if isinstance(value, int | float)}
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if name in _FIGURES and isinstance(value, int | float)
+    }
 
 
 def _data(data: Mapping[str, Any]) -> str:
@@ -156,25 +168,24 @@ def _data(data: Mapping[str, Any]) -> str:
         value = data.get(key)
         if value in (None, []):
             continue
-        shown = f"{value:,}" if isinstance(value, int) else ", ".join(map(str, value))
-        lines.append(f"- {text}: {shown}")
+        formatted = f"{value:,}" if isinstance(value, int) else ", ".join(map(str, value))
+        lines.append(f"- {text}: {formatted}")
     return "\n".join(lines) or "Not recorded."
 
 
 def _changes(config: Config) -> dict[str, Any]:
-    """What differs from the defaults, without what tells of the machine."""
-    mine, usual = config.model_dump(mode="json"), Config().model_dump(mode="json")
-    return _different(mine, usual)
+    """The settings that differ from the defaults, except for those of the machine."""
+    return _different(config.model_dump(mode="json"), Config().model_dump(mode="json"))
 
 
-def _different(mine: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+def _different(tree: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for key, value in mine.items():
-        other = usual.get(key)
-        if key in _MACHINE_KEYS or value == other:
+    for key, value in tree.items():
+        default = defaults.get(key)
+        if key in _MACHINE_KEYS or value == default:
             continue
-        if isinstance(value, Mapping) and isinstance(other, Mapping):
-            inner = _different(value, other)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            inner = _different(value, default)
             out |= {key: inner} if inner else {}
         else:
             path = isinstance(value, str) and Path(value).expanduser().is_absolute()
@@ -184,13 +195,11 @@ def _different(mine: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, A
 
 def _license(license: str, config: Config) -> str:
     weights = (
-        "not stated: ask who published them"
-        if license == "other"
-        else f"{license}, as stated above"
+        "not stated: ask their publisher" if license == "other" else f"{license}, as stated above"
     )
-    grown = {
+    origin = {
         "imagenet": " The encoder started from weights trained on ImageNet.",
-        "default": " The encoder started from that of pix2color's packaged weights, which were"
+        "default": " The encoder started from the one in pix2color's packaged weights, which were"
         " trained on research photos and ImageNet: see pix2color's model card.",
     }.get(config.model.pretrained, "")
-    return f"Code: Apache-2.0. Weights: {weights}.{grown}"
+    return f"Code: Apache-2.0. Weights: {weights}.{origin}"

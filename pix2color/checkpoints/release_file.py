@@ -1,7 +1,7 @@
-"""The release file: one `.safetensors` that holds a generator and all that is needed to use it.
+"""The release file: one `.safetensors` with a generator and all that is needed to use it.
 
-Weights are float16, batch statistics and the prior float32. The metadata are strings, JSON where
-they are not plain: `format`, `model` (the config's section, enough to rebuild the network),
+Weights are float16, batch statistics and the prior float32. Metadata values are strings, JSON where
+they are no plain text: `format`, `model` (the config's section, enough to rebuild the network),
 `decode`, `data`, `figures`, `notice`, `version`, `config_digest`. No pickle is ever read.
 """
 
@@ -28,7 +28,7 @@ _PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x
 
 @dataclass(frozen=True)
 class ReleaseFile:
-    """What a release file says."""
+    """The contents of a release file."""
 
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
@@ -46,11 +46,11 @@ def read(path: str | Path) -> ReleaseFile:
     """
     path = Path(path)
     tensors, meta = read_safetensors(path)
-    found = meta.get("format")
-    if found != FORMAT:
+    version = meta.get("format")
+    if version != FORMAT:
         raise WeightsError(
             f"{path} is not a pix2color release file"
-            + (f" of this version (it says {found}, wanted {FORMAT})" if found else ""),
+            + (f" of this version (it is {version}, expected {FORMAT})" if version else ""),
             remedy="make one with the command `python -m pix2color release`",
         )
     decoded = {key: _decode(value) for key, value in meta.items()}
@@ -59,11 +59,11 @@ def read(path: str | Path) -> ReleaseFile:
 
 
 def write(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write a release file whole or not at all.
+    """Write a release file atomically.
 
     Args:
-        tensors: a generator's state dict; floating weights become float16, but what
-            `is_statistic` names stays as it is.
+        tensors: a generator's state dict; floating-point weights become float16, except for those
+            that `keep_float32` names.
         meta: JSON values; `format` is added.
     """
     from safetensors.torch import save
@@ -77,12 +77,16 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], meta: Mapping[str, An
 
 
 def keep_float32(key: str) -> bool:
-    """Whether a tensor of this name is kept in float32: batch statistics and the prior."""
+    """Whether a tensor of this name stays float32: batch statistics and the prior."""
     return key.rsplit(".", 1)[-1] in {"running_mean", "running_var", "log_prior"}
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of any safetensors file; WeightsError with a remedy otherwise."""
+    """Tensors and metadata of any safetensors file.
+
+    Raises:
+        WeightsError: it is missing, truncated, a pickle, or otherwise not a safetensors file.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -92,7 +96,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if start.startswith(_PICKLE_STARTS):
         raise WeightsError(
             f"{path} is a pickle, which can run code when it is read; "
-            "pix2color reads .safetensors only: convert it where you trust it"
+            "pix2color reads .safetensors here: convert it if you trust its source"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -102,20 +106,30 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from None
 
 
-def load_state_strict(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
-    """Load weights as float32; a missing, foreign or misshapen tensor is an error that names it.
+def load_state_strict(
+    module: torch.nn.Module, tensors: Mapping[str, Tensor], *, source: str
+) -> None:
+    """Load weights in the module's data types.
+
+    Args:
+        module: where they go.
+        tensors: exactly the module's state dict.
+        source: where they come from, for the error.
 
     Raises:
-        WeightsError: the weights are of another network.
+        WeightsError: a tensor is missing, foreign or of another shape; the message names it.
     """
-    own = module.state_dict()
-    missing, foreign = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    shapes = [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
-    problems = {"missing": missing, "foreign": foreign, "of another shape": sorted(shapes)}
-    said = [f"{len(k)} {how} ({k[0]}, ...)" for how, k in problems.items() if k]
-    if said:
-        raise WeightsError(f"{what} holds the weights of another network: {'; '.join(said)}")
-    module.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
+    state = module.state_dict()
+    common = state.keys() & tensors.keys()
+    problems = {
+        "missing": sorted(state.keys() - common),
+        "foreign": sorted(tensors.keys() - common),
+        "of another shape": sorted(k for k in common if state[k].shape != tensors[k].shape),
+    }
+    reasons = [f"{len(keys)} {how} ({keys[0]}, ...)" for how, keys in problems.items() if keys]
+    if reasons:
+        raise WeightsError(f"{source} holds the weights of another network: {'; '.join(reasons)}")
+    module.load_state_dict({k: v.to(state[k].dtype) for k, v in tensors.items()})
 
 
 def _to_storage_dtype(key: str, value: Tensor) -> Tensor:

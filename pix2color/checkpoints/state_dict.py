@@ -1,4 +1,4 @@
-"""Weights of other people's networks (LPIPS backbones, classifiers) from files."""
+"""State dicts of other networks: classifiers, encoders and LPIPS backbones from files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from pix2color.errors import WeightsError
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file or of a plain state dict such as torchvision's `.pth`.
 
+    torch's restricted reader builds tensors and plain containers only and runs nothing of the file.
+
     Raises:
-        WeightsError: it is missing, or holds anything but tensors (nothing in it is ever run).
+        WeightsError: it is missing, or holds anything but tensors.
     """
     path = Path(path)
     if path.suffix == ".safetensors" or not path.is_file():
         return read_safetensors(path)[0]
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for one thing: not a state dict
+    except Exception as error:  # torch raises many kinds for a file that is no state dict
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{path} is not a plain state dict: {reason:.100}") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """examples:
   python -m pix2color benchmark --config configs/benchmark.yaml --data photos/ --out report/
-  python -m pix2color benchmark --data photos/ --minutes 10 --recipes unet_l2 unet_class
+  python -m pix2color benchmark --data photos/ --minutes 10 --recipes pretrain_l2 pretrain_class
   python -m pix2color benchmark --budget smoke
 
 The same command again goes on where it was stopped; a finished recipe is not trained again.
@@ -113,7 +113,7 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.recipes:
         every = arguments.recipes == ["all"]
         tree["recipes"] = "all" if every else arguments.recipes
-    for flag, section in (("test", "tests"), ("pretrained", "pretrained")):
+    for flag, section in (("test", "test_sets"), ("pretrained", "pretrained")):
         for text in getattr(arguments, flag):
             name, sign, path = text.partition("=")
             if not sign or not name or not path:

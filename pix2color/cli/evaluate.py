@@ -201,7 +201,9 @@ def _networks(
             sources.insert(0, checkpoint_methods.DEFAULT)
         else:
             notes.append("default: no weights are packaged with this installation, so no row.")
-    given = {key: getattr(arguments, key) for key in checkpoint_methods.KEYS}
+    given = {
+        field: getattr(arguments, name) for name, field in checkpoint_methods.FIELDS.items()
+    }
     return checkpoint_methods.checkpoint_methods(
         sources,
         device=device,

@@ -1,47 +1,50 @@
-"""python -m pix2color profile: where the time goes."""
+"""python -m pix2color profile: the time of each stage of coloring."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pix2color.cli import common
+from pix2color.errors import Pix2ColorError
+from pix2color.io import atomic_write, check_writable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pix2color.analysis.profile import Rate, Timing
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = common.Parser(
+    parser = common.Parser(
         prog="python -m pix2color profile",
         description="Time every stage of coloring, one photo at a time, warm.",
     )
-    made.add_argument("photos", nargs="*", metavar="PHOTO", help="default: made-up pictures")
-    made.add_argument(
-        "--megapixels", type=float, nargs="+", default=[1.0, 12.0], help="of made-up pictures"
+    parser.add_argument("photos", nargs="*", metavar="PHOTO", help="default: synthetic photos")
+    parser.add_argument(
+        "--megapixels", type=float, nargs="+", default=[1.0, 12.0], help="of synthetic photos"
     )
-    made.add_argument(
-        "--format", default="JPEG", choices=("JPEG", "PNG", "TIFF"), help="of made-up pictures"
+    parser.add_argument(
+        "--format", default="JPEG", choices=("JPEG", "PNG", "TIFF"), help="of synthetic photos"
     )
-    made.add_argument("--runs", type=int, default=7)
-    made.add_argument("--checkpoint", metavar="FILE")
-    made.add_argument("--device")
-    made.add_argument(
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--checkpoint", metavar="FILE")
+    parser.add_argument("--device")
+    parser.add_argument(
         "--backend", nargs="+", choices=("torch", "onnx"), help="one or both, taking turns"
     )
-    made.add_argument(
+    parser.add_argument(
         "--folder", type=int, metavar="N", help="also color a folder of N copies, as infer.py does"
     )
-    made.add_argument("--json", metavar="FILE", help="write every time measured")
-    made.add_argument(
+    parser.add_argument("--json", metavar="FILE", help="write every time measured")
+    parser.add_argument(
         "--start", action="store_true", help="also time the command, to its first photo done"
     )
-    return made
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,6 +62,9 @@ def _profile(options: argparse.Namespace) -> int:
         Colorizer.from_pretrained(options.checkpoint, options.device, backend=backend)
         for backend in options.backend or [None]
     ]
+    if options.json:
+        with _named(options.json):  # before minutes of work
+            check_writable(Path(options.json))
     timings, folders = [], {}
     for name, data in _photos(options):
         found = profile.measure(name, data, colorizers, runs=options.runs)
@@ -79,10 +85,8 @@ def _profile(options: argparse.Namespace) -> int:
 
 def _photos(options: argparse.Namespace) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of each file to color."""
-    from pathlib import Path
 
     from pix2color.analysis import profile
-    from pix2color.errors import Pix2ColorError
 
     for path in options.photos:
         if not Path(path).is_file():
@@ -127,7 +131,6 @@ def _start(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     import subprocess
     import tempfile
     import time
-    from pathlib import Path
 
     from pix2color.analysis import profile
 
@@ -184,13 +187,19 @@ def _table(timings: list[Timing], facts: dict[str, Any]) -> str:
 
 def _write_json(path: str, timings: list[Timing], facts: dict[str, Any]) -> None:
     import json
-    from pathlib import Path
-
-    from pix2color.photo.writing import atomic_open_photo
 
     photos = [
         {"name": t.name, "backend": t.backend, "megapixels": t.megapixels, "stages": t.stages}
         for t in timings
     ]
-    with atomic_open_photo(Path(path)) as file:
-        file.write(json.dumps(facts | {"photos": photos}, indent=1).encode())
+    with _named(path):
+        atomic_write(Path(path), json.dumps(facts | {"photos": photos}, indent=1))
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Turns an OSError into a Pix2ColorError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise Pix2ColorError(f"{path}: {error.strerror or error}") from None

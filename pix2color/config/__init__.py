@@ -13,7 +13,6 @@ from pix2color.config.loading import (
     load,
     read_yaml,
     set_dotted_key,
-    table_name,
 )
 from pix2color.config.schema import (
     AugmentConfig,
@@ -60,5 +59,4 @@ __all__ = [
     "load",
     "read_yaml",
     "set_dotted_key",
-    "table_name",
 ]

@@ -14,13 +14,6 @@ from pydantic import BaseModel, ValidationError
 from pix2color.config.schema import Config
 from pix2color.errors import ConfigError
 
-_ALIASES = {
-    "unet_l2": "pretrain_l2",
-    "unet_class": "pretrain_class",
-    "unet_class_gan": "gan",
-}
-"""The names that the benchmark's table has for recipes whose files are called after their stage."""
-
 # YAML 1.1 needs a dot in a float; people write 1e-4 (facts of PyYAML, pyyaml issue 173).
 _SCIENTIFIC = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
 
@@ -50,20 +43,12 @@ def find_recipe(name: str | Path) -> Path:
     recipes: dict[str, Path] = {}
     for folder in _recipe_folders():
         recipes = {p.name: p for p in sorted(folder.glob("*.yaml"))} | recipes
-    stem = path.name.removesuffix(".yaml")
-    for candidate in (path.name, f"{path.name}.yaml", f"{_ALIASES.get(stem)}.yaml"):
+    for candidate in (path.name, f"{path.name}.yaml"):
         if path.parent in (Path(), Path("configs")) and candidate in recipes:
             return recipes[candidate]
     near = difflib.get_close_matches(path.name, recipes, 1, 0.4)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(recipes) or 'none'}"
     raise ConfigError(f"no config {str(name)!r}: {hint}")
-
-
-def table_name(recipe: str | Path) -> str:
-    """The name that a recipe has in the benchmark's table: mostly that of its file."""
-    stem = Path(recipe).name.removesuffix(".yaml")
-    names = {file: name for name, file in _ALIASES.items()}
-    return names.get(stem, stem)
 
 
 def load(

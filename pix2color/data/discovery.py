@@ -1,7 +1,7 @@
-"""Where photos come from: folders, .tar shards, arrays and single files, listed as items to read.
+"""Finding photos: folders, .tar shards, arrays and single files, listed as `FileRef`s to read.
 
-Nothing is decoded here. A shard is indexed once; its members are then read by offset, each read
-with a handle of its own, so that threads read in parallel.
+Nothing is decoded here. A shard is indexed once. Its members are then read by offset, each with its
+own file handle, so that threads read in parallel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pix2color.photo.walk import (
 )
 
 BUNDLED = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png")
-"""The color photos that come with scikit-image: what empty roots stand for."""
+"""The color photos of scikit-image, used where no roots are given."""
 
 _REMEDY = "name folders of photos, .tar shards or both in {data.roots}"
 _CONTAINERS = frozenset((".tar", npy.SUFFIX))
@@ -34,9 +34,9 @@ _CONTAINERS = frozenset((".tar", npy.SUFFIX))
 
 @dataclass(frozen=True, slots=True)
 class FileRef:
-    """A file that should hold a photo, on its own or inside a shard.
+    """A file with the suffix of a photo, on disk or inside a shard.
 
-    `name` is unique in its list and readable: the root's own name, then the path below it
+    `name` is unique in its list: the name of the root, then the path below it
     (`photos/cats/1.jpg`, `shard.tar/member.webp`). `size` is in bytes.
     """
 
@@ -57,14 +57,14 @@ class FileRef:
 
 @dataclass(frozen=True, slots=True)
 class ArrayRef(FileRef):
-    """A photo of a set of arrays; `path` is that of L."""
+    """A photo of a set of arrays; `path` is the array of L."""
 
-    place: npy.NpyPhoto | None = None
+    photo: npy.NpyPhoto | None = None
 
     def read(self) -> bytes:
-        """The photo as a file's bytes, as Item's."""
-        assert self.place is not None
-        return self.place.read()
+        """The photo as the bytes of a PPM file. Raises OSError."""
+        assert self.photo is not None
+        return self.photo.read()
 
 
 def list_photos(roots: Sequence[str]) -> list[FileRef]:
@@ -73,81 +73,79 @@ def list_photos(roots: Sequence[str]) -> list[FileRef]:
     Args:
         roots: folders (searched through all levels; links are followed, loops are not), .tar
             shards, photos, or patterns such as `photos/train-*.tar`. Shards inside folders are
-            read too. NumPy arrays (.npy, see `data.arrays`) of all roots together are one set; in
-            a folder that holds photos or shards they are passed over. Empty: the photos bundled
+            read too. NumPy arrays (.npy, see `data.npy`) of all roots together are one set; in
+            a folder that contains photos or shards they are skipped. Empty: the photos bundled
             with scikit-image.
 
     Raises:
-        DataError: a root that is missing or holds no photo, a folder that may not be read, a
-            shard that is broken or compressed. The message says what to do.
+        DataError: a root that is missing or contains no photo, a folder without read permission,
+            a shard that is broken or compressed.
     """
-    items, shards = list_files(roots)
+    photos, shards = list_files(roots)
     for label, shard in shards:
-        items += _members(label, shard)
-    return sorted(items, key=lambda item: item.name)
+        photos += _members(label, shard)
+    return sorted(photos, key=lambda photo: photo.name)
 
 
 def list_files(roots: Sequence[str]) -> tuple[list[FileRef], list[tuple[str, Path]]]:
-    """The photo files, photos of arrays included, and, unopened, the shards (label, path) below
-    the roots; both sorted.
+    """The photos below the roots but for those in shards, and the shards as (label, path).
 
-    Arguments and errors as `list_items`, but for the shards' own.
+    Both are sorted; shards are not opened. Arguments and errors as for `list_photos`.
     """
     if not roots:
         return _bundled(), []
-    items: list[FileRef] = []
+    photos: list[FileRef] = []
     shards: list[tuple[str, Path]] = []
     array_files: list[Path] = []
     seen: set[Identity] = set()
     labels: set[str] = set()
     for root in _expand(roots):
-        label = unique_name(_own_name(root), labels)
-        found = len(items) + len(shards)
-        known = len(seen)
+        label = unique_name(_label(root), labels)
+        before = len(photos) + len(shards), len(seen)
         files = list(_files(root, label, seen))
         for name, path in files:
             suffix = path.suffix.lower()
             if suffix == ".tar":
                 shards.append((name, path))
             elif suffix != npy.SUFFIX:
-                items.append(FileRef(name, path.stat().st_size, path))
-        if found < len(items) + len(shards):
+                photos.append(FileRef(name, path.stat().st_size, path))
+        if len(photos) + len(shards) > before[0]:
             continue
         array_files += npy.natural_sort([path for _, path in files])
         # A root that was listed before, as part of another, adds nothing and is no mistake.
-        if not files and len(seen) > known:
+        if not files and len(seen) > before[1]:
             raise DataError(
                 f"no photos in {root} (looked for {_endings()} and .tar)", remedy=_REMEDY
             )
     if array_files:
-        items += _array_items(array_files)
-    return sorted(items, key=lambda item: item.name), sorted(shards)
+        photos += _array_refs(array_files)
+    return sorted(photos, key=lambda photo: photo.name), sorted(shards)
 
 
-def _array_items(files: Sequence[Path]) -> Iterator[FileRef]:
-    for place in npy.list_npy_photos(files):
-        name = f"{place.ab.name}/{place.ab_row:06d}"
-        yield ArrayRef(name, place.nbytes, place.lightness, place=place)
+def _array_refs(files: Sequence[Path]) -> Iterator[FileRef]:
+    for photo in npy.list_npy_photos(files):
+        name = f"{photo.ab.name}/{photo.ab_row:06d}"
+        yield ArrayRef(name, photo.nbytes, photo.lightness, photo=photo)
 
 
 def _bundled() -> list[FileRef]:
     spec = importlib.util.find_spec("skimage")
     folder = Path(spec.origin).parent / "data" if spec and spec.origin else Path("skimage")
     paths = [folder / name for name in sorted(BUNDLED)]
-    items = [FileRef(f"skimage/{p.name}", p.stat().st_size, p) for p in paths if p.is_file()]
-    if not items:
+    photos = [FileRef(f"skimage/{p.name}", p.stat().st_size, p) for p in paths if p.is_file()]
+    if not photos:
         raise DataError("no photos given, and scikit-image has none installed", remedy=_REMEDY)
-    return items
+    return photos
 
 
 def _expand(roots: Sequence[str]) -> Iterator[Path]:
-    """The roots that exist, patterns replaced by what they match."""
+    """The paths of the roots; patterns are replaced by their matches."""
     for root in roots:
         if not str(root):
             raise DataError("a root is empty", remedy=f"{_REMEDY}, or . for the current folder")
         path = Path(root).expanduser()
         matches = [path] if path.exists() else []
-        if not matches and any(sign in str(root) for sign in "*?["):
+        if not matches and any(wildcard in str(root) for wildcard in "*?["):
             anchor = Path(path.anchor)
             matches = sorted(anchor.glob(str(path.relative_to(anchor))))
         if not matches:
@@ -156,7 +154,7 @@ def _expand(roots: Sequence[str]) -> Iterator[Path]:
 
 
 def _files(root: Path, label: str, seen: set[Identity]) -> Iterator[tuple[str, Path]]:
-    """(name, path) of every photo and shard of a root that was not `seen` yet."""
+    """(name, path) of every photo, shard and array of a root that is not in `seen`."""
     if root.is_dir():
         yield from _walk(root, label, seen)
     elif not root.is_file():
@@ -178,49 +176,47 @@ def _files(root: Path, label: str, seen: set[Identity]) -> Iterator[tuple[str, P
 def _walk(root: Path, label: str, seen: set[Identity]) -> Iterator[tuple[str, Path]]:
     if not first_met(root, seen):
         return
-    for found in walk(root, seen):
-        if isinstance(found, LeftOut):
-            if found.unreadable:
-                raise DataError(f"{found.path} {found.reason}")
+    for entry in walk(root, seen):
+        if isinstance(entry, LeftOut):
+            if entry.unreadable:
+                raise DataError(f"{entry.path} {entry.reason}")
             continue
-        suffix = found.suffix.lower()
-        if suffix in PHOTO_SUFFIXES or (suffix in _CONTAINERS and first_met(found, seen)):
-            yield f"{label}/{found.relative_to(root).as_posix()}", found
+        suffix = entry.suffix.lower()
+        if suffix in PHOTO_SUFFIXES or (suffix in _CONTAINERS and first_met(entry, seen)):
+            yield f"{label}/{entry.relative_to(root).as_posix()}", entry
 
 
 def _members(label: str, shard: Path) -> Iterator[FileRef]:
     """The photos of one shard; only headers are read."""
     names: set[str] = set()
-    found = False
     try:
         with tarfile.open(shard, "r:") as tar:
             for member in tar:
                 if member.isreg() and not member.issparse() and is_photo_name(member.name):
-                    found = True
                     name = unique_name(f"{label}/{plain_name(member.name)}", names)
                     yield FileRef(name, member.size, shard, member.offset_data)
             end = tar.offset
         check_end(shard, end)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise broken_shard(shard, error) from None
-    if not found:
+    if not names:
         raise DataError(f"no photos in {shard} (looked for {_endings()})", remedy=_REMEDY)
 
 
 def check_end(shard: Path, end: int) -> None:
-    """Raise ValueError unless the shard is over at byte `end`: from there on zeros, 1024 at least.
+    """Raise ValueError unless only zeros, 1024 at least, follow byte `end` of a shard.
 
-    tarfile takes a damaged header for the end, and would lose the photos behind it in silence.
+    tarfile takes a damaged header for the end and skips the photos after it without an error.
     """
     with shard.open("rb") as file:
         file.seek(end)
-        rest = file.read(1 << 20)
-    if len(rest) < 2 * tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        trailer = file.read(1 << 20)
+    if len(trailer) < 2 * tarfile.BLOCKSIZE or trailer.strip(b"\0"):
         raise ValueError("cut off or damaged")
 
 
 def broken_shard(shard: Path | str, error: Exception) -> DataError:
-    """The error for a shard that cannot be read to its end."""
+    """The error for a shard that cannot be read to the end."""
     return DataError(
         f"{shard} is not a whole, uncompressed .tar ({error})",
         remedy="copy or pack it again, or leave it out of {data.roots}",
@@ -228,7 +224,7 @@ def broken_shard(shard: Path | str, error: Exception) -> DataError:
 
 
 def is_photo_name(name: str) -> bool:
-    """Whether a tar's member is taken for a photo by its name; hidden ones are not."""
+    """Whether a tar member has the suffix of a photo and is not hidden."""
     path = PurePosixPath(name)
     return path.suffix.lower() in PHOTO_SUFFIXES and not any(map(is_hidden, _parts(path)))
 
@@ -242,12 +238,12 @@ def _parts(path: PurePosixPath) -> list[str]:
     return [part for part in path.parts if part not in ("/", "//", ".", "..")]
 
 
-def _own_name(root: Path) -> str:
+def _label(root: Path) -> str:
     return root.name if root.name not in ("", "..") else root.resolve().name or "root"
 
 
 def unique_name(name: str, taken: set[str], *, mark: str = "#") -> str:
-    """The name, with #2, #3 ... behind it where it is taken; it is taken afterwards."""
+    """The name, followed by #2, #3 ... if it is in `taken`, to which the result is added."""
     unique, count = name, 1
     while unique in taken:
         count += 1

@@ -18,8 +18,15 @@ from pix2color.evaluation.methods import CachedPredictor, Method
 Settings = Mapping[str, float]
 DEFAULT = "default"
 """The name of the packaged weights."""
-KEYS = {"temperature": "T ", "vividness": "tau ", "saturation": "saturation ", "size": "px "}
-"""What can be set, and how it is written in the name of a sweep's row."""
+FIELDS = {
+    "temperature": "temperature",
+    "vividness": "vividness",
+    "saturation": "saturation",
+    "size": "input_size",
+}
+"""Name of a setting -> its field in `DecodeConfig`."""
+_LABELS = {"temperature": "T ", "vividness": "tau ", "saturation": "saturation ", "input_size": "px "}
+"""How a field is written in the name of a sweep's method."""
 _RESERVED = ("truth", "gray", "random")
 
 
@@ -58,7 +65,7 @@ def checkpoint_methods(
                 network.method(f"{name} ({extra})", with_overrides(usual, values), about=about)
             )
         for values in sweep:
-            label = ", ".join(f"{KEYS[key]}{value:g}" for key, value in values.items())
+            label = ", ".join(f"{_LABELS[key]}{value:g}" for key, value in values.items())
             decode = with_overrides(usual, values)
             rows.append(network.method(f"{name} {label}", decode, featured=False, about=about))
     return rows
@@ -84,7 +91,7 @@ def parse_variants(texts: Sequence[str]) -> dict[str, Settings]:
                 f"variant {text!r}: write it as NAME:temperature=1,vividness=0, each name once"
             )
         pairs = [_pair(part, f"variant {text!r}") for part in values.split(",")]
-        out[name] = {key: _number(key, value) for key, value in pairs}
+        out[name] = {FIELDS[key]: _number(key, value) for key, value in pairs}
     return out
 
 
@@ -95,7 +102,7 @@ def parse_sweep(texts: Sequence[str]) -> list[Settings]:
     axes: dict[str, list[float]] = {}
     for text in texts:
         key, values = _pair(text, f"sweep {text!r}")
-        axes[key] = [_number(key, value) for value in values.split(",")]
+        axes[FIELDS[key]] = [_number(key, value) for value in values.split(",")]
     return [
         dict(zip(axes, combination, strict=True))
         for combination in itertools.product(*axes.values())
@@ -114,8 +121,8 @@ def _row_name(source: str, taken: set[str]) -> str:
 
 def _pair(text: str, where: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
-    if not sign or key.strip() not in KEYS:
-        raise ConfigError(f"{where}: {text!r} should be KEY=VALUE with KEY of {', '.join(KEYS)}")
+    if not sign or key.strip() not in FIELDS:
+        raise ConfigError(f"{where}: {text!r} should be KEY=VALUE with KEY of {', '.join(FIELDS)}")
     return key.strip(), value
 
 

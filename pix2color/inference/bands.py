@@ -1,4 +1,4 @@
-"""Full-size work in bands of rows, so that memory stays bounded and both cores are used."""
+"""Full-size work in bands of rows: memory stays bounded and all cores are used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BAND_PIXELS = 2**17
 
 
 def cores() -> int:
-    """Processors this process may use."""
+    """Number of processors that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
@@ -27,10 +27,13 @@ def _pool() -> ThreadPoolExecutor:
 def for_each_band(
     function: Callable[[slice], None], height: int, width: int, *, pixels: int | None = None
 ) -> None:
-    """Call `function` with the rows of every band of a picture; bands are independent.
+    """Call `function` with the rows of every band of an image; bands are independent.
 
-    Python threads, not OpenMP: numpy and Pillow work outside the interpreter's lock, and threads
-    without barriers do not stall when another process holds a core.
+    Python threads are used, not OpenMP: numpy and Pillow release the interpreter's lock, and
+    threads without barriers do not stall when another process uses a core.
+
+    Args:
+        pixels: of a band; None: BAND_PIXELS.
     """
     rows = max(1, (pixels or BAND_PIXELS) // max(1, width))
     slices = [slice(top, min(top + rows, height)) for top in range(0, height, rows)]

@@ -19,15 +19,15 @@ from pix2color.guidance.guidance import NO_GUIDANCE, Guidance
 from pix2color.guidance.hints import Hint, encode_hints, parse_hints
 from pix2color.guidance.palette import palette_of
 from pix2color.inference import bands, images, postprocess, preprocess
+from pix2color.inference.images import ImageLike
 from pix2color.inference.prediction import Floats, Prediction
-from pix2color.photo import Photo, profiles, read
+from pix2color.photo import Photo, profiles
 from pix2color.photo.photo import Pixels
 from pix2color.runtime.base import Runtime, out_of_memory
 from pix2color.runtime.load import load_runtime
 
 _MIN_INPUT_SIZE = 48  # pixels, below which no smaller network input is tried
 
-ImageLike = Photo | Image.Image | NDArray[Any] | str | Path
 Result = TypeVar("Result")
 
 
@@ -126,7 +126,7 @@ class Colorizer:
         )
 
         def colorize(item: ImageLike) -> Any:
-            photo, convert_back = _as_photo(item)
+            photo, convert_back = images.as_photo(item)
             photos, _ = self.colorize_variants(photo, decode, guidance=guidance)
             results = [convert_back(colored) for colored in photos]
             return results[0] if variants is None else results
@@ -147,7 +147,7 @@ class Colorizer:
         Raises:
             PhotoError, Pix2ColorError: as a call.
         """
-        photo, _ = _as_photo(image)
+        photo, _ = images.as_photo(image)
         gray, decode = preprocess.gray_values(photo), self.resolve_decode(**options)
         _, confidence, _ = self._with_oom_fallback(gray, decode, Prediction.confidence)
         size = (photo.width, photo.height)
@@ -299,21 +299,6 @@ class Colorizer:
                 note = f"out of memory: network at {size} pixels on {device.partition(':')[0]}"
                 return prediction, result, (note,)
         raise PhotoError(f"out of memory even with the network at {sizes[-1]} pixels")
-
-
-def _as_photo(image: ImageLike) -> tuple[Photo, Callable[[Photo], Any]]:
-    """An image as a Photo, and the conversion back to its own type."""
-    if isinstance(image, Photo):
-        return image, lambda photo: photo
-    if isinstance(image, str | Path):
-        return read(image), lambda photo: photo
-    if isinstance(image, Image.Image):
-        return images.from_image(image), lambda photo: images.to_image(photo, image)
-    if isinstance(image, np.ndarray):
-        return images.from_array(image), lambda photo: images.to_array(photo, image)
-    raise Pix2ColorError(
-        f"{type(image).__name__} is not an image: give a path, a Photo, a Pillow image or an array"
-    )
 
 
 def _to_pixels(

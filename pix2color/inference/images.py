@@ -1,29 +1,49 @@
-"""Pillow images and arrays <-> Photo."""
+"""Paths, Pillow images and arrays <-> Photo."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pix2color.errors import PhotoError
-from pix2color.photo import Photo, profiles, reading
+from pix2color.errors import PhotoError, Pix2ColorError
+from pix2color.photo import Photo, read, reading
+
+ImageLike = Photo | Image.Image | NDArray[Any] | str | Path
+
+
+def as_photo(image: ImageLike) -> tuple[Photo, Callable[[Photo], Any]]:
+    """An image as a Photo, and the conversion of a Photo back to the image's type.
+
+    Raises:
+        PhotoError: a file that cannot be read, an image of a kind that is not supported.
+        Pix2ColorError: another type.
+    """
+    if isinstance(image, Photo):
+        return image, lambda photo: photo
+    if isinstance(image, str | Path):
+        return read(image), lambda photo: photo
+    if isinstance(image, Image.Image):
+        return from_image(image), lambda photo: to_image(photo, image)
+    if isinstance(image, np.ndarray):
+        return from_array(image), lambda photo: to_array(photo, image)
+    raise Pix2ColorError(
+        f"{type(image).__name__} is not an image: give a path, a Photo, a Pillow image or an array"
+    )
 
 
 def from_image(image: Image.Image) -> Photo:
-    """A Pillow image of any mode as a Photo; it is taken as it stands, not turned upright.
+    """A Pillow image of any mode as a Photo; its orientation tag is not applied.
 
-    It has the depth that Pillow gives it: 8 bits per channel of a file with 16, if it has colors.
+    The depth is Pillow's: 8 bits per channel for a file of 16 bits with colors.
     """
     pixels, alpha = reading.decode_pixels(image)
-    icc = image.info.get("icc_profile")
-    if image.mode in ("CMYK", "LAB", "YCbCr"):
-        pixels, icc = profiles.to_srgb(pixels, image.mode, icc)
-    elif icc:
-        pixels, icc, _ = profiles.normalize_profile(pixels, icc)
-    return Photo(pixels=pixels, alpha=alpha, icc=icc)
+    info = {"icc_profile": image.info.get("icc_profile")}
+    return reading.build_photo(pixels, alpha, "PNG", {}, info, mode=image.mode)
 
 
 def to_image(photo: Photo, source: Image.Image) -> Image.Image:

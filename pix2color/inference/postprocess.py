@@ -42,7 +42,7 @@ def to_pixels(
         MemoryError: the photo's pixels or the bands do not fit into memory.
     """
     full = upsample_ab(ab, cell_lightness, guide)
-    return compose.compose_rgb(gray, full, color_space, band=band_pixels)
+    return compose.compose_rgb(gray, full, color_space, band_pixels=band_pixels)
 
 
 def upsample_ab(ab: Floats, cell_lightness: Floats, guide: Floats) -> Floats:

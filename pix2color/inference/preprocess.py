@@ -1,7 +1,7 @@
-"""The lightness of a photo, as the sRGB gray that has it.
+"""From a photo to its gray values, and from those to the network's input.
 
-Everything downstream works on these codes: of a gray photo without a profile they are the pixels
-themselves, so its lightness is kept exactly.
+Gray values are the sRGB grays that have the pixels' lightness. Those of a gray photo without a
+profile are its pixels themselves, so its lightness is kept exactly.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from pix2color.photo.gray import is_gray
 from pix2color.photo.photo import Pixels
 from pix2color.photo.profiles import color_space
 
-_LUT_SIZE = 65_536  # steps of the table from luminance to 8-bit codes
+_LUT_SIZE = 65_536  # steps of the table from luminance to 8-bit gray
 GUIDE_SCALE = 8 / 3
 
 
 def gray_values(photo: Photo) -> Pixels:
-    """The photo's lightness as gray codes of sRGB: H,W of the photo's own type.
+    """The photo's lightness as sRGB grays: H,W of the photo's own type.
 
-    Luminance is measured in the photo's own space; L follows from it.
+    Luminance is computed in the photo's own color space.
     """
-    own = color_space(photo)
+    space = color_space(photo)
     pixels = photo.pixels
     if pixels.ndim == 3 and _neutral(pixels):
         pixels = pixels[..., 0]
     if pixels.ndim == 2:
-        if own.curves is None:
+        if space.curves is None:
             return pixels
         top = np.iinfo(pixels.dtype).max
-        linear = own.decode(1, np.arange(top + 1) / top)
+        linear = space.decode(1, np.arange(top + 1) / top)
         table = np.rint(linear_to_srgb(linear) * top).astype(pixels.dtype)
         return np.take(table, pixels)
-    return _from_color(pixels, own)
+    return _luminance_gray(pixels, space)
 
 
 def _neutral(pixels: Pixels) -> bool:
-    """R = G = B everywhere; looks at a few rows first, which tell most photos."""
+    """Whether R = G = B everywhere; a few rows first, which decide most photos."""
     for part in (pixels[:: max(1, len(pixels) // 16)], pixels):
         if not np.array_equal(part[..., 0], part[..., 1]):
             return False
@@ -51,36 +51,37 @@ def _neutral(pixels: Pixels) -> bool:
     return True
 
 
-def _from_color(pixels: Pixels, own: icc_matrix.ColorSpace) -> Pixels:
-    """Luminance of each pixel by one table a channel, then its gray code."""
+def _luminance_gray(pixels: Pixels, space: icc_matrix.ColorSpace) -> Pixels:
+    """Luminance of each pixel by one table per channel, then the gray of that luminance."""
     top = np.iinfo(pixels.dtype).max
     steps = np.arange(top + 1) / top
     tables = [
-        (own.decode(c, steps) * weight).astype(np.float32) for c, weight in enumerate(own.luminance)
+        (space.decode(channel, steps) * weight).astype(np.float32)
+        for channel, weight in enumerate(space.luminance)
     ]
-    codes = np.empty(pixels.shape[:2], pixels.dtype)
+    gray = np.empty(pixels.shape[:2], pixels.dtype)
     coarse = linear_to_srgb(np.arange(_LUT_SIZE) / (_LUT_SIZE - 1)) * 255.0
-    to_code = np.rint(coarse).astype(np.uint8)
+    to_gray = np.rint(coarse).astype(np.uint8)
 
     def band(rows: slice) -> None:
         luminance = np.take(tables[0], pixels[rows, :, 0])
         luminance += np.take(tables[1], pixels[rows, :, 1])
         luminance += np.take(tables[2], pixels[rows, :, 2])
-        if codes.dtype == np.uint8:
+        if gray.dtype == np.uint8:
             luminance *= _LUT_SIZE - 1
             luminance += 0.5
             index = luminance.astype(np.int64)
-            np.take(to_code, index, out=codes[rows], mode="clip")
+            np.take(to_gray, index, out=gray[rows], mode="clip")
         else:
             exact = linear_to_srgb(np.clip(luminance, 0.0, 1.0, dtype=np.float64))
-            codes[rows] = np.rint(exact * top).astype(codes.dtype)
+            gray[rows] = np.rint(exact * top).astype(gray.dtype)
 
     bands.for_each_band(band, pixels.shape[0], pixels.shape[1])
-    return codes
+    return gray
 
 
 def lightness_table(bits: int) -> NDArray[np.float32]:
-    """L in 0..100 of every gray code of 8 or 16 bits."""
+    """L in 0..100 of every gray value of 8 or 16 bits."""
     top = 2**bits - 1
     return (116.0 * lab_f(srgb_to_linear(np.arange(top + 1) / top)) - 16.0).astype(np.float32)
 
@@ -106,7 +107,7 @@ def network_input(
 def network_size(height: int, width: int, size: int, *, multiple: int = 4) -> tuple[int, int]:
     """Height and width at which the network sees a photo: the shorter side is `size`.
 
-    Very long photos (panoramas, strips of film) are made smaller, so that the network never sees
+    Very long photos (panoramas, strips of film) are reduced further, so that the network never sees
     more than about eight squares of `size`; slivers are squeezed as well.
 
     Args:
@@ -123,9 +124,9 @@ def network_size(height: int, width: int, size: int, *, multiple: int = 4) -> tu
 
 
 def guide_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """The size to which colors are enlarged along edges, before the rest is done bilinearly.
+    """The size to which colors are upsampled along edges, before the rest is done bilinearly.
 
-    Shorter side `GUIDE` times the network's, never more than the photo's. Finer ones were not
+    The shorter side is GUIDE_SCALE times the network's, at most the photo's. Finer guides were not
     measurably better.
     """
     side = GUIDE_SCALE * size
@@ -133,34 +134,36 @@ def guide_size(height: int, width: int, size: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def guide(codes: Pixels, size: int) -> NDArray[np.float32]:
-    """The L that colors of a network of `size` are enlarged along: `guide_size`, float32.
+def guide(gray: Pixels, size: int) -> NDArray[np.float32]:
+    """The L along which a network's colors are upsampled: float32 at `guide_size`.
 
-    With a narrower filter than the network's own picture, in half the time: no edge moves by it.
+    Its filter is narrower than that of the network's input and takes half the time; edges stay.
     """
-    height, width = codes.shape
-    return resize_lightness(codes, guide_size(height, width, size), how=Image.Resampling.HAMMING)
+    height, width = gray.shape
+    return resize_lightness(
+        gray, guide_size(height, width, size), resample=Image.Resampling.HAMMING
+    )
 
 
 def resize_lightness(
-    codes: Pixels,
+    gray: Pixels,
     size: tuple[int, int],
     *,
-    how: Image.Resampling = Image.Resampling.LANCZOS,
+    resample: Image.Resampling = Image.Resampling.LANCZOS,
 ) -> NDArray[np.float32]:
     """L in 0..100 of a photo at another size: height,width float32.
 
-    Resampled on gray codes, as the training photos were, with a filter as wide as the reduction
-    asks, so that grain does not turn into patterns.
+    Gray values are resampled, as the training photos were, with a filter as wide as the reduction
+    needs, so that grain does not become patterns.
     """
     height, width = size
-    if codes.dtype == np.uint8:
-        # 8-bit codes, like the network's training photos; Pillow's fast path.
-        image = Image.fromarray(codes)
-        small = image.resize((width, height), how, reducing_gap=3.0)
+    if gray.dtype == np.uint8:
+        # As the training photos were resampled; Pillow's fast path.
+        image = Image.fromarray(gray)
+        small = image.resize((width, height), resample, reducing_gap=3.0)
         return np.take(lightness_table(8), np.asarray(small))
-    scaled = Image.fromarray(codes.astype(np.float32))
-    small = scaled.resize((width, height), how, reducing_gap=3.0)
+    scaled = Image.fromarray(gray.astype(np.float32))
+    small = scaled.resize((width, height), resample, reducing_gap=3.0)
     exact = np.clip(np.asarray(small), 0, 65535)
     return np.take(lightness_table(16), np.rint(exact).astype(np.int64))
 

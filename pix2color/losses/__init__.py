@@ -1,1 +1,5 @@
-"""Losses on ab, on logits of the discriminator, and on features."""
+"""Losses: on ab and its classes, on the discriminator's logits, and on feature maps.
+
+This package does not import pix2color.models: heads use its losses, and pix2color.build gives the
+perceptual loss its network.
+"""

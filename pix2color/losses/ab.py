@@ -9,7 +9,7 @@ from torch import Tensor
 from pix2color.color.ab_bins import SoftLabels
 
 AB_RANGE = 110.0
-"""ab is divided by this in ab losses, so that they are near 1 at most."""
+"""Networks and losses take ab divided by this, about 1 at most."""
 
 
 def l1(ab: Tensor, target: Tensor) -> Tensor:
@@ -28,29 +28,29 @@ def smooth_l1(ab: Tensor, target: Tensor) -> Tensor:
 
 
 def soft_cross_entropy(
-    logits: Tensor, code: SoftLabels, *, class_weight: Tensor | None = None
+    logits: Tensor, labels: SoftLabels, *, class_weight: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy against K-neighbor soft codes, in nats a pixel.
+    """Mean cross-entropy against K-neighbor soft labels, in nats per pixel.
 
-    -sum_k t_k log p[idx_k]; with weights each pixel counts w of its own (nearest) bin, and the sum
-    is divided by the number of pixels, which keeps the scale since E[w] = 1 (Zhang et al. 2016,
-    equations 2 and 3).
+    -sum_k t_k log p[idx_k]. With class weights each pixel is weighted by that of its nearest bin;
+    the sum is divided by the number of pixels, which keeps the scale since E[w] = 1 (Zhang et al.
+    2016, equations 2 and 3).
 
     Args:
-        logits: B,313,h,w; taken to float32 also inside autocast.
-        code: of the true colors at h,w.
+        logits: B,313,h,w; converted to float32 also inside autocast.
+        labels: of the true colors at h,w.
         class_weight: 313, or None for no weights.
     """
     with torch.autocast(device_type=logits.device.type, enabled=False):
         logits = logits.float()
-        chosen = (logits.gather(1, code.index) * code.weight).sum(1)
-        loss = logits.logsumexp(dim=1) - chosen  # B,h,w; the weights of a code sum to 1
+        target_logit = (logits.gather(1, labels.index) * labels.weight).sum(1)  # weights sum to 1
+        loss = logits.logsumexp(dim=1) - target_logit  # B,h,w
         if class_weight is not None:
-            loss = loss * class_weight[code.index[:, 0]]
+            loss = loss * class_weight[labels.index[:, 0]]
         return loss.mean()
 
 
-def label_entropy(code: SoftLabels) -> Tensor:
-    """Mean entropy of soft codes, in nats: the least that cross-entropy can reach."""
-    weight = code.weight.clamp_min(1e-12)
+def label_entropy(labels: SoftLabels) -> Tensor:
+    """Mean entropy of soft labels, in nats: the lower bound of their cross-entropy."""
+    weight = labels.weight.clamp_min(1e-12)
     return -(weight * weight.log()).sum(1).mean()

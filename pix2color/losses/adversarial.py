@@ -1,4 +1,4 @@
-"""Adversarial losses on a discriminator's logits (B,1,h,w), each with its critic's counterpart."""
+"""Adversarial losses of discriminator and generator on the discriminator's logits B,1,h,w."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, *, mode: str) -> Tensor:
-    """Half of the loss on true photos plus half of that on colored ones.
+    """Half of the loss on real photos plus half of that on generated ones.
 
     vanilla: binary cross-entropy (Goodfellow et al. 2014); lsgan: squares against 1 and 0 (Mao et
     al. 2017); hinge: max(0, 1 - real), max(0, 1 + fake) (Lim and Ye 2017).
@@ -23,7 +23,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, *, mode: str) -> Tensor:
 
 
 def generator_loss(fake: Tensor, *, mode: str) -> Tensor:
-    """What the generator lowers: the non-saturating form of each mode."""
+    """The generator's loss: the non-saturating form of each mode."""
     fake = fake.float()
     if mode == "vanilla":
         return F.softplus(-fake).mean()

@@ -11,12 +11,12 @@ _LAB_SCALE = (50.0, 110.0, 110.0)
 
 
 class PatchDiscriminator(nn.Module):
-    """4x4 convolutions, LeakyReLU 0.2: a logit for each patch of the photo.
+    """4x4 convolutions and LeakyReLU 0.2: one logit per patch of the photo.
 
     Args:
-        layers: convolutions of stride 2; the receptive field is 16, 34, 70, 142, 286 pixels for
-            1..5.
-        width: channels of the first, doubled up to eight times.
+        layers: number of convolutions of stride 2; the receptive field is 16, 34, 70, 142, 286
+            pixels for 1..5.
+        width: channels of the first convolution; doubled by each further one, up to 8 * width.
         norm: batch | instance | spectral.
     """
 
@@ -29,26 +29,28 @@ class PatchDiscriminator(nn.Module):
         self.register_buffer("center", torch.tensor(_LAB_CENTER).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(_LAB_SCALE).view(1, 3, 1, 1), persistent=False)
         widths = [width * min(2**i, 8) for i in range(layers + 1)]
-        blocks: list[nn.Module] = [self._conv(3, widths[0], stride=2, bias=True), nn.LeakyReLU(0.2)]
+        blocks: list[nn.Module] = [self._conv(3, widths[0], stride=2), nn.LeakyReLU(0.2)]
         for i in range(layers):
             stride = 2 if i < layers - 1 else 1
             blocks += self._block(widths[i], widths[i + 1], stride)
-        blocks.append(self._conv(widths[-1], 1, stride=1, bias=True))
+        blocks.append(self._conv(widths[-1], 1, stride=1))
         self.net = nn.Sequential(*blocks)
 
-    def _conv(self, before: int, after: int, *, stride: int, bias: bool) -> nn.Module:
-        conv = nn.Conv2d(before, after, 4, stride=stride, padding=1, bias=bias)
+    def _conv(
+        self, in_channels: int, out_channels: int, *, stride: int, bias: bool = True
+    ) -> nn.Module:
+        conv = nn.Conv2d(in_channels, out_channels, 4, stride=stride, padding=1, bias=bias)
         nn.init.normal_(conv.weight, std=0.02)
         return spectral_norm(conv) if self.norm == "spectral" else conv
 
-    def _block(self, before: int, after: int, stride: int) -> list[nn.Module]:
-        # A bias before a batch norm would be taken away again by its mean.
-        conv = self._conv(before, after, stride=stride, bias=self.norm != "batch")
+    def _block(self, in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
+        # A batch norm subtracts its mean, and with it any bias of the convolution before it.
+        conv = self._conv(in_channels, out_channels, stride=stride, bias=self.norm != "batch")
         norm: list[nn.Module] = []
         if self.norm == "batch":
-            norm = [nn.BatchNorm2d(after)]
+            norm = [nn.BatchNorm2d(out_channels)]
         elif self.norm == "instance":
-            norm = [nn.InstanceNorm2d(after)]
+            norm = [nn.InstanceNorm2d(out_channels)]
         return [conv, *norm, nn.LeakyReLU(0.2)]
 
     def forward(self, lab: Tensor) -> Tensor:

@@ -1,16 +1,16 @@
-"""Encoders: known classifiers as lists of features at falling resolution.
+"""Encoders: ImageNet classifiers cut into levels of falling resolution.
 
-The default, mobilenet_v2, is ours; torchvision and timm, which are slow to import, are imported
-where another one is built.
+The default, mobilenet_v2, is implemented here; torchvision and timm are slow to import and are
+imported only where another encoder is built.
 
-An encoder is described by `channels` and `reduction` alone; a decoder needs to know nothing else.
-It is given a gray photo as RGB, three equal channels in 0..1 (the sRGB gray that L stands for), and
-normalizes it itself, so that it computes on the photo exactly what it computed in its pretraining.
+An encoder is described by `channels` and `reduction`; decoders use nothing else of it. Its input is
+a gray photo as RGB: three equal channels in 0..1, the sRGB gray of the same L. The encoder
+normalizes it as its pretraining did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -23,18 +23,18 @@ from pix2color.models.mobilenet import MobileNetV2
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 EARLY_REDUCTION = 4
-"""`frozen: early` keeps the levels down to this reduction."""
+"""`freeze("early")` freezes the levels down to this reduction."""
 
 
 class Encoder(nn.Module):
-    """Levels of a classifier, each taking the previous one's output.
+    """Levels of a classifier; each takes the output of the one before.
 
     Args:
         levels: modules in order.
         channels: channels of each level's output.
         reduction: pixels of the input per pixel of each level's output.
-        mean, std: of the RGB that the network was pretrained on, or of the one gray channel it
-            takes; buffers that are not saved.
+        mean, std: of the RGB that the network was pretrained on, or of the single gray channel of
+            its input; buffers that are not saved.
     """
 
     mean: Tensor
@@ -58,7 +58,7 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def freeze(self, which: str) -> None:
-        """Keep `none`, `early` or `all` levels as they are: weights and batch statistics."""
+        """Freeze the weights and batch statistics of `none`, the `early` or `all` levels."""
         limit = {"none": 0, "early": EARLY_REDUCTION, "all": max(self.reduction)}[which]
         self._frozen = sum(r <= limit for r in self.reduction)
         for number, level in enumerate(self.levels):
@@ -66,14 +66,14 @@ class Encoder(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Encoder:
-        """As nn.Module's, but frozen levels stay in evaluation mode."""
+        """Set the training mode; frozen levels stay in evaluation mode."""
         super().train(mode)
         for level in self.levels[: self._frozen]:
             level.eval()
         return self
 
     def truncate(self, levels: int) -> None:
-        """Keep the finest so many levels.
+        """Keep only the finest `levels` levels.
 
         Raises:
             ConfigError: there are fewer.
@@ -86,16 +86,17 @@ class Encoder(nn.Module):
         self.channels, self.reduction = self.channels[:levels], self.reduction[:levels]
 
     def to_single_channel(self) -> None:
-        """Make the first convolution one of a single channel: its kernels over RGB, summed.
+        """Replace the first convolution by one of a single channel: its RGB kernels, summed.
 
-        The usual way to give a network for color photos gray ones. It is exact but for the
-        normalization, whose three constants become their means.
+        The result is the same function of a gray photo except for the normalization, whose three
+        constants are replaced by their means.
 
         Raises:
             ConfigError: the network does not begin with a convolution of RGB.
         """
-        found = [(n, m) for n, m in self.levels[0].named_modules() if isinstance(m, nn.Conv2d)]
-        name, conv = found[0] if found else ("", None)
+        modules = self.levels[0].named_modules()
+        convs = ((name, module) for name, module in modules if isinstance(module, nn.Conv2d))
+        name, conv = next(convs, ("", None))
         if conv is None or conv.in_channels != 3 or conv.groups != 1:
             raise ConfigError(
                 "model.sum_rgb_stem needs an encoder that begins with an RGB convolution"
@@ -114,11 +115,11 @@ class Encoder(nn.Module):
         self.mean, self.std = self.mean.mean(1, keepdim=True), self.std.mean(1, keepdim=True)
 
     def normalize(self, gray_rgb: Tensor) -> Tensor:
-        """B,3,H,W in 0..1 -> what the first level takes."""
+        """B,3,H,W in 0..1 -> the input of the first level."""
         return (gray_rgb[:, : self.mean.shape[1]] - self.mean) / self.std
 
     def features(self, gray_rgb: Tensor) -> list[Tensor]:
-        """B,3,H,W in 0..1 -> a feature map a level: B,channels[i],H/reduction[i],W/reduction[i].
+        """B,3,H,W in 0..1 -> one map per level: B,channels[i],H/reduction[i],W/reduction[i].
 
         H and W are multiples of the largest reduction; other sizes are rounded as the network's
         convolutions round them.
@@ -145,7 +146,7 @@ def _resnet(net: Any) -> list[nn.Module]:
 
 
 def _split_at(*ends: int) -> Callable[[Any], list[nn.Module]]:
-    """Levels are the runs of `net.features` that end before each of these indices."""
+    """A function that splits `net.features` before each of these indices."""
 
     def split(net: Any) -> list[nn.Module]:
         starts = (0, *ends[:-1])
@@ -154,9 +155,9 @@ def _split_at(*ends: int) -> Callable[[Any], list[nn.Module]]:
     return split
 
 
-_Layout = tuple[str, Callable[[Any], list[nn.Module]], tuple[int, ...], tuple[int, ...]]
+_Spec = tuple[str, Callable[[Any], list[nn.Module]], tuple[int, ...], tuple[int, ...]]
 _HALVES = (2, 4, 8, 16, 32)
-_KNOWN: dict[str, _Layout] = {
+_TORCHVISION: dict[str, _Spec] = {
     # torchvision's name: its weights, split, channels, reduction
     "resnet18": ("IMAGENET1K_V1", _resnet, (64, 64, 128, 256, 512), _HALVES),
     "resnet34": ("IMAGENET1K_V1", _resnet, (64, 64, 128, 256, 512), _HALVES),
@@ -174,11 +175,11 @@ _KNOWN: dict[str, _Layout] = {
     "efficientnet_b0": ("IMAGENET1K_V1", _split_at(2, 3, 4, 6, 8), (16, 24, 40, 112, 320), _HALVES),
     "convnext_tiny": ("IMAGENET1K_V1", _split_at(2, 4, 6, 8), (96, 192, 384, 768), (4, 8, 16, 32)),
 }  # fmt: skip
-NAMES = tuple(_KNOWN)
+NAMES = tuple(_TORCHVISION)
 
 
 def build_backbone(name: str) -> nn.Module:
-    """The whole network of this name, untrained; its keys are those of torchvision's files."""
+    """The classifier of this name, untrained; its keys are those of torchvision's files."""
     if name not in NAMES:
         raise ConfigError(f"no classifier {name!r}: choose one of {', '.join(NAMES)}")
     if name == "mobilenet_v2":
@@ -190,43 +191,55 @@ def build_backbone(name: str) -> nn.Module:
 
 
 def imagenet_weights(name: str) -> dict[str, Tensor]:
-    """torchvision's ImageNet weights of an encoder, downloaded at first use.
+    """torchvision's ImageNet weights of a classifier, downloaded at first use.
 
-    Raises whatever torch.hub raises where nothing can be downloaded.
+    Raises:
+        OSError, RuntimeError: by torch.hub: they are not in its cache and cannot be downloaded.
+        pickle.UnpicklingError: the file holds more than tensors.
     """
     import torchvision
 
-    enum = torchvision.models.get_model_weights(name)[_KNOWN[name][0]]
-    weights: dict[str, Tensor] = enum.get_state_dict(progress=False, check_hash=True)
+    enum = torchvision.models.get_model_weights(name)[_TORCHVISION[name][0]]
+    # By default torch.hub reads the file as a pickle, which could run code.
+    weights: dict[str, Tensor] = enum.get_state_dict(
+        progress=False, check_hash=True, weights_only=True
+    )
     return weights
 
 
-def build_encoder(name: str, *, state: dict[str, Tensor] | None = None) -> Encoder:
+def build_encoder(
+    name: str, *, state: Mapping[str, Tensor] | None = None, timm_pretrained: bool = False
+) -> Encoder:
     """An encoder by name.
 
     Args:
-        name: one of NAMES, or `timm/<name>` where timm is installed (pretrained by timm when
-            `state` is an empty dict).
+        name: one of NAMES, or `timm/<name>` where timm is installed.
         state: a classifier's weights with torchvision's keys, loaded strictly; None leaves the
-            encoder untrained.
+            encoder untrained. Not for timm's encoders.
+        timm_pretrained: let timm download the weights of a `timm/<name>`.
 
     Raises:
-        ConfigError: an unknown name, or timm is not installed.
+        ConfigError: an unknown name, timm is not installed, or a state for a timm encoder.
         RuntimeError: the weights are of another network (torch's message names the keys).
     """
     if name.startswith("timm/"):
-        return _build_timm(name, pretrained=state is not None)
+        if state is not None:
+            raise ConfigError(
+                f"{name} takes no weights file: set model.pretrained to imagenet, none or a "
+                "release file with that encoder"
+            )
+        return _build_timm(name, pretrained=timm_pretrained)
     if name not in NAMES:
         raise ConfigError(f"no encoder {name!r}: choose one of {', '.join(NAMES)} or timm/<name>")
     net = build_backbone(name)
     if state is not None:
         net.load_state_dict({key: value.float() for key, value in state.items()})
-    _, split, channels, reduction = _KNOWN[name]
+    _, split, channels, reduction = _TORCHVISION[name]
     return Encoder(split(net), channels, reduction)
 
 
 class _TimmLevels(nn.Module):
-    """A timm feature network behind the levels' interface: all features in one call."""
+    """A timm feature network as a single level that returns all features."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -237,10 +250,10 @@ class _TimmLevels(nn.Module):
 
 
 class TimmEncoder(Encoder):
-    """timm's `features_only` networks; frozen wholly or not at all."""
+    """A timm `features_only` network; all of it is frozen or nothing."""
 
     def features(self, gray_rgb: Tensor) -> list[Tensor]:
-        """As Encoder's."""
+        """See Encoder.features."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._frozen == 0):
             features: list[Tensor] = self.levels[0](self.normalize(gray_rgb))
             return features
@@ -248,18 +261,18 @@ class TimmEncoder(Encoder):
     forward = features
 
     def truncate(self, levels: int) -> None:
-        """As Encoder's; not offered."""
-        raise ConfigError("model.num_encoder_levels is not offered for timm encoders")
+        """Not supported."""
+        raise ConfigError("model.num_encoder_levels is not supported for timm encoders")
 
     def freeze(self, which: str) -> None:
-        """As Encoder's; `early` is not offered."""
+        """Freeze `none` or `all`; `early` is not supported."""
         if which == "early":
-            raise ConfigError("model.freeze: early is not offered for timm encoders; use all")
+            raise ConfigError("model.freeze: early is not supported for timm encoders; use all")
         super().freeze(which)
 
 
 def import_timm(name: str) -> tuple[ModuleType, str]:
-    """timm, and a model's name without `timm/`.
+    """The timm module, and a model's name without `timm/`.
 
     Raises:
         ConfigError: timm is not installed, or has no such model.
@@ -268,16 +281,16 @@ def import_timm(name: str) -> tuple[ModuleType, str]:
         import timm
     except ImportError:
         raise ConfigError(f'{name} needs timm: pip install "pix2color[timm]"') from None
-    known = name.removeprefix("timm/")
-    if known not in timm.list_models():
-        raise ConfigError(f"timm has no model {known!r}")
+    model = name.removeprefix("timm/")
+    if model not in timm.list_models():
+        raise ConfigError(f"timm has no model {model!r}")
     module: ModuleType = timm
-    return module, known
+    return module, model
 
 
 def _build_timm(name: str, *, pretrained: bool) -> Encoder:
-    timm, known = import_timm(name)
-    net = timm.create_model(known, features_only=True, pretrained=pretrained)
+    timm, model = import_timm(name)
+    net = timm.create_model(model, features_only=True, pretrained=pretrained)
     info, data = net.feature_info, net.default_cfg
     return TimmEncoder(
         [_TimmLevels(net)], info.channels(), info.reduction(), mean=data["mean"], std=data["std"]

@@ -14,18 +14,21 @@ from pix2color.models.hint_encoder import HintEncoder
 
 
 class Generator(nn.Module):
-    """Encoder, decoder and head.
+    """Encoder, decoder and head: one class for every recipe.
+
+    forward(L) -> raw, the head's output (logits or ab before the activation). `predict` accepts
+    photos of any size: it pads L, crops raw, decodes it to ab and enlarges ab to the size of L.
 
     Args:
-        encoder: sees the gray photo as RGB.
-        decoder: features -> one map at `stride`.
+        encoder: gray photo as RGB -> features of falling resolution.
+        decoder: features -> one map.
         head: that map -> raw; raw -> ab.
         stride: pixels of L per pixel of raw.
-        hint_input: takes given colors, for a network that is trained with them.
+        hint_input: adds color hints to the features; None: a network without hints.
     """
 
     precisions = ("float32",)
-    """Arithmetic in which predict is exact. Training in bfloat16 works (losses and decoding are
+    """Data types in which `predict` is exact. Training in bfloat16 works (losses and decoding are
     float32 in any case); colors predicted in it are some units of ab off."""
 
     def __init__(
@@ -47,11 +50,11 @@ class Generator(nn.Module):
 
     @property
     def size_divisor(self) -> int:
-        """Height and width that `forward` takes are multiples of this."""
+        """The height and width of `forward`'s input are multiples of this."""
         return max(*self.encoder.reduction, self.stride)
 
     def train(self, mode: bool = True) -> Generator:
-        """As nn.Module's; with `frozen_statistics` batch norms stay in evaluation mode."""
+        """Set the training mode; with `frozen_statistics` batch norms stay in evaluation mode."""
         super().train(mode)
         if self.frozen_statistics:
             for module in self.modules():
@@ -63,37 +66,37 @@ class Generator(nn.Module):
         """L -> raw.
 
         Args:
-            lightness: B,1,H,W in 0..100, H and W multiples of `multiple`.
-            hints: B,3,H/stride,W/stride (`hint_input.pack`), for a network that takes them.
+            lightness: B,1,H,W in 0..100, H and W multiples of `size_divisor`.
+            hints: B,3,H/stride,W/stride from `encode_hints`, for a network with a hint input.
 
         Returns:
             B,C,H/stride,W/stride.
         """
-        raw: Tensor = self.head(self._features(lightness, hints))
+        raw: Tensor = self.head(self._features(lightness, hints))  # B,C,H/stride,W/stride
         return raw
 
     def _features(self, lightness: Tensor, hints: Tensor | None) -> Tensor:
-        """The decoder's last features: B,F,H/stride,W/stride."""
-        gray = lightness_to_gray(lightness).expand(-1, 3, -1, -1)
-        features = self.encoder.features(gray)
+        """The head's input: B,F,h,w, where h, w = H/stride, W/stride but for an enlarging head."""
+        gray = lightness_to_gray(lightness).expand(-1, 3, -1, -1)  # B,3,H,W in 0..1
+        features = self.encoder.features(gray)  # B,channels[i],H/reduction[i],W/reduction[i]
         if hints is not None:
             if self.hint_input is None:
                 raise ValueError("this network takes no hints: it was trained without them")
-            features = self.hint_input(features, hints)
-        found: Tensor = self.decoder(features)
-        return found
+            features = self.hint_input(features, hints)  # same shapes
+        x: Tensor = self.decoder(features)  # B,F,h,w
+        return x
 
     @torch.no_grad()
     def predict_raw(self, lightness: Tensor, hints: Tensor | None = None) -> Tensor:
-        """`forward` for any H, W >= 1: pads to a multiple, then crops to ceil(H/stride), ..."""
+        """`forward` for any H, W >= 1: B,1,H,W -> B,C,ceil(H/stride),ceil(W/stride)."""
         return self.predict_features(lightness, hints)[1]
 
     @torch.no_grad()
     def predict_features(
         self, lightness: Tensor, hints: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The decoder's last features beside `predict_raw`: B,F,h,w and B,C,h,w, one pass."""
-        rows, columns = (_ceil(side, self.stride) for side in lightness.shape[-2:])
+        """The decoder's last features B,F,h,w and `predict_raw`'s raw B,C,h,w in one pass."""
+        rows, columns = (_ceil_div(side, self.stride) for side in lightness.shape[-2:])
         padded = pad_to_multiple(lightness, self.size_divisor)
         if hints is not None:
             below = padded.shape[-2] // self.stride - rows
@@ -107,22 +110,20 @@ class Generator(nn.Module):
     def predict(self, lightness: Tensor, decode: DecodeConfig) -> Tensor:
         """Colors of photos of any size, H, W >= 1.
 
-        `decode.input_size` is the caller's: L is used at the size it comes in.
-
         Args:
-            lightness: B,1,H,W in 0..100.
+            lightness: B,1,H,W in 0..100; it is not resized to `decode.input_size`.
             decode: temperature, vividness and saturation.
 
         Returns:
-            ab: B,2,H,W in Lab units, float32; may lie outside sRGB (see color.fit_gamut).
+            ab: B,2,H,W in Lab units, float32; may be outside of the sRGB gamut.
         """
         height, width = lightness.shape[-2:]
         return self.decode_raw(self.predict_raw(lightness), (height, width), decode)
 
     def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: DecodeConfig) -> Tensor:
-        """What `predict_raw` returned -> ab B,2,*size, enlarged bilinearly.
+        """Result of `predict_raw` -> ab B,2,*size, enlarged bilinearly.
 
-        Kept apart so that many settings can be tried on one pass of the network.
+        It is separate from `predict` so that many settings can be tried on one pass of the network.
         """
         ab = self.head.to_ab(raw, temperature=decode.temperature, vividness=decode.vividness)
         ab = decode.saturation * ab
@@ -132,17 +133,17 @@ class Generator(nn.Module):
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pad right and bottom to multiples by reflection; what that does not reach repeats the start.
+    """Pad right and bottom to multiples by reflection; beyond its reach repeat the first pixel.
 
-    One rule for all sizes, without a branch: an exported graph pads as this does.
+    The rule has no branch on the size, so that an exported graph pads the same way.
     """
     for axis in (-2, -1):
         last = x.shape[axis] - 1
-        index = torch.arange(_ceil(x.shape[axis], multiple) * multiple, device=x.device)
+        index = torch.arange(_ceil_div(x.shape[axis], multiple) * multiple, device=x.device)
         x = x.index_select(axis, (last - (last - index).abs()).clamp_min(0))
     return x
 
 
-def _ceil(length: int, part: int) -> int:
-    """How many parts cover a length."""
+def _ceil_div(length: int, part: int) -> int:
+    """length / part, rounded up."""
     return (length + part - 1) // part

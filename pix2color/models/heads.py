@@ -1,4 +1,4 @@
-"""Heads: what the last feature map means, and how it becomes ab."""
+"""Heads: the network's last layer, the decoding of its output to ab, and its own loss."""
 
 from __future__ import annotations
 
@@ -10,14 +10,47 @@ from pix2color.color import ab_bins
 from pix2color.losses.ab import soft_cross_entropy
 
 
-class RegressionHead(nn.Module):
+class Head(nn.Module):
+    """A convolution whose output is decoded to ab: B,C,h,w -> raw -> ab.
+
+    Args:
+        in_channels: channels of the features.
+        out_channels: channels of raw.
+        kernel, bias: of the convolution.
+    """
+
+    upscale = 1
+    """raw is this many times as large as the features."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: int, bias: bool) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B,C,h,w -> raw: B,out_channels,h*upscale,w*upscale."""
+        raw: Tensor = self.project(features)
+        return raw
+
+    def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
+        """raw -> ab: B,2,h,w in Lab units, float32."""
+        raise NotImplementedError
+
+    def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
+        """Losses of raw against the true ab (B,2,h,w), by the names of the config's loss section.
+
+        Empty for a head that is trained by the recipe's ab losses on the result of `to_ab` alone.
+        """
+        return {}
+
+
+class RegressionHead(Head):
     """Two channels that are ab: scale * tanh(x), or scale * x with `activation: linear`.
 
     Args:
-        in_channels: of the decoder's output.
-        activation: tanh | linear. tanh bounds the colors; scale 110 is about sRGB's reach.
+        in_channels: channels of the features.
+        activation: tanh | linear. tanh bounds the colors; scale 110 is about the extent of sRGB.
         scale: ab at activation 1, in Lab units.
-        kernel, bias: of the convolution that makes the two channels.
+        kernel, bias: see Head.
     """
 
     def __init__(
@@ -29,40 +62,30 @@ class RegressionHead(nn.Module):
         kernel: int = 1,
         bias: bool = True,
     ) -> None:
-        super().__init__()
-        self.project = nn.Conv2d(in_channels, 2, kernel, padding=kernel // 2, bias=bias)
+        super().__init__(in_channels, 2, kernel=kernel, bias=bias)
         self.activation = activation
         self.scale = scale
-        # Small first colors: training starts from the gray photo, not from noise.
+        # Small initial colors: training starts from the gray photo, not from noise.
         nn.init.normal_(self.project.weight, std=1e-3)
         if self.project.bias is not None:
             nn.init.zeros_(self.project.bias)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """B,C,h,w -> raw: B,2,h,w, before the activation."""
-        raw: Tensor = self.project(features)
-        return raw
 
     def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
         """raw -> ab: B,2,h,w in Lab units. A regression has no temperature or vividness."""
         raw = raw.float()
         return self.scale * (raw.tanh() if self.activation == "tanh" else raw)
 
-    def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
-        """A regression has no loss of its own: the ab losses of the recipe are taken on to_ab."""
-        return {}
 
-
-class ClassificationHead(nn.Module):
-    """313 classes a pixel: logits, decoded by the annealed mean.
+class ClassificationHead(Head):
+    """313 classes per pixel: logits, decoded by the annealed mean.
 
     Args:
-        in_channels: of the decoder's output.
+        in_channels: channels of the features.
         prior: 313, of the training photos; a float32 buffer, saved with the weights.
-        neighbors: K of the soft encoding.
-        rebalance: lambda of the class weights, None for none.
-        adjust: tau at which the loss is taken, see `loss`.
-        kernel, bias: of the convolution that makes the logits.
+        soft_encoding_k: K of the soft encoding: bins that a pixel's color is spread over.
+        rebalance_lambda: lambda of the class weights (Zhang et al. 2016); None: no weights.
+        logit_adjustment_tau: tau at which the loss is taken, see `loss`.
+        kernel, bias: see Head.
     """
 
     log_prior: Tensor
@@ -73,41 +96,35 @@ class ClassificationHead(nn.Module):
         in_channels: int,
         prior: Tensor,
         *,
-        neighbors: int = 5,
-        rebalance: float | None = None,
-        adjust: float = 0.0,
+        soft_encoding_k: int = 5,
+        rebalance_lambda: float | None = None,
+        logit_adjustment_tau: float = 0.0,
         kernel: int = 1,
         bias: bool = True,
     ) -> None:
-        super().__init__()
-        count = ab_bins.COUNT
-        self.project = nn.Conv2d(in_channels, count, kernel, padding=kernel // 2, bias=bias)
-        self.neighbors = neighbors
-        self.rebalance = rebalance
-        self.adjust = adjust
+        super().__init__(in_channels, ab_bins.COUNT, kernel=kernel, bias=bias)
+        self.soft_encoding_k = soft_encoding_k
+        self.rebalance_lambda = rebalance_lambda
+        self.logit_adjustment_tau = logit_adjustment_tau
         self.register_buffer("log_prior", torch.zeros(ab_bins.COUNT))
         self.register_buffer("class_weight", torch.ones(ab_bins.COUNT), persistent=False)
         self.set_prior(prior)
-        # A fresh network predicts the prior everywhere (without a bias: all colors alike).
+        # An untrained network predicts the prior everywhere (without a bias: all colors alike).
         nn.init.normal_(self.project.weight, std=1e-2)
         if self.project.bias is not None:
             with torch.no_grad():
                 self.project.bias.copy_(self.log_prior.clamp_min(-12.0))
 
     def set_prior(self, prior: Tensor) -> None:
-        """Take another prior (313, sum 1) for the class weights and the vividness."""
-        self.log_prior.copy_(prior.double().log().float())
-        if self.rebalance is not None:
-            weight = ab_bins.rebalancing_weights(prior.double(), mix=self.rebalance)
+        """Replace the prior (313, sum 1) that class weights and vividness are computed from."""
+        prior = prior.double()
+        self.log_prior.copy_(prior.log().float())
+        if self.rebalance_lambda is not None:
+            weight = ab_bins.rebalancing_weights(prior, mix=self.rebalance_lambda)
             self.class_weight.copy_(weight.float())
-        elif self.adjust > 0:
-            weight = prior.double() ** -self.adjust
-            self.class_weight.copy_((weight / (prior.double() * weight).sum()).float())
-
-    def forward(self, features: Tensor) -> Tensor:
-        """B,C,h,w -> raw: B,313,h,w logits."""
-        raw: Tensor = self.project(features)
-        return raw
+        elif self.logit_adjustment_tau > 0:
+            weight = prior**-self.logit_adjustment_tau
+            self.class_weight.copy_((weight / (prior * weight).sum()).float())
 
     def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
         """raw -> ab: B,2,h,w: logits less vividness * log prior, then the annealed mean."""
@@ -117,50 +134,77 @@ class ClassificationHead(nn.Module):
     def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
         """Cross-entropy against soft-encoded ab (B,2,h,w), weighted by each pixel's own class.
 
-        With `adjust` tau, that of logits - tau log prior, weights prior^-tau (mean 1): where the
-        logits are the true distribution's, these are the weighted photos' own. So the best logits
-        are the same for every tau and vividness stays a choice afterwards, but rare colors have
-        more say in what is learned (after Menon et al. 2021, Long-tail learning via logit
-        adjustment).
+        With `logit_adjustment_tau` the loss is taken on logits - tau log prior, with class weights
+        prior^-tau (mean 1). The adjusted logits of the true distribution are those of the weighted
+        photos, so the optimum is the same for every tau and vividness stays a choice at decoding;
+        rare colors get a larger share of the gradient (after Menon et al. 2021, Long-tail learning
+        via logit adjustment).
         """
-        code = ab_bins.soft_encode(ab, neighbors=self.neighbors)
-        weight = None if self.rebalance is None and self.adjust == 0 else self.class_weight
-        logits = ab_bins.adjust_logits(raw.float(), self.log_prior, self.adjust)
-        return {"cross_entropy": soft_cross_entropy(logits, code, class_weight=weight)}
+        tau = self.logit_adjustment_tau
+        labels = ab_bins.soft_encode(ab, neighbors=self.soft_encoding_k)
+        weight = None if self.rebalance_lambda is None and tau == 0 else self.class_weight
+        logits = ab_bins.adjust_logits(raw.float(), self.log_prior, tau)
+        return {"cross_entropy": soft_cross_entropy(logits, labels, class_weight=weight)}
 
 
-class MarginalClassHead(nn.Module):
-    """64 classes for a and 64 for b: steps of 4 Lab units over -128..128, decoded by argmax.
+class AmlClassificationHead(ClassificationHead):
+    """The class head of Conti and Sterpa's code with the faults of its published loss.
 
-    Args:
-        in_channels: of the decoder's output.
-        kernel, bias: of the convolution that makes the logits.
+    It exists to study the table that rests on them. Differences from ClassificationHead:
+
+    - Logits are enlarged four times by repetition, and the loss is taken at the photo's full size.
+    - The loss is summed over pixels and photos, not averaged: about 1.8e5 per photo of 176 x 176 at
+      the start. Adam cancels the scale, but weight decay becomes negligible beside it.
+    - Targets B,313,h,w are reshaped to rows of 313 without moving the classes last. A row is then a
+      run of 313 pixels of mostly one class; the position of its maximum selects the weight, which
+      multiplies the row. The weights are almost unrelated to the pixels' colors.
+
+    The published code also shifted its probabilities by about 1e-5 before the logarithm; this one
+    does not.
     """
 
-    STEPS = 64
-    STEP = 4.0
-    LEAST = -128.0
-
-    def __init__(self, in_channels: int, *, kernel: int = 1, bias: bool = True) -> None:
-        super().__init__()
-        count = 2 * self.STEPS
-        self.project = nn.Conv2d(in_channels, count, kernel, padding=kernel // 2, bias=bias)
+    upscale = 4
 
     def forward(self, features: Tensor) -> Tensor:
-        """B,C,h,w -> raw: B,128,h,w logits, those of a first."""
-        raw: Tensor = self.project(features)
-        return raw
-
-    def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
-        """raw -> ab: B,2,h,w, the middle of the likeliest step; the settings change nothing."""
-        step = raw.unflatten(1, (2, self.STEPS)).argmax(2)
-        return (step + 0.5) * self.STEP + self.LEAST
+        """B,C,h,w -> raw: B,313,4h,4w logits."""
+        return F.interpolate(super().forward(features), scale_factor=float(self.upscale))
 
     def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
-        """Mean cross-entropy of both channels against the steps that ab (B,2,h,w) lie in."""
-        step = ((ab.float() - self.LEAST) / self.STEP).long().clamp(0, self.STEPS - 1)
-        logits = raw.float().unflatten(1, (2, self.STEPS)).transpose(1, 2)  # B,64,2,h,w
-        return {"cross_entropy": F.cross_entropy(logits, step)}
+        """The published sum with its misplaced weights; ab is B,2,4h,4w."""
+        labels = ab_bins.soft_encode(ab, neighbors=self.soft_encoding_k).to_dense()
+        log_probability = raw.float().log_softmax(1)
+        row_loss = -(labels * log_probability).reshape(-1, ab_bins.COUNT).sum(1)
+        return {"cross_entropy": (self.row_weights(labels) * row_loss).sum()}
+
+    def row_weights(self, labels: Tensor) -> Tensor:
+        """Dense labels B,313,h,w -> the weight of each of the B*h*w misplaced rows."""
+        position = labels.reshape(-1, ab_bins.COUNT).argmax(1)
+        return self.class_weight[position]
 
 
-Head = RegressionHead | ClassificationHead | MarginalClassHead
+class MarginalClassHead(Head):
+    """64 classes for a and 64 for b: bins of 4 Lab units over -128..128, decoded by argmax.
+
+    raw is B,128,h,w: first the 64 logits of a, then those of b.
+
+    Args:
+        in_channels, kernel, bias: see Head.
+    """
+
+    BINS = 64
+    BIN_WIDTH = 4.0
+    MIN_AB = -128.0
+
+    def __init__(self, in_channels: int, *, kernel: int = 1, bias: bool = True) -> None:
+        super().__init__(in_channels, 2 * self.BINS, kernel=kernel, bias=bias)
+
+    def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
+        """raw -> ab: B,2,h,w, the center of the likeliest bin; the settings have no effect."""
+        index = raw.unflatten(1, (2, self.BINS)).argmax(2)
+        return (index + 0.5) * self.BIN_WIDTH + self.MIN_AB
+
+    def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:
+        """Mean cross-entropy of both channels against the bins of ab (B,2,h,w)."""
+        index = ((ab.float() - self.MIN_AB) / self.BIN_WIDTH).long().clamp(0, self.BINS - 1)
+        logits = raw.float().unflatten(1, (2, self.BINS)).transpose(1, 2)  # B,64,2,h,w
+        return {"cross_entropy": F.cross_entropy(logits, index)}

@@ -1,4 +1,4 @@
-"""Colors that a person gave, as a further input of the generator (Zhang et al. 2017)."""
+"""Color hints of a user as a further input of the generator (Zhang et al. 2017)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-AB_SCALE = 110.0
-"""Lab units of a hint's color at the value 1."""
+from pix2color.losses.ab import AB_RANGE
 
 
 class HintEncoder(nn.Module):
-    """Adds what hints say to the encoder's features.
+    """Adds an encoding of the hints to the encoder's features.
 
-    At every level from `stride` on, the mean color of a cell's hints and whether it has some pass
-    a 3x3 convolution whose weights start at 0: a network that gets this input is at first the
-    function that it was, and without hints it always is.
+    At every level from `stride` on, two inputs pass a 3x3 convolution without a bias: the mean
+    color of a cell's hints and whether it has any. Its weights start at 0, so that adding this
+    module to a trained network changes nothing at first; without hints it never changes anything.
 
     Args:
         channels, reduction: the encoder's.
@@ -36,7 +35,7 @@ class HintEncoder(nn.Module):
                 nn.init.zeros_(conv.weight)
 
     def forward(self, features: Sequence[Tensor], hints: Tensor) -> list[Tensor]:
-        """Features, finest first, and hints B,3,h,w (see `pack`) -> features of the same shapes."""
+        """Features, finest first, and `encode_hints` B,3,h,w -> features of the same shapes."""
         return [
             feature + conv(pool_hints(hints, factor)) if factor else feature
             for feature, conv, factor in zip(features, self.convs, self.factors, strict=True)
@@ -44,7 +43,7 @@ class HintEncoder(nn.Module):
 
 
 def pool_hints(hints: Tensor, factor: int) -> Tensor:
-    """Hints on cells `factor` times as large: the mean of those that are given."""
+    """Hints on cells `factor` times as large: B,3,h,w -> the mean of each cell's given hints."""
     if factor == 1:
         return hints
     mean = F.avg_pool2d(hints, factor)
@@ -53,14 +52,14 @@ def pool_hints(hints: Tensor, factor: int) -> Tensor:
 
 
 def encode_hints(ab: Tensor, given: Tensor) -> Tensor:
-    """Hints as the network takes them.
+    """Hints in the form of the network's input.
 
     Args:
-        ab: B,2,h,w in Lab units; what lies where nothing is given does not count.
+        ab: B,2,h,w in Lab units; ignored where no color is given.
         given: B,1,h,w, above 0 where a color is given.
 
     Returns:
-        B,3,h,w: ab / AB_SCALE and 1 where given, 0 elsewhere.
+        B,3,h,w: ab / AB_RANGE and 1 where given, 0 elsewhere.
     """
-    where = (given > 0).to(ab)
-    return torch.cat((ab / AB_SCALE * where, where), dim=1)
+    mask = (given > 0).to(ab)
+    return torch.cat((ab / AB_RANGE * mask, mask), dim=1)

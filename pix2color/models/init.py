@@ -1,4 +1,4 @@
-"""Networks whose weights are loaded next need no random ones first."""
+"""Skip the initialization of weights that a checkpoint replaces right after."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-_DRAWS = {
-    nn.init.kaiming_uniform_,  # these three are told of before they call the tensors' methods
+_RANDOM_INITS = {
+    # torch.nn.init's functions are overridable by themselves, before they call tensor methods.
+    nn.init.kaiming_uniform_,
     nn.init.normal_,
     nn.init.uniform_,
     Tensor.normal_,
@@ -18,9 +19,9 @@ _DRAWS = {
 
 
 class skip_weight_init(TorchFunctionMode):  # noqa: N801 - used as a context manager
-    """Within it, first weights are 0 instead of random: drawing them takes most of a building.
+    """Within it, initial weights are 0 instead of random, which takes most of the building time.
 
-    Constants, buffers and the random generators' states are as ever.
+    Constants, buffers and the states of random generators are not affected.
 
     >>> with skip_weight_init():
     ...     generator = build_generator(model, pretrained=False)  # doctest: +SKIP
@@ -33,10 +34,10 @@ class skip_weight_init(TorchFunctionMode):  # noqa: N801 - used as a context man
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Zeros for draws; everything else as asked."""
-        named = kwargs or {}
-        if func not in _DRAWS:
-            return func(*args, **named)
-        drawn: Tensor = args[0] if args else named["tensor"]
-        drawn.detach().zero_()
-        return drawn
+        """Zeros for random draws; other functions are called."""
+        kwargs = kwargs or {}
+        if func not in _RANDOM_INITS:
+            return func(*args, **kwargs)
+        weight: Tensor = args[0] if args else kwargs["tensor"]
+        weight.detach().zero_()
+        return weight

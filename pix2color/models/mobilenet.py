@@ -7,7 +7,11 @@ unchanged, and one seed gives one network.
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
+
+from pix2color.models.blocks import conv_block
 
 _GROUPS = (
     # expansion, channels, blocks, stride of the first block
@@ -21,29 +25,30 @@ _GROUPS = (
 )
 _FIRST, _LAST = 32, 1280
 _CLASSES = 1000
+_conv_block = partial(conv_block, activation=nn.ReLU6)
 
 
 class InvertedResidual(nn.Module):
-    """Widen, convolve every channel by itself, narrow; added to the input where shapes agree.
+    """Expand, depthwise convolution, project; added to the input where the shapes agree.
 
     B,in,H,W -> B,out,H/stride,W/stride.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, expansion: int) -> None:
         super().__init__()
-        self.adds = stride == 1 and in_channels == out_channels
+        self.is_residual = stride == 1 and in_channels == out_channels
         width = in_channels * expansion
-        widen = [] if expansion == 1 else [_convolution(in_channels, width, kernel=1)]
+        expand = [] if expansion == 1 else [_conv_block(in_channels, width, kernel=1)]
         self.conv = nn.Sequential(
-            *widen,
-            _convolution(width, width, stride=stride, groups=width),
+            *expand,
+            _conv_block(width, width, stride=stride, groups=width),
             nn.Conv2d(width, out_channels, 1, bias=False),
             nn.BatchNorm2d(out_channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv(x)
-        return x + y if self.adds else y
+        return x + y if self.is_residual else y
 
 
 class MobileNetV2(nn.Module):
@@ -51,7 +56,7 @@ class MobileNetV2(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        modules: list[nn.Module] = [_convolution(3, _FIRST, stride=2)]
+        modules: list[nn.Module] = [_conv_block(3, _FIRST, stride=2)]
         previous = _FIRST
         for expansion, channels, blocks, stride in _GROUPS:
             for block in range(blocks):
@@ -60,7 +65,7 @@ class MobileNetV2(nn.Module):
                     InvertedResidual(previous, channels, stride=step, expansion=expansion)
                 )
                 previous = channels
-        modules.append(_convolution(previous, _LAST, kernel=1))
+        modules.append(_conv_block(previous, _LAST, kernel=1))
         self.features = nn.Sequential(*modules)
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(_LAST, _CLASSES))
         for module in self.modules():
@@ -74,16 +79,3 @@ class MobileNetV2(nn.Module):
         """RGB, normalized, B,3,H,W -> logits B,1000."""
         logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
         return logits
-
-
-def _convolution(
-    in_channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
-    """Convolution, batch norm, ReLU6."""
-    return nn.Sequential(
-        nn.Conv2d(
-            in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
-        ),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU6(inplace=True),
-    )

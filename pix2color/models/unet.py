@@ -9,51 +9,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2color.errors import ConfigError
+from pix2color.models.blocks import ResidualBlock, conv_block
+
+RESIDUAL_PREFIX = "decoder.residuals."
+"""Start of the state-dict keys of a generator's residual blocks."""
+_LAST_NORM = (".body.2.weight", ".body.2.bias")
 
 
-class ConvBlock(nn.Sequential):
-    """3x3 convolution, batch norm, ReLU: B,in,H,W -> B,out,H,W."""
+def identity_block(channels: int) -> ResidualBlock:
+    """A residual block of two 3x3 convolutions that is the identity until it is trained.
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-        )
-
-
-RESIDUALS = "decoder.residuals"
-"""Where a generator has its residual blocks."""
-_GAIN = (".body.2.weight", ".body.2.bias")
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions added to their input; the identity until it is trained.
-
-    He et al. 2016, the last batch norm beginning at 0 (Goyal et al. 2017), so that a trained
-    network can be given more of them without losing what it knows. B,C,H,W -> the same shape.
+    The last batch norm starts at 0 (Goyal et al. 2017), so that blocks can be added to a trained
+    network without changing what it computes.
     """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        norm = nn.BatchNorm2d(channels)
-        nn.init.zeros_(norm.weight)
-        self.body = nn.Sequential(
-            ConvBlock(channels, channels),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            norm,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x + self.body(x)
-        return y
+    first = conv_block(channels, channels)
+    conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    norm = nn.BatchNorm2d(channels)
+    nn.init.zeros_(norm.weight)
+    return ResidualBlock(nn.Sequential(first, conv, norm))
 
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all positions, added with a gain that starts at 0.
 
-    Lets one end of a photo know what the other shows (SAGAN, Zhang et al. 2019); used where the map
-    is small. B,C,H,W -> the same shape.
+    It lets distant parts of a photo exchange information (SAGAN, Zhang et al. 2019); its memory
+    grows with the square of the map's size. B,C,H,W -> the same shape.
     """
 
     def __init__(self, channels: int, *, heads: int = 4) -> None:
@@ -73,17 +53,20 @@ class SelfAttention(nn.Module):
 
 
 class UNetDecoder(nn.Module):
-    """Upsample, join the skip, convolve: level by level up to `stride`.
+    """Upsample, concatenate the skip, convolve: level by level up to `stride`.
 
     Args:
         channels, reduction: the encoder's.
-        widths: channels at the deepest level, the next one, ...; the last repeats.
-        depth: 3x3 convolutions a level; the last repeats.
-        residual: residual blocks after them, a level; levels beyond the last have none.
-        stride: reduction of the output; an encoder without a level there is upsampled beyond its
-            finest one.
+        decoder_channels: channels at the deepest level, the next one, ...; the last repeats.
+        convs_per_level: 3x3 convolutions at each level; the last repeats.
+        residual_blocks: residual blocks after them at each level; further levels have none.
+        stride: reduction of the output; where the encoder has no level there, its finest one is
+            upsampled further.
         attention: self-attention at reduction 16.
         dropout: share of the output's channels dropped while training.
+
+    Raises:
+        ConfigError: the stride is coarser than the encoder's deepest level.
     """
 
     def __init__(
@@ -91,84 +74,85 @@ class UNetDecoder(nn.Module):
         channels: Sequence[int],
         reduction: Sequence[int],
         *,
-        widths: Sequence[int],
-        depth: Sequence[int] = (1,),
-        residual: Sequence[int] = (),
+        decoder_channels: Sequence[int],
+        convs_per_level: Sequence[int] = (1,),
+        residual_blocks: Sequence[int] = (),
         stride: int = 4,
         attention: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        strides = _strides(reduction, stride)
         skips = dict(zip(reduction, channels, strict=True))
-        blocks, residuals, attentions = [], [], []
+        self.strides = _strides(reduction, stride)
+        self.blocks = nn.ModuleList()
+        self.residuals = nn.ModuleList()
+        self.attentions = nn.ModuleList()
         previous = 0
-        for level, at in enumerate(strides):
-            width = widths[min(level, len(widths) - 1)]
-            count = depth[min(level, len(depth) - 1)]
-            first = ConvBlock(previous + skips.get(at, 0), width)
-            blocks.append(
-                nn.Sequential(first, *(ConvBlock(width, width) for _ in range(count - 1)))
+        for level, at in enumerate(self.strides):
+            width = decoder_channels[min(level, len(decoder_channels) - 1)]
+            convs = convs_per_level[min(level, len(convs_per_level) - 1)]
+            first = conv_block(previous + skips.get(at, 0), width)
+            self.blocks.append(
+                nn.Sequential(first, *(conv_block(width, width) for _ in range(convs - 1)))
             )
-            more = residual[level] if level < len(residual) else 0
-            residuals.append(nn.Sequential(*(ResidualBlock(width) for _ in range(more))))
-            use = attention and at == 16
-            attentions.append(SelfAttention(width) if use else nn.Identity())
+            count = residual_blocks[level] if level < len(residual_blocks) else 0
+            self.residuals.append(nn.Sequential(*(identity_block(width) for _ in range(count))))
+            attend = attention and at == 16
+            self.attentions.append(SelfAttention(width) if attend else nn.Identity())
             previous = width
-        self.blocks = nn.ModuleList(blocks)
-        self.residuals = nn.ModuleList(residuals)
-        self.attentions = nn.ModuleList(attentions)
         self.dropout = nn.Dropout2d(dropout)
-        self.strides = strides
         self.reduction = tuple(reduction)
         self.out_channels = previous
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The encoder's features, finest first -> B,out_channels,H/stride,W/stride."""
         skips = dict(zip(self.reduction, features, strict=True))
-        deepest = features[-1]
-        height = deepest.shape[-2] * self.strides[0]
-        width = deepest.shape[-1] * self.strides[0]
-        x: Tensor | None = None
-        levels = zip(self.strides, self.blocks, self.residuals, self.attentions, strict=True)
-        for at, block, residual, attend in levels:
+        height, width = (side * self.strides[0] for side in features[-1].shape[-2:])
+        x = self._level(0, features[-1])
+        for level, at in enumerate(self.strides[1:], start=1):
             skip = skips.get(at)
-            if x is None:
-                x = deepest
-            else:
-                size = skip.shape[-2:] if skip is not None else (height // at, width // at)
-                x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-                if skip is not None:
-                    x = torch.cat((x, skip), dim=1)
-            x = attend(residual(block(x)))
-        assert x is not None
-        return self.dropout(x)
+            size = (height // at, width // at) if skip is None else skip.shape[-2:]
+            x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+            x = self._level(level, x if skip is None else torch.cat((x, skip), dim=1))
+        output: Tensor = self.dropout(x)
+        return output
+
+    def _level(self, level: int, x: Tensor) -> Tensor:
+        """The modules of one level: B,in,h,w -> B,decoder_channels[level],h,w."""
+        x = self.residuals[level](self.blocks[level](x))
+        return self.attentions[level](x)
 
 
 def add_identity_blocks(
     tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """A generator's weights with the residual blocks of another's that it has not, switched off.
+    """A generator's weights plus the residual blocks that only `like` has, as the identity.
 
-    The blocks' convolutions are the other's, so that a mean of both is between the two networks.
+    The blocks' convolutions are those of `like`, so that a mean of both weights lies between the
+    two networks.
     """
-    own = {key.rpartition(".body.")[0] for key in tensors}
+    present = {_block_of(key) for key in tensors}
     added = {
-        key: torch.zeros_like(value) if key.endswith(_GAIN) else value
+        key: torch.zeros_like(value) if key.endswith(_LAST_NORM) else value
         for key, value in like.items()
-        if key.startswith(f"{RESIDUALS}.") and key.rpartition(".body.")[0] not in own
+        if key.startswith(RESIDUAL_PREFIX) and _block_of(key) not in present
     }
     return {**tensors, **added}
 
 
+def _block_of(key: str) -> str:
+    """The residual block that a state-dict key belongs to."""
+    return key.rpartition(".body.")[0]
+
+
 def _strides(reduction: Sequence[int], stride: int) -> tuple[int, ...]:
-    """The reductions a decoder passes, deepest first: the encoder's, then halves down to stride."""
+    """The decoder's reductions, deepest first: the encoder's, then halves down to `stride`."""
     deepest = max(reduction)
     if stride > deepest:
         raise ConfigError(
             f"model.output_stride {stride} is coarser than the encoder's deepest level"
         )
-    passed = [r for r in sorted(reduction, reverse=True) if r >= stride]
-    while passed[-1] > stride:
-        passed.append(passed[-1] // 2)
-    return tuple(passed)
+    strides = [r for r in sorted(reduction, reverse=True) if r >= stride]
+    while strides[-1] > stride:
+        strides.append(strides[-1] // 2)
+    return tuple(strides)

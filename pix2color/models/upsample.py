@@ -1,4 +1,4 @@
-"""A decoder without skips: the deepest features, doubled and convolved stage by stage."""
+"""A decoder without skips: the deepest features, upsampled and convolved stage by stage."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2color.errors import ConfigError
+from pix2color.models.blocks import conv_block, upsample_block
 
 
 class UpsampleDecoder(nn.Module):
@@ -17,13 +18,14 @@ class UpsampleDecoder(nn.Module):
         channels, reduction: the encoder's; only its deepest level is used.
         stages: channels of the convolutions of each stage; the first is at the encoder's size.
         stride: reduction of the output, which the stages must reach.
-        by: nearest | bilinear | transposed; the last doubles with a 4x4 convolution of stride 2
-            that gives the stage's first channels.
+        mode: nearest | bilinear | transposed. How a stage doubles the size; transposed: its first
+            convolution is a 4x4 transposed one of stride 2.
         norm: none | each (batch norm before each ReLU) | stage (after a stage's last ReLU).
         dropout: with norm stage: share of values dropped after it while training.
 
     Raises:
-        ConfigError: the stages lead to another stride, or one has nothing to double with.
+        ConfigError: the stages lead to another stride, or a stage has no transposed convolution to
+            double the size with.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class UpsampleDecoder(nn.Module):
         *,
         stages: Sequence[Sequence[int]],
         stride: int,
-        by: str = "nearest",
+        mode: str = "nearest",
         norm: str = "none",
         dropout: float = 0.0,
     ) -> None:
@@ -44,38 +46,29 @@ class UpsampleDecoder(nn.Module):
                 f"model.upsample.stages: {len(stages)} stages lead from the encoder's stride "
                 f"{reduction[-1]} to {reached:g}, not to model.output_stride {stride}"
             )
-        if by == "transposed" and not all(stages[1:]):
-            raise ConfigError("model.upsample.by: transposed needs channels in every later stage")
-        self.by = by
-        before = channels[-1]
-        blocks = []
+        if mode == "transposed" and not all(stages[1:]):
+            raise ConfigError("model.upsample.mode: transposed needs channels in every later stage")
+        self.mode = mode
+        self.stages = nn.ModuleList()
+        in_channels = channels[-1]
         for number, widths in enumerate(stages):
             modules: list[nn.Module] = []
-            for position, after in enumerate(widths):
-                doubling = by == "transposed" and number > 0 and position == 0
-                modules += _convolution(before, after, doubling=doubling, norm=norm == "each")
-                before = after
+            for position, out_channels in enumerate(widths):
+                if mode == "transposed" and number > 0 and position == 0:
+                    modules += upsample_block(in_channels, out_channels, norm=norm == "each")
+                else:
+                    modules += conv_block(in_channels, out_channels, bias=True, norm=norm == "each")
+                in_channels = out_channels
             if norm == "stage" and widths:
-                modules += [nn.BatchNorm2d(before), nn.Dropout(dropout)]
-            blocks.append(nn.Sequential(*modules))
-        self.stages = nn.ModuleList(blocks)
-        self.out_channels = before
+                modules += [nn.BatchNorm2d(in_channels), nn.Dropout(dropout)]
+            self.stages.append(nn.Sequential(*modules))
+        self.out_channels = in_channels
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The encoder's features, finest first -> B,out_channels,H/stride,W/stride."""
         x = features[-1]
         for number, stage in enumerate(self.stages):
-            if number and self.by != "transposed":
-                x = F.interpolate(x, scale_factor=2.0, mode=self.by)
+            if number and self.mode != "transposed":
+                x = F.interpolate(x, scale_factor=2.0, mode=self.mode)
             x = stage(x)
         return x
-
-
-def _convolution(before: int, after: int, *, doubling: bool, norm: bool) -> list[nn.Module]:
-    conv: nn.Module = (
-        nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
-        if doubling
-        else nn.Conv2d(before, after, 3, padding=1)
-    )
-    between: list[nn.Module] = [nn.BatchNorm2d(after)] if norm else []
-    return [conv, *between, nn.ReLU(inplace=True)]

@@ -1,8 +1,8 @@
-"""Networks written as ONNX files (the `onnx` extra): for onnxruntime, here and elsewhere.
+"""Networks written as ONNX files, for onnxruntime and other programs (the `onnx` extra).
 
 The graph takes L of any size, B,1,H,W in 0..100, and pads and crops by itself; it gives `raw`,
 B,C,ceil(H/stride),ceil(W/stride), and `features`, the decoder's last. What follows, from raw to ab,
-is the head's; its settings and constants are in the metadata (docs/onnx.md).
+is decoding; its settings and constants are in the metadata (docs/onnx.md).
 """
 
 from __future__ import annotations
@@ -47,28 +47,31 @@ def write(path: Path, released: checkpoint.Checkpoint) -> float:
         Pix2ColorError: the extra is not installed.
     """
     data = _with_metadata(_graph(released.generator), released)
-    off = _difference(OnnxRuntime(data, path.name), released)
-    if off > TOLERANCE:
-        raise WeightsError(f"{released.name} as ONNX differs by {off:.2g} in ab: not written")
+    exported = OnnxRuntime(data, path.name, device="cpu")
+    difference = _difference(exported, TorchRuntime(released))
+    if difference > TOLERANCE:
+        raise WeightsError(
+            f"{released.name} as ONNX differs by {difference:.2g} in ab: not written"
+        )
     try:
         with atomic_open_photo(path) as file:
             file.write(data)
     except PhotoError as error:
         raise WeightsError(f"{path} {error}") from None
-    return off
+    return difference
 
 
 def cached(name_or_path: str | None, *, announce: Callable[[str], None] | None = None) -> Path:
     """The ONNX file of some weights in the user's cache; written there at first use.
 
-    Its name holds the weights' digest, so that other weights never take its place.
+    Its name holds the digest of the weights, so that no other weights replace it.
 
     Args:
-        name_or_path: as `weights.load`.
-        announce: is told when it is written.
+        name_or_path: as `checkpoint.load`.
+        announce: called with a message before it is written.
 
     Raises:
-        WeightsError: as `weights.load` and `write`.
+        WeightsError: as `checkpoint.load` and `write`.
     """
     digest = release_file.read(hub.resolve(name_or_path or "default")).digest
     path = cache_folder() / f"{digest}-{FORMAT}.onnx"
@@ -103,12 +106,12 @@ class _Graph(nn.Module):
 
 
 def _graph(generator: Generator) -> bytes:
-    """By the exporter that traces: torch.export's takes minutes where this one takes seconds."""
+    """Traced: the exporter of torch.export takes minutes where this one takes seconds."""
     _library()
     axes = {name: {0: "batch", 2: f"{name}_h", 3: f"{name}_w"} for name in (INPUT, *OUTPUTS)}
     trial = torch.linspace(0, 100, 70 * 90).view(1, 1, 70, 90)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of deprecation, and of shapes: `write` compares
+        warnings.simplefilter("ignore")  # deprecation, and shapes: `write` compares the outputs
         path = Path(folder) / "graph.onnx"
         try:
             torch.onnx.export(
@@ -122,8 +125,8 @@ def _graph(generator: Generator) -> bytes:
                 dynamo=False,
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-            said = " ".join(str(error).split())[:120]
-            raise WeightsError(f"this network cannot be exported to ONNX: {said}") from None
+            reason = " ".join(str(error).split())[:120]
+            raise WeightsError(f"this network cannot be exported to ONNX: {reason}") from None
         return path.read_bytes()
 
 
@@ -152,9 +155,8 @@ def _with_metadata(graph: bytes, released: checkpoint.Checkpoint) -> bytes:
     return data
 
 
-def _difference(exported: OnnxRuntime, released: checkpoint.Checkpoint) -> float:
+def _difference(exported: Runtime, original: Runtime) -> float:
     random = np.random.default_rng(0)
-    original = TorchRuntime(released)
     largest = 0.0
     for height, width in _TRIALS:
         lightness = random.uniform(0, 100, (1, 1, height, width)).astype(np.float32)

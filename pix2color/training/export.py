@@ -67,15 +67,15 @@ def export_run(
         tensors, samples = _newest(run)
         data["samples"] = samples
     generator = build_generator(config.model, pretrained=False)
-    release_file.load_state_strict(generator, tensors, what=str(run))
+    release_file.load_state_strict(generator, tensors, source=str(run))
     if average:
         others = [release_file.read(path) for path in average]
         grown = [unet.add_identity_blocks(other.tensors, tensors) for other in others]
         for path, other in zip(average, grown, strict=True):
-            release_file.load_state_strict(generator, other, what=str(path))
+            release_file.load_state_strict(generator, other, source=str(path))
         data["averaged_with"] = [other.digest for other in others]
         mean = _mean([tensors, *grown])
-        release_file.load_state_strict(generator, mean, what=str(run))
+        release_file.load_state_strict(generator, mean, source=str(run))
     said = figures if figures is not None else _last_validation(run)
     checkpoint.save(out, generator, config=config, data=data, figures=said)
     return out

@@ -193,7 +193,7 @@ def chroma_planes(gray: Pixels, ab: Floats, pixel_format: PixelFormat) -> tuple[
         if step == 2:
             sums = own.astype(np.uint32).reshape(-1, 2, width, 2).sum(axis=(1, 3), dtype=np.uint32)
             own = ((sums + 2) >> 2).astype(dtype)
-        a, b = (compose.enlarged(plane, rows, height, width) for plane in ab_planes)
+        a, b = (compose.upsample_band(plane, rows, height, width) for plane in ab_planes)
         rgb = np.empty((*own.shape, 3), dtype)
         gamut.map(own, a, b, rgb)
         r, g, b = (rgb[..., c] / top for c in range(3))

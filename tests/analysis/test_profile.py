@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_model import released
+from PIL import Image, ImageCms
 
+from pix2color.analysis.profile import colorize_in_stages
 from pix2color.checkpoints import checkpoint
 from pix2color.cli import profile
+from pix2color.inference.colorizer import Colorizer
+from pix2color.photo import read, writing
+from pix2color.runtime.torch import TorchRuntime
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +37,36 @@ def test_it_prints_a_table_and_writes_json(
     assert profile.main([str(tmp_path / "none.jpg")]) == 2
 
 
+def _photo(form: str) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
+    image, options = Image.fromarray(pixels), {"format": form.partition(" ")[0]}
+    if form == "PNG 16":
+        image = Image.fromarray(pixels.astype(np.uint16) * 257)
+    elif form == "JPEG RGB":
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        image, options["icc_profile"] = image.convert("RGB"), profile
+    file = io.BytesIO()
+    image.save(file, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "JPEG RGB", "PNG", "PNG 16", "TIFF"])
+def test_the_stages_together_write_what_coloring_writes(form: str) -> None:
+    colorizer = Colorizer(TorchRuntime(released()))
+    data, expected = _photo(form), io.BytesIO()
+    writing.encode(colorizer.colorize(read(data)), expected)
+    colored, seconds = colorize_in_stages(data, colorizer)
+    assert colored == expected.getvalue()
+    assert len(seconds) == 6 and min(seconds) > 0
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert profile.main(["--runs", "1000", "--json", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: not a regular file\n"
+
+
 @pytest.mark.parametrize("stride", [1, 8])
 def test_it_times_networks_of_every_stride(
     stride: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -42,7 +79,7 @@ def test_it_times_networks_of_every_stride(
     assert "0.03 MP JPEG" in capsys.readouterr().out
 
 
-def test_it_of_a_folder_is_told_beside_the_slowest_stage(
+def test_the_rate_of_a_folder_is_printed_beside_the_slowest_stage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "profile.json"
@@ -51,7 +88,7 @@ def test_it_of_a_folder_is_told_beside_the_slowest_stage(
     folder = json.loads(path.read_text())["folder"]["0.05 MP JPEG"]
     assert folder["photos"] == 3 and folder["photos_per_second"] > 0
     assert folder["slowest_stage"] in capsys.readouterr().out
-    assert 0 < folder["cores_busy"] <= 1.1
+    assert folder["cores_busy"] > 0
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from pix2color.models import encoders
 SIDE = 40
 TINY: dict[str, Any] = {
     "budget": {"samples": 16, "minutes": None},
-    "gan_share": 0.5,
-    "common": {
+    "gan_budget_fraction": 0.5,
+    "defaults": {
         "data": {"cache_size": SIDE, "crop": 32, "crop_scale": [0.6, 1.0]},
         "model": {"conv_encoder": {"width": 4}},
         "gan": {"base_channels": 4, "n_layers": 1, "discriminator_warmup_samples": 0},
@@ -29,7 +29,7 @@ TINY: dict[str, Any] = {
         "train": {"batch_size": 4, "log_every_samples": 4, "num_sample_photos": 0},
         "decode": {"input_size": 32},
     },
-    "changes": {
+    "overrides": {
         name: {"model": {"upsample": {"stages": [[8], [8], [4]]}}}
         for name in ("strided", "strided_gan")
     },
@@ -99,8 +99,8 @@ def make_plan() -> Callable[..., BenchmarkPlan]:
 
     def make(*recipes: str, **over: Any) -> BenchmarkPlan:
         tree = configs.deep_merge(TINY, {"recipes": recipes, **over})
-        changes = {name: one for name, one in tree["changes"].items() if name in recipes}
-        return BenchmarkPlan.model_validate(tree | {"changes": changes})
+        overrides = {name: one for name, one in tree["overrides"].items() if name in recipes}
+        return BenchmarkPlan.model_validate(tree | {"overrides": overrides})
 
     return make
 

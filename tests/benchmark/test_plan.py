@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 
-from pix2color import config as configs
 from pix2color.benchmark import plan as plans
 from pix2color.benchmark.plan import PRE_GAN, BenchmarkPlan, RecipeRun, load_plan
 from pix2color.errors import ConfigError, WeightsError
@@ -47,11 +46,11 @@ def write(path: Path, tree: Any) -> Path:
         ({"recipies": "all"}, "did you mean recipes"),
         ({"evaluate": {"resample": 5}}, "did you mean evaluate.resamples"),
         ({"split": {"train": 0.8, "val": 0.2, "test": 0.0}}, "no share may be 0"),
-        ({"gan_share": 1}, "gan_share"),
+        ({"gan_budget_fraction": 1}, "gan_budget_fraction"),
         ({"budget": {"samples": None, "minutes": None}}, "budget"),
         ({"evaluate": {"lpips_net": "squeezed"}}, "lpips_net"),
-        ({"tests": {"test": "photos"}}, "another name"),
-        ({"tests": {"a/../b": "photos"}}, "another name"),
+        ({"test_sets": {"test": "photos"}}, "another name"),
+        ({"test_sets": {"a/../b": "photos"}}, "another name"),
     ],
 )
 def test_mistakes_are_named(tree: Any, said: str, tmp_path: Path) -> None:
@@ -66,7 +65,7 @@ def test_a_smoke_budget_lies_over_the_file_and_under_what_is_asked_for() -> None
     assert load_plan("benchmark.yaml").budget.minutes == 5
     smoke = load_plan("benchmark.yaml", smoke=True)
     assert smoke.budget.samples and smoke.budget.minutes is None
-    assert smoke.defaults["data"]["aspect"] == 1.15  # the file's
+    assert smoke.defaults["data"]["crop_aspect"] == 1.15  # the file's
     asked = load_plan("benchmark.yaml", smoke=True, overrides={"budget": {"samples": 4}})
     assert asked.budget.samples == 4
 
@@ -77,11 +76,11 @@ def test_a_smoke_budget_lies_over_the_file_and_under_what_is_asked_for() -> None
 def test_all_is_every_recipe_of_the_folder_and_no_plan(
     everything: tuple[list[RecipeRun], list[str]],
 ) -> None:
-    files = {configs.table_name(path) for path in CONFIGS.glob("*.yaml")} - {"benchmark"}
+    files = {path.stem for path in CONFIGS.glob("*.yaml")} - {"benchmark"}
     found = [entry.name for entry in everything[0]]
     assert set(found) == files
     assert len(found) == len(files)
-    assert {"unet_l2", "unet_class", "unet_class_gan"} <= files
+    assert {"pretrain_l2", "pretrain_class", "gan"} <= files
 
 
 def test_one_more_file_is_one_more_row(tmp_path: Path, make_plan: Make, make_entries: Make) -> None:
@@ -107,17 +106,17 @@ def test_names_that_are_no_recipes_are_named(
         make_entries(make_plan("stridet"), tmp_path)
     tree = make_plan("strided").model_dump()
     lost = BenchmarkPlan.model_validate(
-        tree | {"changes": {"zhang_l3": {"train": {"batch_size": 2}}}}
+        tree | {"overrides": {"zhang_l3": {"train": {"batch_size": 2}}}}
     )
     with pytest.raises(ConfigError, match=r"'zhang_l3'.*did you mean zhang_l2"):
         make_entries(lost, tmp_path)
     # The project's plan has changes for recipes that a call with --recipes leaves out.
     left_out = BenchmarkPlan.model_validate(
-        tree | {"changes": {"unet_l2_gan": {"train": {"batch_size": 2}}}}
+        tree | {"overrides": {"unet_l2_gan": {"train": {"batch_size": 2}}}}
     )
     assert [entry.name for entry in make_entries(left_out, tmp_path)] == ["strided"]
     with pytest.raises(ConfigError, match=r"batsch; did you mean train\.batch"):
-        make_entries(make_plan("strided", common={"train": {"batsch": 2}}), tmp_path)
+        make_entries(make_plan("strided", defaults={"train": {"batsch": 2}}), tmp_path)
     with pytest.raises(ConfigError, match="mobilnet_v2; did you mean mobilenet_v2"):
         make_entries(make_plan("strided", pretrained={"mobilnet_v2": "x.pth"}), tmp_path)
 
@@ -144,8 +143,8 @@ def test_a_gan_recipe_gets_its_share_and_its_start_from_its_pretraining(
     parents = {entry.name: entry.parent for entry in everything[0] if entry.parent}
     assert parents == {
         "strided_gan": "strided",
-        "unet_class_gan": "unet_class",
-        "unet_l2_gan": "unet_l2",
+        "gan": "pretrain_class",
+        "unet_l2_gan": "pretrain_l2",
     }
     order = list(found)
     for name, parent in parents.items():
@@ -158,7 +157,7 @@ def test_a_gan_recipe_gets_its_share_and_its_start_from_its_pretraining(
 
 
 def test_samples_are_shared_out_too(make_plan: Make, make_entries: Make, tmp_path: Path) -> None:
-    plan = make_plan("strided_gan", "strided", gan_share=0.25)
+    plan = make_plan("strided_gan", "strided", gan_budget_fraction=0.25)
     found = by_name(make_entries(plan, tmp_path))
     assert list(found) == ["strided", "strided_gan"]
     assert found["strided"].config.budget.samples == 16
@@ -193,7 +192,7 @@ def test_what_stands_in_for_vgg16_is_said(
             and entry.substitute_encoder == "mobilenet_v2"
         )
         assert any(line.startswith(f"{name}: ") and entry.note in line for line in everything[1])
-    assert found["unet_class"].note == ""
+    assert found["pretrain_class"].note == ""
 
 
 def test_a_frozen_network_always_has_weights(
@@ -206,7 +205,7 @@ def test_a_frozen_network_always_has_weights(
     frozen = [e.config.model for e in everything[0] if e.config.model.freeze != "none"]
     assert len(frozen) >= 6
     assert {model.pretrained for model in frozen} == {str(mobilenet_file)}
-    plan = make_plan("vgg16_regression", common={"model": {"pretrained": "none"}})
+    plan = make_plan("vgg16_regression", defaults={"model": {"pretrained": "none"}})
     with pytest.raises(ConfigError, match="would train on noise"):
         make_entries(plan, tmp_path)
 
@@ -214,12 +213,12 @@ def test_a_frozen_network_always_has_weights(
 def test_without_any_download_the_packaged_encoder_stands_in_and_that_is_said(
     make_plan: Make, make_entries: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = make_plan("vgg16_regression", "unet_l2", "strided")
+    plan = make_plan("vgg16_regression", "pretrain_l2", "strided")
     for entry in make_entries(plan, tmp_path):
         if entry.name == "strided":
-            assert (entry.remark, entry.config.model.pretrained) == ("", "none")
+            assert (entry.note, entry.config.model.pretrained) == ("", "none")
         else:
-            assert "packaged weights" in entry.remark and "flatters" in entry.remark
+            assert "packaged weights" in entry.note and "flatters" in entry.note
             assert entry.config.model.encoder == "mobilenet_v2"
             assert entry.config.model.pretrained == "default"
     monkeypatch.setattr(
@@ -233,15 +232,15 @@ def test_fusion_without_its_classifier_is_missing(
     make_plan: Make, make_entries: Make, mobilenet_file: Path, tmp_path: Path
 ) -> None:
     (entry,) = make_entries(make_plan("fusion"), tmp_path)
-    assert "needs the weights of a whole classifier" in entry.missing
-    assert "\n" not in entry.missing
+    assert "needs the weights of a whole classifier" in entry.unavailable
+    assert "\n" not in entry.unavailable
     files = {"mobilenet_v2": str(mobilenet_file)}
     (entry,) = make_entries(make_plan("fusion", pretrained=files), tmp_path)
-    assert (entry.missing, entry.remark) == ("", "")
+    assert (entry.unavailable, entry.note) == ("", "")
     assert entry.config.model.pretrained == str(mobilenet_file)
 
 
-@pytest.mark.parametrize("recipe", ["unet_l2", "fusion"])
+@pytest.mark.parametrize("recipe", ["pretrain_l2", "fusion"])
 def test_a_named_file_that_does_not_hold_is_an_error(
     recipe: str, make_plan: Make, make_entries: Make, tmp_path: Path
 ) -> None:
@@ -259,7 +258,7 @@ def test_a_recipe_keeps_the_weights_file_that_it_names(
     plan = make_plan(str(write(tmp_path / "own.yaml", own)))
     (entry,) = make_entries(plan, tmp_path)
     assert entry.config.model.pretrained == str(mobilenet_file)
-    assert entry.remark == ""
+    assert entry.note == ""
     write(tmp_path / "own.yaml", own | {"model": {"pretrained": str(tmp_path / "lost.pth")}})
     with pytest.raises(WeightsError, match="is no file"):
         make_entries(plan, tmp_path)

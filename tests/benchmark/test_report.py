@@ -29,7 +29,7 @@ Make = Callable[..., Any]
 RECIPES = ("strided", "strided_gan", "zhang_class", "fusion")
 OVER: dict[str, Any] = {
     "budget": {"samples": 8},
-    "changes": {"zhang_class": {"model": {"upsample": {"stages": [[], [8]]}}}},
+    "overrides": {"zhang_class": {"model": {"upsample": {"stages": [[], [8]]}}}},
 }
 ROWS = ["truth", "gray", "random", "mean", "strided", "strided_gan (start)", "strided_gan",
         "zhang_class"]  # fmt: skip
@@ -77,7 +77,7 @@ def report(
     """The folder of a report on four photos, and on three in a further set. Do not write there."""
     out = tmp_path_factory.mktemp("report")
     over = {**OVER, "evaluate": {"fd_backbone": str(squeeze_file)}}
-    plan = make_plan(*RECIPES, **over, tests={"further": str(further)})
+    plan = make_plan(*RECIPES, **over, test_sets={"further": str(further)})
     told: list[tuple[str, int, int]] = []
     with pytest.MonkeyPatch.context() as patch:  # these take longer than all the rest
         patch.setattr(plots, "_DPI", 25)
@@ -247,10 +247,10 @@ def again(
             return found
 
         if not real:
-            monkeypatch.setattr(measure, "kept", stand_in)
+            monkeypatch.setattr(measure, "load_cached", stand_in)
         usual = {**OVER, "evaluate": {"fd_backbone": str(squeeze_file)}}
         plan = make_plan(
-            *RECIPES, **configs.deep_merge(usual, over), tests={"further": str(further)}
+            *RECIPES, **configs.deep_merge(usual, over), test_sets={"further": str(further)}
         )
         make(plan, crowd, out).report(lambda name, done, total: told.append(name))
         return sorted(set(told))

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from pix2color import config as configs
 from pix2color.benchmark.images import FAILURES
 from pix2color.evaluation.bootstrap import METRICS
 
 ROOT = Path(__file__).parents[2]
-RECIPES = {configs.table_name(p) for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark"}
+RECIPES = {p.stem for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark"}
 
 
 def stands_apart(rows: list[dict[str, Any]], name: str) -> str | None:
@@ -60,7 +59,7 @@ def test_every_recipe_becomes_a_row(mobilenet_file: Path, tmp_path: Path) -> Non
     assert len(rows) == len(names)
     for one in tree["recipes"]:
         vgg = one["name"].startswith("vgg16")  # its weights cannot be had: the row is named so
-        assert ("in place of vgg16" in one["remark"]) == vgg
+        assert ("in place of vgg16" in one["note"]) == vgg
         assert one["title"] == one["name"] + (" on mobilenet_v2" if vgg else "")
         assert one["samples"] == 8 or one["parent"]
     assert tree["data"]["toy"]

@@ -40,7 +40,7 @@ def a_set(*rows: dict[str, Any], **unmeasured: str) -> dict[str, Any]:
 
 def recipe(name: str, **changes: Any) -> dict[str, Any]:
     return {
-        "name": name, "title": name, "status": "done", "reason": "", "remark": "", "digest": "d1",
+        "name": name, "title": name, "status": "done", "reason": "", "note": "", "digest": "d1",
         "parent": None,
         "samples": 1200, "seconds": 90.0, "parent_samples": 0, "parent_seconds": 0.0, "rate": 13.3,
         "trainable": 12345, "frozen": 0, **changes,
@@ -61,7 +61,7 @@ def tree(*recipes: dict[str, Any], **sets: Any) -> dict[str, Any]:
         "versions": {"torch": "2"},
         "plan": {
             "budget": {"minutes": 5.0, "samples": None},
-            "gan_share": 0.4,
+            "gan_budget_fraction": 0.4,
             "split": {"train": 0.6, "val": 0.2, "test": 0.2},
         },
         "data": {"train": 1000, "validation": 32, "digest": "abc", "toy": False},
@@ -178,7 +178,7 @@ def test_how_each_recipe_was_trained() -> None:
     rows = [row("one", auc=(80, 79, 81)), row("one_gan", auc=(80, 79, 81))]
     whole = tree(
         recipe("lost", status="diverged", reason="20 steps | <in> a row"),
-        recipe("one", remark="mobilenet_v2 in place of vgg16"),
+        recipe("one", note="mobilenet_v2 in place of vgg16"),
         recipe("one_gan", parent="one", parent_samples=800),
         test=a_set(*rows),
     )

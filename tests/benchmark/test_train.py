@@ -225,8 +225,8 @@ def test_a_recipe_that_diverges_is_an_outcome_and_the_others_go_on(
     """Also where the budget ends before so many steps are skipped that training stops."""
     own = tmp_path / "other.yaml"
     own.write_text("extends: strided.yaml\n", encoding="utf-8")
-    changes = {"strided": BROKEN | {"train": {"max_consecutive_nonfinite_steps": skipped}}}
-    plan = make_plan(*PAIR, str(own), changes=changes)
+    overrides = {"strided": BROKEN | {"train": {"max_consecutive_nonfinite_steps": skipped}}}
+    plan = make_plan(*PAIR, str(own), overrides=overrides)
     plan = plan.model_copy(update={"recipes": (*PAIR, str(own))})
     out = tmp_path / "out"
     outcomes = go(make_entries(plan, out), out)
@@ -255,7 +255,7 @@ def test_what_is_missing_is_looked_for_again(
     (entry,) = make_entries(
         make_plan("fusion", pretrained={"mobilenet_v2": str(mobilenet_file)}), tmp_path
     )
-    assert entry.missing == ""
+    assert entry.unavailable == ""
 
 
 # Refused before any training
@@ -280,7 +280,7 @@ def test_a_run_of_other_settings_is_left_alone(
     for change in (
         {"budget": {"samples": 20}},
         {"seed": 1},
-        {"common": {"train": {"batch_size": 2}}},
+        {"defaults": {"train": {"batch_size": 2}}},
     ):
         with pytest.raises(ConfigError, match=r"strided(_gan)? holds a run of other settings"):
             make(make_plan(*PAIR, **change), out=out)
@@ -353,8 +353,8 @@ def test_unknown_classes_are_said_at_once(
     reader: None, folders: Path, make_plan: Make, make: Make
 ) -> None:
     def plan(classifier: str | None) -> Any:
-        tests = {"labelled": str(folders)}
-        return make_plan("strided", tests=tests, evaluate={"classifier": classifier})
+        test_sets = {"labelled": str(folders)}
+        return make_plan("strided", test_sets=test_sets, evaluate={"classifier": classifier})
 
     with pytest.raises(DataError, match=r"labelled: 1 of 3 photos have no class.*my cat/c\.png"):
         make(plan("mobilenet_v2"))

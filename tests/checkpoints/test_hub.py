@@ -1,4 +1,4 @@
-"""Weights by name, fetched by the Hub's own library from a stand-in of the Hub on loopback."""
+"""Weights by name, downloaded by the Hub's own library from a fake Hub on loopback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pix2color.evaluation.checkpoint_methods import checkpoint_methods
 from pix2color.training.setup import resolve_init_from
 
 ROOT = Path(__file__).parents[2]
-ONE, TWO = b"first weights", b"second weights"
+FIRST, SECOND = b"first weights", b"second weights"
 
 
 def manifest(data: bytes, **changes: str) -> bytes:
@@ -38,13 +38,13 @@ def files(data: bytes) -> dict[str, bytes]:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with Hub() as made:
-        point_at(made, monkeypatch, tmp_path / "home")
-        yield made
+    with Hub() as fake_hub:
+        point_at(fake_hub, monkeypatch, tmp_path / "home")
+        yield fake_hub
 
 
-def said(name: str) -> str:
-    """What find says of a name that cannot be had, in one line."""
+def error_of(name: str) -> str:
+    """The message of the error for a name that cannot be resolved."""
     with pytest.raises(WeightsError) as caught:
         hub.resolve(name)
     text = str(caught.value)
@@ -62,90 +62,88 @@ def test_what_is_a_name_and_what_a_path(tmp_path: Path, monkeypatch: pytest.Monk
     assert str(hub.parse("me/other@v1#0123456789ab")) == "me/other@v1#0123456789ab"
     for path in ("gan", "runs/gan/x", "runs/gan.safetensors", "../me/net", "/a/b", "me/net x"):
         assert hub.parse(path) is None
-    assert "check the path, or give user/repo" in said("gan")
-    assert "check the path, or give user/repo" in said("runs/gan.safetensors")
-    assert "is a folder: give the .safetensors file" in said("me")
+    assert "check the path, or give user/repo" in error_of("gan")
+    assert "check the path, or give user/repo" in error_of("runs/gan.safetensors")
+    assert "is a folder: give the .safetensors file" in error_of("me")
 
 
-def test_a_repository_is_fetched_once_and_then_kept(server: Hub) -> None:
-    server.add("me/net", files(ONE))
+def test_a_repository_is_downloaded_once_and_cached(server: Hub) -> None:
+    server.add("me/net", files(FIRST))
     path = hub.resolve("me/net")
-    assert path.read_bytes() == ONE
+    assert path.read_bytes() == FIRST
     server.requests.clear()
     assert hub.resolve("me/net") == path
     assert not [asked for asked in server.requests if asked.startswith("GET /me/net")]
-    server.add("me/net", files(TWO))
-    assert hub.resolve("me/net").read_bytes() == TWO
+    server.add("me/net", files(SECOND))
+    assert hub.resolve("me/net").read_bytes() == SECOND
 
 
 def test_a_revision_is_pinned(server: Hub) -> None:
-    first = server.add("me/net", files(ONE))
+    first = server.add("me/net", files(FIRST))
     server.repos["me/net"].refs["v1"] = first
-    server.add("me/net", files(TWO))
-    assert hub.resolve("me/net").read_bytes() == TWO
+    server.add("me/net", files(SECOND))
+    assert hub.resolve("me/net").read_bytes() == SECOND
     for revision in ("v1", first):
-        assert hub.resolve(f"me/net@{revision}").read_bytes() == ONE
+        assert hub.resolve(f"me/net@{revision}").read_bytes() == FIRST
     server.requests.clear()
     hub.resolve(f"me/net@{first}")
     assert not server.requests  # a commit never changes
-    assert "no revision v2" in said("me/net@v2")
+    assert "no revision v2" in error_of("me/net@v2")
 
 
-def test_without_network_what_was_fetched_serves(
-    server: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = server.add("me/net", files(ONE))
+def test_the_cache_is_used_without_a_network(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = server.add("me/net", files(FIRST))
     server.repos["me/net"].refs["v1"] = first
-    server.add("me/net", files(TWO))
-    server.add("me/unseen", files(ONE))
+    server.add("me/net", files(SECOND))
+    server.add("me/unseen", files(FIRST))
     hub.resolve("me/net@v1")
     hub.resolve("me/net")
     server.failing = 503
-    assert hub.resolve("me/net").read_bytes() == TWO
-    assert "503" in said("me/unseen")
+    assert hub.resolve("me/net").read_bytes() == SECOND
+    assert "503" in error_of("me/unseen")
     server.__exit__()
-    assert hub.resolve("me/net@v1").read_bytes() == ONE
-    assert hub.resolve(f"me/net@{first}").read_bytes() == ONE
-    text = said("me/unseen")
+    assert hub.resolve("me/net@v1").read_bytes() == FIRST
+    assert hub.resolve(f"me/net@{first}").read_bytes() == FIRST
+    text = error_of("me/unseen")
     assert "not in the cache" in text and "connect once" in text and "give the path" in text
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert hub.resolve("me/net").read_bytes() == TWO
-    assert "unset HF_HUB_OFFLINE" in said("me/unseen@v1")
+    assert hub.resolve("me/net").read_bytes() == SECOND
+    assert "unset HF_HUB_OFFLINE" in error_of("me/unseen@v1")
 
 
-def test_other_bytes_than_stated_are_not_used(server: Hub) -> None:
-    server.add("me/net", files(ONE))
-    digest = hashlib.sha256(ONE).hexdigest()
-    assert hub.resolve(f"me/net#{digest[:12]}").read_bytes() == ONE
-    assert hub.resolve(f"me/net@main#{digest}").read_bytes() == ONE
-    assert f"digest {digest[:12]}, the name says 0123" in said("me/net#0123456789ab")
-    server.add("me/net", {"pix2color.json": manifest(TWO)})
-    assert "pix2color.json says" in said("me/net")
+def test_a_file_with_another_digest_is_not_used(server: Hub) -> None:
+    server.add("me/net", files(FIRST))
+    digest = hashlib.sha256(FIRST).hexdigest()
+    assert hub.resolve(f"me/net#{digest[:12]}").read_bytes() == FIRST
+    assert hub.resolve(f"me/net@main#{digest}").read_bytes() == FIRST
+    assert f"digest {digest[:12]}, the name says 0123" in error_of("me/net#0123456789ab")
+    server.add("me/net", {"pix2color.json": manifest(SECOND)})
+    assert "pix2color.json says" in error_of("me/net")
     server.add("me/net", {"pix2color.json": b"[]"})
-    assert "does not state a sha256" in said("me/net")
-    server.add("me/net", {"pix2color.json": manifest(ONE, file="other.safetensors")})
-    assert "does not state a sha256 of model.safetensors" in said("me/net")
+    assert "does not state a sha256" in error_of("me/net")
+    server.add("me/net", {"pix2color.json": manifest(FIRST, file="other.safetensors")})
+    assert "does not state a sha256 of model.safetensors" in error_of("me/net")
     # What a broken or hostile mirror sends in place of what it lists, where nothing else says so.
-    server.add("me/plain", {"net.safetensors": ONE})
-    server.served["net.safetensors"] = ONE[::-1]
-    assert "the Hub says" in said("me/plain")
+    server.add("me/plain", {"net.safetensors": FIRST})
+    server.served["net.safetensors"] = FIRST[::-1]
+    assert "the Hub says" in error_of("me/plain")
 
 
 def test_a_manifest_is_not_needed(server: Hub) -> None:
     server.add(
-        "me/net", {"gan.safetensors": ONE, "pytorch_model.bin": b"x", "a/b.safetensors": TWO}
+        "me/net", {"gan.safetensors": FIRST, "pytorch_model.bin": b"x", "a/b.safetensors": SECOND}
     )
-    assert hub.resolve("me/net").read_bytes() == ONE
+    assert hub.resolve("me/net").read_bytes() == FIRST
     server.failing = 500
-    assert hub.resolve("me/net").read_bytes() == ONE
+    assert hub.resolve("me/net").read_bytes() == FIRST
 
 
 def test_no_release_file_or_several(server: Hub) -> None:
     server.add("me/pickle", {"pytorch_model.bin": b"\x80\x04", "README.md": b""})
-    assert "holds no release file (.safetensors)" in said("me/pickle")
+    assert "holds no release file (.safetensors)" in error_of("me/pickle")
     assert not [asked for asked in server.requests if "resolve" in asked]
-    server.add("me/two", {"a.safetensors": ONE, "b.safetensors": TWO})
-    assert "holds 2 release files (a.safetensors, b.safetensors)" in said("me/two")
+    server.add("me/two", {"a.safetensors": FIRST, "b.safetensors": SECOND})
+    assert "holds 2 release files (a.safetensors, b.safetensors)" in error_of("me/two")
 
 
 def test_a_pickle_under_another_name_is_refused(server: Hub) -> None:
@@ -154,29 +152,28 @@ def test_a_pickle_under_another_name_is_refused(server: Hub) -> None:
         Colorizer.from_pretrained("me/trap")
 
 
-def test_who_may_not_see_it_is_told_what_to_do(
-    server: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server.add("me/private", files(ONE), private=True)
-    server.add("me/gated", files(ONE), gated=True)
+def test_missing_access_says_what_to_do(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.add("me/private", files(FIRST), private=True)
+    server.add("me/gated", files(FIRST), gated=True)
     for name in ("me/none", "me/private"):
-        text = said(name)
+        text = error_of(name)
         assert "check the path or the name" in text and "hf auth login" in text
-    assert "access has to be asked for" in said("me/gated")
-    assert "Give a path, or user/repo" in said("me/a--b")
+    assert "access has to be requested" in error_of("me/gated")
+    assert "Give a path, or user/repo" in error_of("me/a--b")
     server.failing = 429
-    assert "answers 429" in said("me/none")
+    assert "answers 429" in error_of("me/none")
     server.failing = 0
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    assert hub.resolve("me/private").read_bytes() == ONE
-    assert "check the path or the name" in said("me/none")
+    assert hub.resolve("me/private").read_bytes() == FIRST
+    assert "check the path or the name" in error_of("me/none")
 
 
 @pytest.mark.skipif(not DEFAULT_FILE.is_file(), reason="no packaged weights in this checkout")
 def test_everything_that_takes_a_file_takes_a_name(server: Hub) -> None:
     server.add("me/net", files(DEFAULT_FILE.read_bytes()))
     colorizer = Colorizer.from_pretrained("me/net", device="cpu")
-    assert (colorizer.name, colorizer.digest) == ("me/net", Colorizer.from_pretrained().digest)
+    assert colorizer.runtime.info.name == "me/net"
+    assert colorizer.digest == Colorizer.from_pretrained().digest
     assert checkpoint_methods(["me/net"])[0].name == "me/net"
     config = load("pretrain_class.yaml", ["init_from=me/net", "model.pretrained=me/net"])
     assert resolve_init_from(config, announce=print).init_from == "me/net"

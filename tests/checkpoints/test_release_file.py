@@ -85,13 +85,13 @@ def test_pickles_are_refused_unread(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
-def test_a_truncated_file_is_no_file(written: Path, share: float) -> None:
+def test_a_truncated_file_is_refused(written: Path, share: float) -> None:
     content = written.read_bytes()
     written.write_bytes(content[: int(len(content) * share)])
     assert "not a whole safetensors file" in refused(written)
 
 
-def test_other_things_are_said_to_be_other(tmp_path: Path) -> None:
+def test_files_of_other_formats_are_refused(tmp_path: Path) -> None:
     text = tmp_path / "notes.safetensors"
     text.write_text("weights, as promised\n" * 20)
     assert "not a whole safetensors file" in refused(text)
@@ -111,7 +111,7 @@ def test_safetensors_of_others_and_of_other_versions(tmp_path: Path) -> None:
 def test_weights_of_another_network_are_named() -> None:
     network = torch.nn.Linear(4, 3)
     whole = {"weight": torch.ones(3, 4).half(), "bias": torch.ones(3)}
-    release_file.load_state_strict(network, whole, what="x")
+    release_file.load_state_strict(network, whole, source="x")
     assert network.weight.dtype == torch.float32
     cases = {
         "1 missing (bias, ...)": {"weight": whole["weight"]},
@@ -120,5 +120,5 @@ def test_weights_of_another_network_are_named() -> None:
     }
     for said, tensors in cases.items():
         with pytest.raises(WeightsError) as caught:
-            release_file.load_state_strict(network, tensors, what="net.safetensors")
+            release_file.load_state_strict(network, tensors, source="net.safetensors")
         assert said in str(caught.value) and "net.safetensors" in str(caught.value)

@@ -273,7 +273,7 @@ def test_classes_of_folders_are_read(
         def __init__(self, name_or_file: str, *, device: Any) -> None:
             pass
 
-        def hits(self, rgb: Tensor, labels: list[int]) -> tuple[Tensor, Tensor]:
+        def topk_correct(self, rgb: Tensor, labels: list[int]) -> tuple[Tensor, Tensor]:
             right = torch.tensor([float(label == 1) for label in labels], dtype=torch.float64)
             return right, torch.ones_like(right)
 

@@ -68,12 +68,12 @@ def run(config: Config, best: bytes, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with Hub() as made:
-        point_at(made, monkeypatch, tmp_path / "home", token=TOKEN)
-        yield made
+    with Hub() as fake_hub:
+        point_at(fake_hub, monkeypatch, tmp_path / "home", token=TOKEN)
+        yield fake_hub
 
 
-def released(run: Path, *arguments: str) -> int:
+def release_run(run: Path, *arguments: str) -> int:
     return release.main(["--run", str(run), "--best", *arguments])
 
 
@@ -82,7 +82,7 @@ def test_the_folder_that_would_be_pushed(run: Path, server: Hub, tmp_path: Path)
 
     folder = tmp_path / "look"
     options = ["--push", "me/net", "--dry-run", str(folder), "--license", "cc-by-4.0"]
-    assert released(run, *options) == EXIT_OK
+    assert release_run(run, *options) == EXIT_OK
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md", "model.safetensors", "pix2color.json"
     ]  # fmt: skip
@@ -108,7 +108,7 @@ def test_the_folder_that_would_be_pushed(run: Path, server: Hub, tmp_path: Path)
 def test_pushed_it_can_be_used_by_name(
     run: Path, server: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert released(run, "--push", "me/net") == EXIT_OK
+    assert release_run(run, "--push", "me/net") == EXIT_OK
     out = capsys.readouterr().out
     commit = server.repos["me/net"].refs["main"]
     assert f"{server.url}/me/net" in out and f"--checkpoint me/net@{commit}" in out
@@ -118,13 +118,13 @@ def test_pushed_it_can_be_used_by_name(
     held = server.repos["me/net"].commits[commit]
     assert held["README.md"] == (run / "hub/README.md").read_bytes()
     # Again, with other weights: the same file of the same repository.
-    assert released(run, "--push", "me/net", "--temperature", "0.9") == EXIT_OK
+    assert release_run(run, "--push", "me/net", "--temperature", "0.9") == EXIT_OK
     assert checkpoint.load("me/net").decode.temperature == 0.9
     assert checkpoint.load(f"me/net@{commit}").decode.temperature == 0.6
 
 
 def test_a_private_repository(run: Path, server: Hub) -> None:
-    assert released(run, "--push", "me/mine", "--private") == EXIT_OK
+    assert release_run(run, "--push", "me/mine", "--private") == EXIT_OK
     assert server.repos["me/mine"].private
 
 
@@ -132,7 +132,7 @@ def test_what_cannot_be_pushed_says_why(
     run: Path, server: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def said(*arguments: str) -> str:
-        assert released(run, *arguments) == EXIT_USAGE
+        assert release_run(run, *arguments) == EXIT_USAGE
         text = capsys.readouterr().err
         assert text.startswith("error: ") and text.count("\n") == 1
         return text

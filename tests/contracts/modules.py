@@ -28,10 +28,10 @@ def check_state(module: nn.Module, run: Callable[[nn.Module], Iterable[Tensor]])
     module.eval()
     other = draw(copy.deepcopy(module), seed=1)
     with torch.no_grad():
-        wanted = list(run(module))
-        assert any(not torch.equal(a, b) for a, b in zip(run(other), wanted, strict=True))
+        expected = list(run(module))
+        assert any(not torch.equal(a, b) for a, b in zip(run(other), expected, strict=True))
         other.load_state_dict({k: v.clone() for k, v in module.state_dict().items()})
-        assert all(torch.equal(a, b) for a, b in zip(run(other), wanted, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(run(other), expected, strict=True))
 
 
 def check_gradients(module: nn.Module, outputs: Iterable[Tensor]) -> None:

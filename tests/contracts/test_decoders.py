@@ -60,11 +60,11 @@ def test_the_map_is_at_the_stride_and_has_the_declared_channels(name: str) -> No
     for batch, rows, columns in ((1, 1, 1), (3, 2, 1)):
         height, width = rows * generator.size_divisor, columns * generator.size_divisor
         features = generator.encoder.features(torch.rand(batch, 3, height, width))
-        found = generator.decoder(features)
+        actual = generator.decoder(features)
         stride = generator.stride
         channels = generator.decoder.out_channels
-        assert found.shape == (batch, channels, height // stride, width // stride)
-        assert found.dtype == torch.float32 and bool(found.isfinite().all())
+        assert actual.shape == (batch, channels, height // stride, width // stride)
+        assert actual.dtype == torch.float32 and bool(actual.isfinite().all())
 
 
 @torch.no_grad()
@@ -95,10 +95,10 @@ def test_every_weight_learns(name: str) -> None:
 def test_mixed_precision_is_near_to_full(name: str) -> None:
     generator = built(name)
     features = generator.encoder.features(torch.rand(1, 3, *2 * (2 * generator.size_divisor,)))
-    wanted = generator.decoder(features)
+    expected = generator.decoder(features)
     with in_bfloat16():
-        found = generator.decoder(features).float()
-    assert float((found - wanted).square().mean()) < 0.01 * float(wanted.square().mean())
+        actual = generator.decoder(features).float()
+    assert float((actual - expected).square().mean()) < 0.01 * float(expected.square().mean())
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -59,10 +59,10 @@ def test_gradients_reach_its_weights_and_the_photo(layers: int, norm: str) -> No
 @torch.no_grad()
 @every
 def test_mixed_precision_is_near_to_full(layers: int, norm: str) -> None:
-    wanted = built(layers, norm)(photo(layers))
+    expected = built(layers, norm)(photo(layers))
     with in_bfloat16():
-        found = built(layers, norm)(photo(layers)).float()
-    assert float((found - wanted).abs().max()) < 0.05 * float(wanted.abs().max()) + 0.05
+        actual = built(layers, norm)(photo(layers)).float()
+    assert float((actual - expected).abs().max()) < 0.05 * float(expected.abs().max()) + 0.05
 
 
 @every

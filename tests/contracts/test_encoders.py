@@ -18,7 +18,11 @@ from pix2color.models.init import skip_weight_init
 
 PLAIN = ("zhang_cnn", "strided_cnn", "fusion")
 TIMM = ("timm/resnet10t",) if importlib.util.find_spec("timm") else ()
-ENCODERS = (*NAMES, *PLAIN, *TIMM)
+LARGE = ("resnet34", "resnet50", "vgg16", "vgg16_bn", "convnext_tiny")  # seconds each
+ENCODERS = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name
+    for name in (*NAMES, *PLAIN, *TIMM)
+]
 
 
 @functools.cache
@@ -36,9 +40,9 @@ def built(name: str) -> Encoder:
 
 @pytest.fixture(params=ENCODERS)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
-    found = built(request.param)
-    found.freeze("none")
-    return found.eval()
+    actual = built(request.param)
+    actual.freeze("none")
+    return actual.eval()
 
 
 @torch.no_grad()
@@ -100,11 +104,11 @@ def test_all_levels_learn_or_none_does(encoder: Encoder) -> None:
 @torch.no_grad()
 def test_mixed_precision_keeps_shapes_and_is_finite(encoder: Encoder) -> None:
     photo = torch.rand(1, 3, 32, 32)
-    wanted = encoder.features(photo)
+    expected = encoder.features(photo)
     with in_bfloat16():
-        found = encoder.features(photo)
-    assert [f.shape for f in found] == [w.shape for w in wanted]
-    assert all(bool(f.isfinite().all()) for f in found)
+        actual = encoder.features(photo)
+    assert [f.shape for f in actual] == [w.shape for w in expected]
+    assert all(bool(f.isfinite().all()) for f in actual)
 
 
 def test_weights_survive_a_file(encoder: Encoder) -> None:

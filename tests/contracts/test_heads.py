@@ -62,9 +62,8 @@ def test_every_kind_is_here() -> None:
 def test_raw_has_the_channels_of_its_kind(name: str, size: tuple[int, int, int]) -> None:
     head = built(name)
     batch, rows, columns = size
-    larger = getattr(head, "ENLARGE", 1)
     raw = head(features(*size))
-    assert raw.shape == (batch, RAW[config(name).type], larger * rows, larger * columns)
+    assert raw.shape == (batch, RAW[config(name).type], head.upscale * rows, head.upscale * columns)
 
 
 @torch.no_grad()
@@ -103,12 +102,12 @@ def test_losses_are_named_and_reach_every_weight(name: str) -> None:
 def test_losses_are_float32_in_mixed_precision(name: str) -> None:
     head = built(name)
     raw = head(features())
-    wanted = head.loss(raw, true_ab(raw))
+    expected = head.loss(raw, true_ab(raw))
     with in_bfloat16():
-        found = head.loss(raw, true_ab(raw))
-    for key, loss in found.items():
+        actual = head.loss(raw, true_ab(raw))
+    for key, loss in actual.items():
         assert loss.dtype == torch.float32
-        torch.testing.assert_close(loss, wanted[key], rtol=1e-3, atol=0)
+        torch.testing.assert_close(loss, expected[key], rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("name", HEADS)

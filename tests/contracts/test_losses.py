@@ -15,6 +15,7 @@ from pix2color.config import GanConfig, from_dict
 from pix2color.losses.adversarial import discriminator_loss, generator_loss
 from pix2color.losses.perceptual import DISTANCES, PerceptualLoss
 from pix2color.models.conv_encoder import STRIDED, ConvEncoder
+from pix2color.models.feature_maps import FeatureMaps
 
 AB = ("l1", "l2", "smooth_l1")
 MODES = get_args(GanConfig.model_fields["loss"].annotation)
@@ -41,7 +42,7 @@ def ab_losses() -> dict[str, Loss]:
 
 def perceptual(distance: str) -> Loss:
     torch.manual_seed(0)
-    return PerceptualLoss(ConvEncoder(STRIDED, width=4), distance=distance)
+    return PerceptualLoss(FeatureMaps(ConvEncoder(STRIDED, width=4)), distance=distance)
 
 
 @pytest.fixture(params=[*AB, *DISTANCES])
@@ -58,7 +59,7 @@ def test_every_ab_loss_is_here(ab_losses: dict[str, Loss]) -> None:
     assert set(ab_losses) == set(AB)
 
 
-def test_pictures_at_the_truth_and_beside_it(pair: tuple[Loss, Tensor, Tensor]) -> None:
+def test_a_loss_is_0_at_the_truth_and_grows_away_from_it(pair: tuple[Loss, Tensor, Tensor]) -> None:
     loss, truth, other = pair
     off = loss(other, truth)
     assert off.shape == () and off.dtype == torch.float32
@@ -67,7 +68,7 @@ def test_pictures_at_the_truth_and_beside_it(pair: tuple[Loss, Tensor, Tensor]) 
     assert float(nearer) < float(off)
 
 
-def test_a_batch_is_the_mean_of_its_pictures(pair: tuple[Loss, Tensor, Tensor]) -> None:
+def test_a_batch_is_the_mean_of_its_images(pair: tuple[Loss, Tensor, Tensor]) -> None:
     loss, truth, other = pair
     twice = loss(torch.cat((other, other)), torch.cat((truth, truth)))
     torch.testing.assert_close(twice, loss(other, truth))
@@ -90,13 +91,13 @@ def test_gradients_are_finite_and_a_step_against_them_helps(
 
 
 @torch.no_grad()
-def test_pictures_in_mixed_precision(pair: tuple[Loss, Tensor, Tensor]) -> None:
+def test_losses_are_float32_in_mixed_precision(pair: tuple[Loss, Tensor, Tensor]) -> None:
     loss, truth, other = pair
-    wanted = loss(other, truth)
+    expected = loss(other, truth)
     with in_bfloat16():
-        found = loss(other, truth)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, wanted, rtol=0.02, atol=0)
+        actual = loss(other, truth)
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual, expected, rtol=0.02, atol=0)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -119,7 +120,7 @@ def test_adversarial_losses_of_any_logits(mode: str, dtype: torch.dtype, size: f
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_fooled_discriminator_is_what_the_generator_wants(mode: str) -> None:
+def test_a_fooled_discriminator_lowers_the_generator_s_loss(mode: str) -> None:
     good, bad = torch.full((1, 1, 2, 2), 0.9), torch.full((1, 1, 2, 2), -0.9)
     assert generator_loss(good, mode=mode) < generator_loss(bad, mode=mode)
     assert discriminator_loss(good, bad, mode=mode) < discriminator_loss(bad, good, mode=mode)

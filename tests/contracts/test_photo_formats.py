@@ -120,7 +120,7 @@ def test_the_smallest_photos(name: str, size: tuple[int, int], tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_what_a_container_can_hold_survives(name: str, tmp_path: Path) -> None:
+def test_metadata_that_the_container_can_store_survives(name: str, tmp_path: Path) -> None:
     form = FORMATS[name]
     photo = replace(picture("RGB"), icc=ICC, dpi=(300.0, 300.0))
     found = read(written(photo, name, tmp_path))
@@ -131,14 +131,14 @@ def test_what_a_container_can_hold_survives(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_colored_file_of_a_gray_one_can_be_named_as_it(name: str) -> None:
+def test_the_colored_file_has_a_suffix_that_can_be_read(name: str) -> None:
     for suffix in FORMATS[name].suffixes:
         assert output_suffix(suffix) in PHOTO_SUFFIXES
         assert output_suffix(output_suffix(suffix)) == output_suffix(suffix)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_files_that_end_too_early_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
+def test_truncated_files_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
     path = written(picture("RGB"), name, tmp_path)
     data = path.read_bytes()
     for share in (0.1, 0.5, 0.9):
@@ -157,7 +157,7 @@ def test_large_photos_are_refused_from_the_header(name: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_failed_write_leaves_what_was_there(name: str, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(name: str, tmp_path: Path) -> None:
     """A format that cannot hold the photo: 16-bit color, or a side beyond the container's."""
     path = tmp_path / "photo"
     path.write_bytes(b"before")

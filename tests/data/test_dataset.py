@@ -42,37 +42,37 @@ def settings(*roots: Path, **options: object) -> config.DataConfig:
     )
 
 
-def test_bundled_photos_are_a_toy_and_say_so() -> None:
-    said: list[str] = []
-    loaded = load_photos(config.DataConfig(), splits=("train",), announce=said.append)
+def test_bundled_photos_are_announced_as_a_toy() -> None:
+    lines: list[str] = []
+    loaded = load_photos(config.DataConfig(), splits=("train",), announce=lines.append)
     assert loaded.bundled
     assert loaded.unsplit
     assert 1 <= len(loaded) <= 5
-    assert any("toy amount" in line and "data.roots" in line for line in said)
-    assert any("too few to split" in line for line in said)
-    assert any("RAM" in line for line in said)
+    assert any("toy amount" in line and "data.roots" in line for line in lines)
+    assert any("too few to split" in line for line in lines)
+    assert any("RAM" in line for line in lines)
     other = load_photos(config.DataConfig(), splits=("val",))
     assert other.digest == loaded.digest
 
 
-def test_parts_are_disjoint_complete_and_named(tmp_path: Path) -> None:
+def test_splits_are_disjoint_and_complete(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "p", 60)
     data = settings(root, split={"train": 0.6, "val": 0.2, "test": 0.2})
-    sets = {part: load_photos(data, splits=(part,)) for part in ALL_SPLITS}
+    sets = {split: load_photos(data, splits=(split,)) for split in ALL_SPLITS}
     whole = load_photos(data, splits=ALL_SPLITS)
     assert all(len(one) > 3 for one in sets.values())
     assert sorted(d for s in sets.values() for d in s.digests) == whole.digests
     assert len(whole) == 60
     assert not whole.unsplit
-    for part, one in sets.items():
+    for split, one in sets.items():
         assert one.counts.other_splits == 60 - len(one)
-        assert {split_of(digest, data.split) for digest in one.digests} == {part}
+        assert {split_of(digest, data.split) for digest in one.digests} == {split}
     first = whole.photos[0]
     np.testing.assert_array_equal(first, decode((tmp_path / whole.names[0]).read_bytes(), 24))
     assert whole.nbytes == sum(photo.nbytes for photo in whole.photos)
 
 
-def test_names_places_and_threads_do_not_matter(tmp_path: Path) -> None:
+def test_names_folders_and_threads_do_not_matter(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "p", 30)
     other = tmp_path / "q"
     (other / "deep").mkdir(parents=True)
@@ -148,14 +148,14 @@ def test_no_usable_photo_is_an_error(tmp_path: Path) -> None:
         load_photos(settings(tmp_path), splits=ALL_SPLITS)
 
 
-def test_an_empty_part_falls_back_to_all_photos_and_says_so(tmp_path: Path) -> None:
-    said: list[str] = []
+def test_an_empty_split_falls_back_to_all_photos_and_announces_it(tmp_path: Path) -> None:
+    lines: list[str] = []
     root = folder_of(tmp_path / "p", 25)
     data = settings(root, split={"train": 1, "val": 0, "test": 0})
-    loaded = load_photos(data, splits=("val",), announce=said.append)
+    loaded = load_photos(data, splits=("val",), announce=lines.append)
     assert len(loaded) == 25
     assert loaded.unsplit
-    assert any("no photo falls into val" in line for line in said)
+    assert any("no photo falls into val" in line for line in lines)
 
 
 @pytest.mark.parametrize("limit", [None, 5])

@@ -166,7 +166,7 @@ def test_exif_orientation_is_applied(orientation: int, form: str) -> None:
         np.testing.assert_allclose(one, expected, atol=12)
 
 
-def test_broken_exif_spoils_nothing() -> None:
+def test_broken_exif_is_ignored() -> None:
     data = encoded(corners(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -240,7 +240,7 @@ def test_a_truncated_progressive_jpeg_is_an_error() -> None:
     ("data", "reason"),
     [(b"", "empty"), (b"a text named .jpg", "not a photo"), (b"\xff\xd8\xff\xe0 torn", ".")],
 )
-def test_what_is_no_photo_is_an_error(data: bytes, reason: str) -> None:
+def test_files_that_are_not_photos_are_errors(data: bytes, reason: str) -> None:
     with pytest.raises(PhotoError, match=reason):
         decode(data)
 

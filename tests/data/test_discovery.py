@@ -100,7 +100,7 @@ def test_link_loops_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
-def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+def test_entries_that_are_not_files_are_skipped(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     write(root / "a/1.jpg")
     (root / "loop.jpg").symlink_to("loop.jpg")
@@ -156,7 +156,9 @@ def test_no_roots_are_the_bundled_photos() -> None:
         (lambda p: pack(p / "a.tar", [("a.txt", b"x")]), ["no photos in", "a.tar"]),
     ],
 )
-def test_what_holds_no_photos_says_so(tmp_path: Path, make: object, words: list[str]) -> None:
+def test_roots_without_photos_are_errors_with_a_remedy(
+    tmp_path: Path, make: object, words: list[str]
+) -> None:
     root = make(tmp_path)  # type: ignore[operator]
     with pytest.raises(DataError) as caught:
         list_photos([str(root)])

@@ -48,7 +48,7 @@ def folder(rgb: np.ndarray, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_photos_come_back_but_for_the_rounding(folder: Path, rgb: np.ndarray) -> None:
+def test_photos_are_read_up_to_rounding(folder: Path, rgb: np.ndarray) -> None:
     items = list_photos([str(folder)])
     assert [item.name for item in items] == [
         *(f"ab1.npy/{i:06d}" for i in range(3)),
@@ -104,7 +104,7 @@ AB = np.zeros((2, 8, 8, 2), np.uint8)
         ([L], ["1 arrays of L and 0 of ab", "N,H,W,2"]),
         ([AB], ["0 arrays of L and 1 of ab"]),
         ([L, L, AB], ["2 arrays of L"]),
-        ([L, AB[:1]], ["holds 2 photos, the ab arrays 1", "in their order"]),
+        ([L, AB[:1]], ["contains 2 photos, the ab arrays 1", "in their order"]),
         ([L, AB[:, :4]], ["4 x 8", "8 x 8", "do not belong together"]),
         ([L.astype(np.float32), AB], ["float32", "8-bit Lab"]),
         ([L, np.zeros((2, 8, 8, 3), np.uint8)], ["2,8,8,3"]),
@@ -122,13 +122,13 @@ def test_wrong_arrays_are_named(tmp_path: Path, arrays: list[np.ndarray], said: 
         assert words in str(caught.value)
 
 
-def test_a_file_that_is_no_array(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_array_is_refused(tmp_path: Path) -> None:
     (tmp_path / "l.npy").write_bytes(b"not an array")
     with pytest.raises(DataError, match=r"l\.npy is not a NumPy array"):
         list_photos([str(tmp_path / "l.npy")])
 
 
-def test_an_array_that_goes_away_is_a_broken_photo(folder: Path) -> None:
+def test_a_deleted_array_is_a_corrupt_photo(folder: Path) -> None:
     items = list_photos([str(folder)])
     (folder / "l" / "gray_scale.npy").unlink()
     with pytest.raises(OSError, match="gray_scale"):

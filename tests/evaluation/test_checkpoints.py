@@ -17,10 +17,10 @@ from pix2color.evaluation import checkpoint_methods
 def test_a_sweep_is_every_combination() -> None:
     found = checkpoint_methods.parse_sweep(["temperature=0.4,1", "size=64,96"])
     assert found == [
-        {"temperature": 0.4, "size": 64},
-        {"temperature": 0.4, "size": 96},
-        {"temperature": 1.0, "size": 64},
-        {"temperature": 1.0, "size": 96},
+        {"temperature": 0.4, "input_size": 64},
+        {"temperature": 0.4, "input_size": 96},
+        {"temperature": 1.0, "input_size": 64},
+        {"temperature": 1.0, "input_size": 96},
     ]
     assert checkpoint_methods.parse_sweep([]) == []
 

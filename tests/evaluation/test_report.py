@@ -110,7 +110,7 @@ def test_the_page_says_what_is_missing_and_why(evaluation: Evaluation, context: 
     assert "LPIPS: it is missing because" in page
     for text in ("A note.", "11x11 Gaussian", "20 resamples", "bins that hold", "photos/some"):
         assert text in page
-    assert "half: size 192." in page
+    assert "half: input_size 192." in page
     assert "| gray | 0.00 (0.00 .. 0.00)" in page
 
 

@@ -271,10 +271,10 @@ def test_out_of_memory_to_the_last_fails_the_photo_and_leaves_no_gray_one(
 def test_out_of_memory_in_the_bands_takes_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     real_compose = compose.compose_rgb
 
-    def cramped(*arguments: object, band: int | None = None) -> np.ndarray:
-        if band is None:
+    def cramped(*arguments: object, band_pixels: int | None = None) -> np.ndarray:
+        if band_pixels is None:
             raise MemoryError
-        return real_compose(*arguments, band=band)  # type: ignore[arg-type]
+        return real_compose(*arguments, band_pixels=band_pixels)  # type: ignore[arg-type]
 
     monkeypatch.setattr(compose, "compose_rgb", cramped)
     out = fake_colorizer().colorize(Photo(np.full((40, 40), 99, np.uint8)))

@@ -27,21 +27,22 @@ from pix2color.data.dataset import ALL_SPLITS, load_photos
 from pix2color.evaluation import metrics
 from pix2color.evaluation.lpips import Lpips
 from pix2color.evaluation.protocol import crop_photo, network_input, resize
-from pix2color.losses.perceptual import DISTANCES, PerceptualLoss
+from pix2color.losses.perceptual import DISTANCES
+from pix2color.models.feature_maps import FeatureMaps
 
 SETTINGS = ((1.0, 0.0), (1.0, 0.15), (1.0, 0.3), (0.6, 0.3), (0.6, 0.5))
 """Temperature and vividness."""
 
 
-def colorings(rgb: Tensor, found: checkpoint.Checkpoint) -> list[Tensor]:
+def colorings(rgb: Tensor, actual: checkpoint.Checkpoint) -> list[Tensor]:
     """The gray photo, then one at each setting: 1,3,H,W each, in 0..1."""
     lightness = rgb_to_lab(rgb)[:, :1]
-    small = network_input(lightness, found.decode.input_size)
-    raw = found.generator.predict_raw(small)
+    small = network_input(lightness, actual.decode.input_size)
+    raw = actual.generator.predict_raw(small)
     abs_ = [torch.zeros_like(rgb[:, 1:])]
     for temperature, vividness in SETTINGS:
         decode = DecodeConfig(temperature=temperature, vividness=vividness)
-        ab = found.generator.decode_raw(raw, (small.shape[-2], small.shape[-1]), decode)
+        ab = actual.generator.decode_raw(raw, (small.shape[-2], small.shape[-1]), decode)
         abs_.append(resize(ab, *rgb.shape[-2:]))
     return [metrics.render(lightness, ab)[0] for ab in abs_]
 
@@ -55,7 +56,7 @@ def main() -> int:
     parser.add_argument("--lpips-backbone", help="squeezenet1_1's weights")
     arguments = parser.parse_args()
 
-    found = checkpoint.load(arguments.checkpoint)
+    actual = checkpoint.load(arguments.checkpoint)
     lpips = Lpips("squeeze", backbone=arguments.lpips_backbone)
     encoder = pretrained_encoder("mobilenet_v2", arguments.network)
     names = [
@@ -63,18 +64,18 @@ def main() -> int:
         for i, level in enumerate(encoder.levels)
         for name, _ in level.named_children()
     ]
-    blocks = PerceptualLoss(encoder, blocks=dict.fromkeys(names, 1.0))
+    features = FeatureMaps(encoder.eval(), names)
     rows: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     data = DataConfig(roots=tuple(arguments.photos), cache_size=176, max_photos=arguments.limit)
     for photo in load_photos(data, splits=ALL_SPLITS, keep_gray=True).photos:
         square = crop_photo(photo, "center", crop=176)
         rgb = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
-            shown = colorings(rgb, found)
+            shown = colorings(rgb, actual)
             truth = lpips.features(rgb)
-            here, wanted = [blocks.features(one) for one in shown], blocks.features(rgb)
+            here, expected = [features(one) for one in shown], features(rgb)
             for distance, name in itertools.product(DISTANCES, names):
-                both = [(one[name], wanted[name]) for one in here]
+                both = [(one[name], expected[name]) for one in here]
                 rows[distance, name].append([float(DISTANCES[distance](*pair)) for pair in both])
             distances = [lpips.distance(lpips.features(one), truth) for one in shown]
         rows["LPIPS", "squeeze"].append([float(d) for d in distances if d is not None])
@@ -86,10 +87,10 @@ def main() -> int:
     return 0
 
 
-def write(name: str, values: np.ndarray, wanted: np.ndarray) -> None:
+def write(name: str, values: np.ndarray, expected: np.ndarray) -> None:
     """A row: photos,1 + settings each."""
     change = 100 * (values[:, 1:].mean(0) / values[:, 0].mean() - 1)
-    goes_with = np.corrcoef(values[:, 1] / values[:, 0], wanted[:, 1] / wanted[:, 0])[0, 1]
+    goes_with = np.corrcoef(values[:, 1] / values[:, 0], expected[:, 1] / expected[:, 0])[0, 1]
     cells = "".join(f" | {c:+.1f}" for c in change)
     sys.stdout.write(f"| {name} | {values[:, 0].mean():.4f}{cells} | {goes_with:.2f} |\n")
 

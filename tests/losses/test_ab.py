@@ -34,7 +34,7 @@ def test_cross_entropy_equals_the_dense_form(neighbors: int, ab: Tensor) -> None
     torch.testing.assert_close(losses.soft_cross_entropy(logits(), code), dense)
 
 
-def test_its_gradient_is_share_minus_target(ab: Tensor) -> None:
+def test_its_gradient_is_probability_minus_target(ab: Tensor) -> None:
     code = soft_encode(ab)
     raw = logits().requires_grad_()
     losses.soft_cross_entropy(raw, code).backward()
@@ -50,8 +50,8 @@ def test_each_pixel_weighs_what_its_own_bin_weighs(ab: Tensor) -> None:
     own = weight[ab_bins.nearest_bin(ab)]
     assert float(own.std()) > 0.01
     each = -(code.to_dense() * logits().log_softmax(1)).sum(1)
-    found = losses.soft_cross_entropy(logits(), code, class_weight=weight)
-    torch.testing.assert_close(found, (own * each).mean())
+    actual = losses.soft_cross_entropy(logits(), code, class_weight=weight)
+    torch.testing.assert_close(actual, (own * each).mean())
 
 
 def test_weights_of_one_change_nothing(ab: Tensor) -> None:
@@ -61,7 +61,7 @@ def test_weights_of_one_change_nothing(ab: Tensor) -> None:
     torch.testing.assert_close(ones, plain)
 
 
-def test_the_entropy_of_the_code_is_the_floor(ab: Tensor) -> None:
+def test_the_entropy_of_the_labels_is_the_lower_bound(ab: Tensor) -> None:
     code = soft_encode(ab)
     best = code.to_dense().clamp_min(1e-12).log()
     floor = losses.label_entropy(code)
@@ -87,7 +87,7 @@ def test_cross_entropy_is_float32_inside_autocast(ab: Tensor) -> None:
 @pytest.mark.parametrize("rebalance", [None, 0.5])
 def test_the_class_head_s_loss_is_this_one(rebalance: float | None, ab: Tensor) -> None:
     prior = Prior.load().probability
-    head = ClassificationHead(8, prior, neighbors=10, rebalance=rebalance)
+    head = ClassificationHead(8, prior, soft_encoding_k=10, rebalance_lambda=rebalance)
     code = soft_encode(ab, neighbors=10)
     weight = None
     if rebalance is not None:
@@ -110,9 +110,9 @@ def test_ab_losses_are_zero_at_the_truth_and_known_beside_it(name: str, ab: Tens
     loss, half = AB_LOSSES[name]
     assert float(loss(ab, ab)) == 0
     assert float(loss(ab + 55, ab)) == pytest.approx(half, rel=1e-4)
-    found = (ab + 1).requires_grad_()
-    loss(found, ab).backward()
-    assert found.grad is not None and bool((found.grad > 0).all())
+    actual = (ab + 1).requires_grad_()
+    loss(actual, ab).backward()
+    assert actual.grad is not None and bool((actual.grad > 0).all())
     assert float(loss(ab, ab + 1)) == pytest.approx(float(loss(ab + 1, ab)), rel=1e-4)
 
 

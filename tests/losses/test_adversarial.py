@@ -21,12 +21,12 @@ def constant(value: float) -> Tensor:
     ("mode", "undecided", "right"),
     [("vanilla", math.log(2), 0.0067153), ("lsgan", 0.5, 20.5), ("hinge", 1.0, 0.0)],
 )
-def test_the_critic_s_loss(mode: str, undecided: float, right: float) -> None:
+def test_the_discriminator_s_loss(mode: str, undecided: float, right: float) -> None:
     """At logits 0 and 0, and at 5 (true) and -5 (colored)."""
-    found = discriminator_loss(constant(0), constant(0), mode=mode)
-    assert float(found) == pytest.approx(undecided, rel=1e-5)
-    found = discriminator_loss(constant(5), constant(-5), mode=mode)
-    assert float(found) == pytest.approx(right, rel=1e-4)
+    actual = discriminator_loss(constant(0), constant(0), mode=mode)
+    assert float(actual) == pytest.approx(undecided, rel=1e-5)
+    actual = discriminator_loss(constant(5), constant(-5), mode=mode)
+    assert float(actual) == pytest.approx(right, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from pix2color.color.lab import lab_to_rgb, rgb_to_lab
 from pix2color.errors import ConfigError
 from pix2color.losses.perceptual import PerceptualLoss, normalized_l2, scale_normalized_l1
 from pix2color.models.encoders import build_encoder
+from pix2color.models.feature_maps import FeatureMaps
 
 
 @pytest.fixture(scope="module", params=["l1", "lpips"])
 def perceptual(request: pytest.FixtureRequest) -> PerceptualLoss:
     torch.manual_seed(0)
-    return PerceptualLoss(build_encoder("mobilenet_v2"), distance=request.param)
+    return PerceptualLoss(FeatureMaps(build_encoder("mobilenet_v2")), distance=request.param)
 
 
 def test_zero_at_the_truth_and_more_the_farther(perceptual: PerceptualLoss, square: Tensor) -> None:
@@ -40,7 +41,7 @@ def test_its_gradient_reaches_every_color(perceptual: PerceptualLoss, square: Te
 
 
 def test_the_network_is_frozen_and_keeps_its_statistics(square: Tensor) -> None:
-    perceptual = PerceptualLoss(build_encoder("mobilenet_v2"))
+    perceptual = PerceptualLoss(FeatureMaps(build_encoder("mobilenet_v2")))
     before = {key: value.clone() for key, value in perceptual.state_dict().items()}
     perceptual.train()
     photo = square.clone().requires_grad_()
@@ -60,8 +61,8 @@ def test_levels_that_an_encoder_does_not_have_are_left_out(square: Tensor) -> No
         for a, b in zip(*map(encoder.features, (gray, square)), strict=True)
     ]
     assert len(whole) == 4
-    found = PerceptualLoss(encoder)(gray, square)
-    torch.testing.assert_close(found, torch.stack(whole).mean())
+    actual = PerceptualLoss(FeatureMaps(encoder))(gray, square)
+    torch.testing.assert_close(actual, torch.stack(whole).mean())
 
 
 @pytest.mark.parametrize(
@@ -73,18 +74,19 @@ def test_named_blocks_are_compared_with_their_weights(
 ) -> None:
     """Blocks of a network that works in place (VGG's ReLU after its convolution) as well."""
     encoder = build_encoder(name)
-    seen: dict[str, list[Tensor]] = {block: [] for block in blocks}
-    for block, outputs in seen.items():
+    inputs: dict[str, list[Tensor]] = {block: [] for block in blocks}
+    for block, outputs in inputs.items():
         encoder.get_submodule(f"levels.{block}").register_forward_hook(
             lambda _module, _inputs, output, outputs=outputs: outputs.append(output.clone())
         )
-    found = PerceptualLoss(encoder, distance="lpips", blocks=blocks)(square.flip(-1), square)
-    wanted = sum(weight * normalized_l2(*seen[block]) for block, weight in blocks.items())
-    torch.testing.assert_close(found, wanted)
-    assert float(found) > 0
+    loss = PerceptualLoss(FeatureMaps(encoder, blocks), distance="lpips", weights=blocks)
+    actual = loss(square.flip(-1), square)
+    expected = sum(weight * normalized_l2(*inputs[block]) for block, weight in blocks.items())
+    torch.testing.assert_close(actual, expected)
+    assert float(actual) > 0
 
 
-def test_unit_square_knows_direction_not_length() -> None:
+def test_normalized_l2_depends_on_direction_not_length() -> None:
     a, b = torch.tensor((3.0, 0.0)).view(1, 2, 1, 1), torch.tensor((0.0, 5.0)).view(1, 2, 1, 1)
     assert float(normalized_l2(a, 7 * a)) == 0
     assert float(normalized_l2(a, b)) == pytest.approx(2)
@@ -102,4 +104,4 @@ def test_a_feature_that_is_zero_everywhere_keeps_the_gradient_finite() -> None:
 @pytest.mark.parametrize("block", ["0.7", "5.0", "first", "3"])
 def test_a_block_that_the_network_does_not_have_is_named(block: str) -> None:
     with pytest.raises(ConfigError, match=rf"{block} is not a block of the network"):
-        PerceptualLoss(build_encoder("mobilenet_v2"), blocks={block: 1.0})
+        FeatureMaps(build_encoder("mobilenet_v2"), [block])

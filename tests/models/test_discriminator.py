@@ -31,8 +31,8 @@ def test_a_logit_sees_its_patch_and_no_more(layers: int, field: int, size: int) 
     assert logits.shape == (1, 1, size, size)
     logits[0, 0, size // 2, size // 2].backward()
     assert lab.grad is not None
-    seen = (lab.grad.abs().sum((0, 1)) > 0).nonzero()
-    extent = seen.amax(0) - seen.amin(0) + 1
+    inputs = (lab.grad.abs().sum((0, 1)) > 0).nonzero()
+    extent = inputs.amax(0) - inputs.amin(0) + 1
     assert extent.tolist() == [field, field]
 
 

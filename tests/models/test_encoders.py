@@ -52,17 +52,17 @@ def liven(net: nn.Module) -> nn.Module:
 
 def node_outputs(net: nn.Module, nodes: tuple[str, ...], photo: Tensor) -> list[Tensor]:
     """What the whole network computes at these modules."""
-    found: dict[str, Tensor] = {}
+    actual: dict[str, Tensor] = {}
 
     def keep(name: str) -> None:
         net.get_submodule(name).register_forward_hook(
-            lambda module, given, out: found.__setitem__(name, out.clone())
+            lambda module, given, out: actual.__setitem__(name, out.clone())
         )
 
     for name in nodes:
         keep(name)
     net(photo)
-    return [found[name] for name in nodes]
+    return [actual[name] for name in nodes]
 
 
 def test_every_named_encoder_is_tested() -> None:
@@ -77,10 +77,10 @@ def test_features_are_those_of_the_whole_network_on_the_gray_photo(name: str, gr
     encoder = build_encoder(name, state=net.state_dict()).eval()
     photo = ((gray.float() / 255).expand(-1, 3, -1, -1) - MEAN) / STD
     expected = node_outputs(net, NODES[name], photo)
-    seen = lightness_to_gray(gray_to_lightness(gray)).expand(-1, 3, -1, -1)
-    found = encoder.features(seen)
-    assert len(found) == len(expected) == len(encoder.channels) == len(encoder.reduction)
-    levels = zip(found, expected, encoder.channels, encoder.reduction, strict=True)
+    inputs = lightness_to_gray(gray_to_lightness(gray)).expand(-1, 3, -1, -1)
+    actual = encoder.features(inputs)
+    assert len(actual) == len(expected) == len(encoder.channels) == len(encoder.reduction)
+    levels = zip(actual, expected, encoder.channels, encoder.reduction, strict=True)
     for feature, wanted, channels, reduction in levels:
         assert feature.shape == (1, channels, 96 // reduction, 64 // reduction)
         scale = float(wanted.abs().max())
@@ -147,7 +147,7 @@ def test_timm_encoders() -> None:
         build_encoder("timm/resnet10000")
 
 
-def test_timm_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_names_a_missing_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with pytest.raises(ConfigError, match="needs timm"):
         build_encoder("timm/resnet10t")

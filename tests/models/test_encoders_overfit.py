@@ -1,4 +1,4 @@
-"""Every encoder, under either kind of head, can learn one photo by heart.
+"""Every encoder, under either kind of head, can overfit one photo.
 
 The loss (for classes, what cross-entropy has above its floor) falls to a fifth of where it began,
 and of what the best picture of a single color reaches.
@@ -71,12 +71,12 @@ def test_one_photo_is_overfitted(encoder: str, kind: str, astronaut: Tensor) -> 
     )
     floor = 0.0 if kind == "regression" else float(label_entropy(ab_bins.soft_encode(ab)))
     reached: list[float] = []
-    wanted = 0.0
-    while len(reached) < MOST_STEPS and not (reached and reached[-1] < wanted):
+    expected = 0.0
+    while len(reached) < MOST_STEPS and not (reached and reached[-1] < expected):
         optimizer.zero_grad()
         loss = loss_of(generator, lab[:, :1], ab)
         reached.append(float(loss.detach()) - floor)
-        wanted = min(reached[0], loss_of_one_color(kind, ab) - floor) / FALL
+        expected = min(reached[0], loss_of_one_color(kind, ab) - floor) / FALL
         loss.backward()
         optimizer.step()
-    assert reached[-1] < wanted
+    assert reached[-1] < expected

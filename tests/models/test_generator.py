@@ -78,11 +78,11 @@ def test_a_decoder_needs_channels_and_reduction_only(
 ) -> None:
     """Encoders with levels finer than the output, and with none so fine."""
     channels = tuple(range(3, 3 + len(reduction)))
-    decoder = UNetDecoder(channels, reduction, widths=(8, 6), stride=stride)
+    decoder = UNetDecoder(channels, reduction, decoder_channels=(8, 6), stride=stride)
     sizes = zip(channels, reduction, strict=True)
     features = [torch.rand(1, c, 64 // r, 96 // r) for c, r in sizes]
-    found = decoder(features)
-    assert found.shape == (1, decoder.out_channels, 64 // stride, 96 // stride)
+    actual = decoder(features)
+    assert actual.shape == (1, decoder.out_channels, 64 // stride, 96 // stride)
 
 
 SIZES = [(1, 1), (1, 40), (33, 2), (3, 5), (31, 33), (32, 32), (65, 47), (64, 96)]
@@ -126,7 +126,7 @@ def test_photos_of_a_batch_do_not_see_each_other(
     torch.testing.assert_close(together, apart, rtol=0, atol=1e-3)
 
 
-def test_colors_lie_where_the_photo_has_them(regression_generator: Generator) -> None:
+def test_colors_are_where_the_photo_changes(regression_generator: Generator) -> None:
     """A change in one corner of L changes ab most there, so that nothing is shifted or turned."""
     plain = torch.full((1, 1, 128, 128), 50.0)
     spot = plain.clone()
@@ -164,8 +164,8 @@ def test_decoding_is_the_head_s_with_the_asked_for_setting(
         logits = raw - vividness * log_prior.view(1, -1, 1, 1)
         small = ab_bins.annealed_mean(logits, temperature=temperature)
         expected = torch.nn.functional.interpolate(small, size=(64, 64), mode="bilinear")
-        found = class_generator.decode_raw(raw, (64, 64), setting)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+        actual = class_generator.decode_raw(raw, (64, 64), setting)
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-3)
 
 
 def test_saturation_is_a_factor(class_generator: Generator, lightness: Tensor) -> None:
@@ -189,7 +189,7 @@ def test_a_fresh_class_network_predicts_the_prior() -> None:
 
 
 def test_another_prior_replaces_weights_and_vividness() -> None:
-    head = ClassificationHead(4, Prior.load().probability, rebalance=0.5)
+    head = ClassificationHead(4, Prior.load().probability, rebalance_lambda=0.5)
     flat = torch.full((313,), 1 / 313, dtype=torch.float64)
     assert float(head.class_weight.std()) > 0.1
     head.set_prior(flat)
@@ -226,7 +226,7 @@ def test_frozen_statistics_stay_while_everything_learns(lightness: Tensor) -> No
     assert not all(torch.equal(after[key], value) for key, value in before.items())
 
 
-def test_attention_starts_as_nothing_and_can_learn(lightness: Tensor) -> None:
+def test_attention_starts_with_gain_0_and_can_learn(lightness: Tensor) -> None:
     generator = make(attention=True)
     gains = [p for name, p in generator.named_parameters() if name.endswith("gamma")]
     assert len(gains) == 1
@@ -241,4 +241,4 @@ def test_attention_starts_as_nothing_and_can_learn(lightness: Tensor) -> None:
 
 def test_a_stride_coarser_than_the_encoder_is_refused() -> None:
     with pytest.raises(ConfigError, match="coarser"):
-        UNetDecoder((8, 8), (2, 4), widths=(8,), stride=8)
+        UNetDecoder((8, 8), (2, 4), decoder_channels=(8,), stride=8)

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from pix2color.build import build_generator
 from pix2color.config import ModelConfig
+from pix2color.losses.ab import AB_RANGE
 from pix2color.models.generator import Generator
-from pix2color.models.hint_encoder import AB_SCALE, HintEncoder, encode_hints, pool_hints
+from pix2color.models.hint_encoder import HintEncoder, encode_hints, pool_hints
 
 RED = (60.0, 40.0)
 
@@ -64,7 +65,7 @@ def test_the_rest_of_the_network_is_that_of_one_without_hints(fresh: Generator) 
 
 
 @pytest.mark.parametrize("size", [(64, 96), (61, 83), (1, 5)])
-def test_no_hint_is_the_same_as_hints_that_say_nothing(
+def test_no_hints_and_empty_hints_give_the_same_output(
     trained: Generator, size: tuple[int, int]
 ) -> None:
     height, width = size
@@ -82,9 +83,9 @@ def test_a_network_trained_without_hints_refuses_them() -> None:
         make().predict_raw(photo(32, 32), red_at(8, 8, (0, 0)))
 
 
-def test_packed_hints_hold_colors_where_they_are_given_only() -> None:
+def test_encoded_hints_have_colors_only_where_given() -> None:
     hints = red_at(4, 4, (1, 2))
-    assert hints[0, :, 1, 2].tolist() == pytest.approx([RED[0] / AB_SCALE, RED[1] / AB_SCALE, 1])
+    assert hints[0, :, 1, 2].tolist() == pytest.approx([RED[0] / AB_RANGE, RED[1] / AB_RANGE, 1])
     hints[0, :, 1, 2] = 0
     assert not hints.any()
 

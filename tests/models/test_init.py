@@ -12,7 +12,7 @@ from pix2color.models.init import skip_weight_init
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "efficientnet_b0"])
-def test_nothing_is_drawn_and_nothing_else_is_changed(name: str) -> None:
+def test_random_weights_are_zero_and_nothing_else_changes(name: str) -> None:
     torch.manual_seed(0)
     drawn = build_encoder(name)
     state = torch.get_rng_state()
@@ -28,16 +28,16 @@ def test_nothing_is_drawn_and_nothing_else_is_changed(name: str) -> None:
     assert all(p.requires_grad for p in encoder.parameters())
 
 
-def test_buffers_are_computed_as_ever() -> None:
+def test_buffers_are_computed_as_usual() -> None:
     prior = torch.rand(313, dtype=torch.float64)
     with skip_weight_init():
-        head = ClassificationHead(8, prior / prior.sum(), rebalance=0.5)
-    expected = ClassificationHead(8, prior / prior.sum(), rebalance=0.5)
+        head = ClassificationHead(8, prior / prior.sum(), rebalance_lambda=0.5)
+    expected = ClassificationHead(8, prior / prior.sum(), rebalance_lambda=0.5)
     assert torch.equal(head.log_prior, expected.log_prior)
     assert torch.equal(head.class_weight, expected.class_weight)
 
 
-def test_outside_all_is_drawn_again() -> None:
+def test_weights_are_initialized_again_afterwards() -> None:
     with skip_weight_init():
         assert not nn.Conv2d(3, 4, 3).weight.any()
     assert nn.Conv2d(3, 4, 3).weight.all()

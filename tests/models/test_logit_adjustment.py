@@ -24,7 +24,9 @@ def head(adjust: float) -> ClassificationHead:
     """Its prior is not the photo's own distribution."""
     prior = torch.full((ab_bins.COUNT,), 1e-4)
     prior[150], prior[160], prior[20] = 0.5, 0.4, 0.02
-    return ClassificationHead(4, prior / prior.sum(), neighbors=1, adjust=adjust)
+    return ClassificationHead(
+        4, prior / prior.sum(), soft_encoding_k=1, logit_adjustment_tau=adjust
+    )
 
 
 def gradient(colors: Tensor, logits: Tensor, adjust: float) -> Tensor:
@@ -45,7 +47,7 @@ def test_the_true_distribution_is_the_best_at_every_tau(colors: Tensor, adjust: 
     assert float(gradient(colors, torch.zeros(ab_bins.COUNT), adjust).abs().max()) > 1e-2
 
 
-def test_rare_colors_have_more_say(colors: Tensor) -> None:
+def test_rare_colors_get_a_larger_share_of_the_gradient(colors: Tensor) -> None:
     """The share of the pull that comes from the rarest color grows with tau."""
     start = torch.zeros(ab_bins.COUNT)
     pulls = [-gradient(colors, start, tau) for tau in (0.0, 0.5, 1.0)]
@@ -61,7 +63,7 @@ def test_vividness_stays_a_choice_afterwards() -> None:
         assert torch.equal(a, b)
 
 
-def test_it_is_not_for_class_weights_or_regression() -> None:
+def test_tau_excludes_class_weights_and_regression() -> None:
     for other in ({"rebalance_lambda": 0.5}, {"type": "regression"}, {"compat": "aml"}):
         with pytest.raises(ValueError, match="needs type: classes"):
             HeadConfig.model_validate({"logit_adjustment_tau": 0.5, **other})

@@ -13,11 +13,10 @@ from pix2color.color import ab_bins
 from pix2color.color.ab_bins import Prior
 from pix2color.config import ModelConfig, load
 from pix2color.errors import ConfigError, WeightsError
-from pix2color.models.aml import AmlClassHead
 from pix2color.models.conv_encoder import STRIDED_DEEP
 from pix2color.models.encoders import build_encoder
 from pix2color.models.fusion import FusionEncoder, build_classifier
-from pix2color.models.heads import ClassificationHead, MarginalClassHead
+from pix2color.models.heads import AmlClassificationHead, ClassificationHead, MarginalClassHead
 
 VGG_TO_CONV4_3 = 7_635_264
 RESIZED = {"stages": [[128], [64, 64], [32]], "mode": "nearest"}
@@ -74,19 +73,19 @@ def test_resized_instead_of_transposed() -> None:
     assert sizes(ModelConfig.model_validate(tree)) == (954_722, 0)
 
 
-def test_plain_encoders_see_lightness() -> None:
+def test_conv_encoders_take_lightness() -> None:
     model = ModelConfig.model_validate(
         {"encoder": "zhang_cnn", "conv_encoder": {"width": 4}, "decoder_channels": [8]}
     )
     generator = build_generator(model, pretrained=False).eval()
-    seen: list[torch.Tensor] = []
+    inputs: list[torch.Tensor] = []
     generator.encoder.levels[0].register_forward_pre_hook(
-        lambda module, given: seen.append(given[0])
+        lambda module, given: inputs.append(given[0])
     )
     lightness = torch.linspace(0, 100, 64 * 64).view(1, 1, 64, 64)
     generator(lightness)
-    assert seen[0].shape == lightness.shape
-    torch.testing.assert_close(seen[0] * 100, lightness, atol=1e-3, rtol=0)
+    assert inputs[0].shape == lightness.shape
+    torch.testing.assert_close(inputs[0] * 100, lightness, atol=1e-3, rtol=0)
 
 
 def test_a_summed_stem_is_the_three_channel_network_but_for_its_normalization() -> None:
@@ -101,7 +100,7 @@ def test_a_summed_stem_is_the_three_channel_network_but_for_its_normalization() 
     assert torch.corrcoef(torch.stack((before.flatten(), after.flatten())))[0, 1] > 0.99
 
 
-def test_a_cut_encoder_gives_the_finest_levels_unchanged() -> None:
+def test_a_truncated_encoder_gives_the_finest_levels_unchanged() -> None:
     torch.manual_seed(0)
     encoder = build_encoder("mobilenet_v2").eval()
     gray = torch.rand(1, 3, 64, 64)
@@ -113,7 +112,7 @@ def test_a_cut_encoder_gives_the_finest_levels_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         (["model.num_encoder_levels=9"], "the encoder has 5"),
         (["model.encoder=zhang_cnn", "model.sum_rgb_stem=true"], "begins"),
@@ -123,22 +122,22 @@ def test_a_cut_encoder_gives_the_finest_levels_unchanged() -> None:
         ),
         (["model.encoder=zhang_cnn", "model.pretrained=imagenet"], "must be none"),
         (["model.encoder=fusion", "model.pretrained=none"], "weights of a whole classifier"),
-        (["model.encoder=fusion", "model.pretrained=x.pth"], "is no file"),
+        (["model.encoder=fusion", "model.pretrained=x.pth"], "no weights file x.pth"),
         (["model.head={type: marginal64}", "loss.l2=1"], "argmax"),
         (["model.head={type: regression, compat: aml}", "loss.l2=1"], "needs type: classes"),
     ],
 )  # fmt: skip
-def test_contradictions_are_named(overrides: list[str], said: str) -> None:
+def test_contradictions_are_named(overrides: list[str], message: str) -> None:
     with pytest.raises((ConfigError, WeightsError)) as caught:
         build_generator(load(None, ["model.pretrained=none", *overrides]).model)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 # Heads
 
 
-def test_64_steps_are_decoded_to_their_middle() -> None:
+def test_64_bins_are_decoded_to_their_centers() -> None:
     head = MarginalClassHead(4)
     ab = torch.rand(1, 2, 6, 6) * 200 - 100
     step = ((ab + 128) / 4).long()
@@ -176,44 +175,44 @@ def published_prior() -> Prior:
 
 
 @pytest.fixture(scope="module")
-def aml() -> AmlClassHead:
-    return AmlClassHead(4, published_prior().probability, rebalance=0.5, bias=False)
+def aml() -> AmlClassificationHead:
+    return AmlClassificationHead(4, published_prior().probability, rebalance_lambda=0.5, bias=False)
 
 
-def test_the_published_weights_are_met(aml: AmlClassHead) -> None:
+def test_the_class_weights_are_the_published_ones(aml: AmlClassificationHead) -> None:
     assert float(aml.class_weight[120]) == pytest.approx(0.1481, rel=0.02)
     assert float(aml.class_weight[0]) == pytest.approx(5.6221, rel=0.02)
 
 
-def test_aml_weights_a_gray_picture_as_the_rarest_color(aml: AmlClassHead) -> None:
+def test_aml_weights_a_gray_picture_as_the_rarest_color(aml: AmlClassificationHead) -> None:
     gray = torch.zeros(1, 2, 176, 176)
     code = ab_bins.soft_encode(gray).to_dense()
     applied = aml.row_weights(code)
     # Weighted by the mass that each row of the target holds, as its loss counts them.
     mass = code.reshape(-1, ab_bins.COUNT).sum(1)
     assert float((applied * mass).sum() / mass.sum()) == pytest.approx(5.62, rel=0.02)
-    right = ClassificationHead(4, published_prior().probability, rebalance=0.5)
+    right = ClassificationHead(4, published_prior().probability, rebalance_lambda=0.5)
     assert float(right.class_weight[ab_bins.nearest_bin(gray)].mean()) == pytest.approx(
         0.148, rel=0.02
     )
 
 
-def test_aml_weights_have_nothing_to_do_with_colors(
-    aml: AmlClassHead, square: torch.Tensor
+def test_aml_weights_do_not_depend_on_the_colors(
+    aml: AmlClassificationHead, square: torch.Tensor
 ) -> None:
     from pix2color.color.lab import rgb_to_lab
 
     ab = torch.nn.functional.interpolate(rgb_to_lab(square)[:, 1:], size=176, mode="bilinear")
     code = ab_bins.soft_encode(ab)
     applied = aml.row_weights(code.to_dense())
-    wanted = aml.class_weight[code.index[:, 0]]
-    assert float(applied.mean()) > 2 * float(wanted.mean())
+    expected = aml.class_weight[code.index[:, 0]]
+    assert float(applied.mean()) > 2 * float(expected.mean())
 
 
 def test_aml_without_rebalancing_is_the_sum_of_the_right_loss() -> None:
     torch.manual_seed(0)
     prior = Prior.load().probability
-    summed, right = AmlClassHead(4, prior), ClassificationHead(4, prior)
+    summed, right = AmlClassificationHead(4, prior), ClassificationHead(4, prior)
     raw, ab = torch.randn(2, 313, 12, 12), torch.rand(2, 2, 12, 12) * 100 - 50
     total = summed.loss(raw, ab)["cross_entropy"]
     mean = right.loss(raw, ab)["cross_entropy"]
@@ -232,10 +231,12 @@ def test_aml_predicts_at_full_size() -> None:
 # The classifier of the fusion network
 
 
-def fusion(*, published: bool = False) -> FusionEncoder:
+def fusion(*, reproduce_scale_bug: bool = False) -> FusionEncoder:
     torch.manual_seed(0)
     classifier = build_classifier("mobilenet_v2")
-    return FusionEncoder(STRIDED_DEEP, width=2, classifier=classifier, published=published)
+    return FusionEncoder(
+        STRIDED_DEEP, width=2, classifier=classifier, reproduce_scale_bug=reproduce_scale_bug
+    )
 
 
 def test_the_classifier_stays_as_it_is_in_training() -> None:
@@ -246,17 +247,17 @@ def test_the_classifier_stays_as_it_is_in_training() -> None:
     assert encoder.fuse[0].weight.grad is not None
 
 
-def test_the_published_scaling_shows_the_classifier_a_black_picture() -> None:
+def test_the_published_scaling_gives_the_classifier_an_almost_black_image() -> None:
     photos = torch.rand(2, 1, 32, 32).expand(-1, 3, -1, -1)
-    seen: dict[bool, torch.Tensor] = {}
+    inputs: dict[bool, torch.Tensor] = {}
     for published in (False, True):
-        encoder = fusion(published=published)
+        encoder = fusion(reproduce_scale_bug=published)
         encoder.classifier.register_forward_pre_hook(
-            lambda module, given, key=published: seen.update({key: given[0]})
+            lambda module, given, key=published: inputs.update({key: given[0]})
         )
         assert encoder.probabilities(photos).sum(1) == pytest.approx(1, abs=1e-4)
-    assert (seen[False].std((0, 2, 3)) > 200 * seen[True].std((0, 2, 3))).all()
-    assert seen[False].shape == (2, 3, 224, 224)
+    assert (inputs[False].std((0, 2, 3)) > 200 * inputs[True].std((0, 2, 3))).all()
+    assert inputs[False].shape == (2, 3, 224, 224)
 
 
 def test_a_classifier_comes_from_a_file(tmp_path: Any) -> None:
@@ -268,5 +269,5 @@ def test_a_classifier_comes_from_a_file(tmp_path: Any) -> None:
     model = model_of("fusion", f"model.pretrained={tmp_path}/classifier.safetensors")
     encoder = build_generator(model).encoder
     assert isinstance(encoder, FusionEncoder)
-    found = encoder.classifier.state_dict()
-    assert all(torch.equal(value, found[key]) for key, value in classifier.state_dict().items())
+    actual = encoder.classifier.state_dict()
+    assert all(torch.equal(value, actual[key]) for key, value in classifier.state_dict().items())

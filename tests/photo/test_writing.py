@@ -91,7 +91,7 @@ def test_a_disk_that_fills_is_an_error_and_leaves_nothing(
     assert [p.name for p in tmp_path.iterdir()] == ["whole"]
 
 
-def test_photos_of_one_stem_written_by_several_threads_keep_their_own_picture(
+def test_threads_writing_photos_of_one_stem_do_not_mix_them(
     tmp_path: Path,
 ) -> None:
     lossless = [name for name in FORMATS if name not in ("JPEG", "WEBP", "AVIF")]
@@ -118,7 +118,7 @@ def test_photos_of_one_stem_written_by_several_threads_keep_their_own_picture(
     ],
     ids=["as it is", "mirrored", "turned", "BGR"],
 )
-def test_a_view_of_four_byte_pixels_is_written_as_it_looks(
+def test_a_flipped_view_of_four_byte_pixels_is_written_flipped(
     name: str, view: Any, tmp_path: Path
 ) -> None:
     smooth = np.linspace(0, 255, 40 * 50 * 4).reshape(40, 50, 4).astype(np.uint8)
@@ -184,7 +184,7 @@ def test_extended_xmp_of_a_jpeg_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [60_000, 65_210, XMP_ROOM])
-def test_xmp_that_fills_a_segment_does_not_vanish_because_of_the_mark(
+def test_xmp_that_fills_a_segment_is_not_replaced_by_provenance(
     length: int, tmp_path: Path
 ) -> None:
     photo = read(saved(xmp=xmp_of(length)))
@@ -214,7 +214,7 @@ def test_resetting_the_orientation_makes_exif_no_longer() -> None:
 
 
 @pytest.mark.parametrize("text", ["Jos\xe9 M\xfcller's scanner".encode(), b"Jos\xe9 in Latin-1"])
-def test_an_earlier_software_keeps_its_bytes_beside_the_mark(text: bytes) -> None:
+def test_an_earlier_software_tag_keeps_its_bytes(text: bytes) -> None:
     block = exif.update(None, software=text.decode("utf-8", "surrogateescape"))
     photo = add_provenance(Photo(noise(), format="JPEG", exif=block), MARK)
     assert photo.exif is not None and photo.exif.endswith(b" | " + text + b"\0")
@@ -260,7 +260,7 @@ def test_a_bare_codestream_stays_one(tmp_path: Path) -> None:
     assert (read(tmp_path / "out.j2k").pixels == noise()).all()
 
 
-def test_what_another_container_cannot_hold_is_said(tmp_path: Path) -> None:
+def test_metadata_that_the_container_cannot_store_is_noted(tmp_path: Path) -> None:
     source = with_segments(saved(), [(0xED, b"Photoshop 3.0\0" + IPTC)])
     photo = replace(
         read(source), icc=profiles.srgb_profile(), exif=exif_of(500), xmp=xmp_of(70_000),

@@ -55,14 +55,12 @@ def mark_of(text: bytes) -> list[str]:
         ),
     ],
 )
-def test_the_orientation_is_found_and_reset_wherever_it_is_written(
-    turn: int, before: str, after: str
-) -> None:
+def test_every_form_of_orientation_is_read_and_reset(turn: int, before: str, after: str) -> None:
     assert xmp.reset_orientation(packet(before)) == packet(after)
     assert xmp.orientation(packet(before)) == turn and xmp.orientation(packet(after)) == 1
 
 
-def test_the_mark_leaves_all_other_bytes_alone() -> None:
+def test_provenance_changes_no_other_bytes() -> None:
     description = '<!-- a comment --><rdf:Description dc:title="a &amp; b" dc:x=\'"&gt;>"\'/>\n'
     source = packet(description)
     once = xmp.set_properties(source, {"version": "1"})
@@ -74,7 +72,7 @@ def test_the_mark_leaves_all_other_bytes_alone() -> None:
     assert mark_of(twice) == ["2"] and len(twice) == len(once)
 
 
-def test_an_older_mark_that_another_program_merged_with_its_own_data_goes_alone() -> None:
+def test_old_provenance_merged_with_other_data_is_removed_alone() -> None:
     merged = (
         f'<rdf:Description xmlns:pix2color="{xmp.NAMESPACE}" dc:title="kept" '
         'pix2color:version="0" tiff:Make="kept too"/>'
@@ -91,7 +89,7 @@ def test_an_older_mark_that_another_program_merged_with_its_own_data_goes_alone(
     assert b"<dc:title>kept</dc:title>" in result
 
 
-def test_any_prefix_of_rdf_will_do() -> None:
+def test_rdf_may_have_any_prefix() -> None:
     result = xmp.set_properties(
         packet('<r:Description dc:title="kept"/>', rdf="r"), {"version": "1"}
     )
@@ -118,7 +116,7 @@ def test_a_packet_in_another_encoding_keeps_its_content(encoding: str) -> None:
         b'<r:RDF xmlns:r="' + RDF.encode() + b'"/>',
     ],
 )
-def test_what_is_no_packet_is_kept_as_it_is(text: bytes) -> None:
+def test_data_that_is_not_a_packet_is_unchanged(text: bytes) -> None:
     assert xmp.set_properties(text, {"version": "1"}) == text
     assert xmp.reset_orientation(text) == text
 
@@ -128,13 +126,13 @@ def test_without_a_packet_there_is_a_new_one(text: bytes | None) -> None:
     assert mark_of(xmp.set_properties(text, {"version": "1"})) == ["1"]
 
 
-def test_nul_bytes_after_the_packet_do_no_harm() -> None:
+def test_nul_bytes_after_the_packet_are_ignored() -> None:
     source = packet('<rdf:Description dc:title="kept"/>') + b"\0" * 50
     result = xmp.set_properties(source, {"version": "1"})
     assert mark_of(result) == ["1"] and result.endswith(b"\0" * 50)
 
 
-def test_many_marks_in_a_large_packet_take_no_time_to_speak_of() -> None:
+def test_many_provenances_in_a_large_packet_are_fast() -> None:
     one = f'<rdf:Description xmlns:p="{xmp.NAMESPACE}" p:version="0" tiff:Orientation="6"/>'
     source = packet(one * 20_000)
     start = time.process_time()

@@ -141,7 +141,7 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, small: Path) -> None:
 def test_a_network_that_differs_is_not_written(
     tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_export, "_difference", lambda network, released: 0.2)
+    monkeypatch.setattr(onnx_export, "_difference", lambda exported, original: 0.2)
     with pytest.raises(WeightsError, match=r"differs by 0\.2"):
         onnx_export.write(tmp_path / "out.onnx", checkpoint.load(small))
     assert not list(tmp_path.iterdir())

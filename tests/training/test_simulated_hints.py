@@ -8,7 +8,7 @@ import torch
 
 from pix2color.checkpoints import checkpoint
 from pix2color.config import Config
-from pix2color.models.hint_encoder import AB_SCALE
+from pix2color.losses.ab import AB_RANGE
 from pix2color.training.setup import make_trainer
 from pix2color.training.simulated_hints import sample_hints
 
@@ -19,7 +19,7 @@ def test_what_is_given_is_the_truth_and_elsewhere_is_nothing() -> None:
     hints = sample_hints(AB.expand(20, -1, -1, -1), range(20))
     given = hints[:, 2:] == 1
     assert given.any()
-    torch.testing.assert_close(hints[:, :2] * AB_SCALE, AB.expand(20, -1, -1, -1) * given)
+    torch.testing.assert_close(hints[:, :2] * AB_RANGE, AB.expand(20, -1, -1, -1) * given)
     assert set(hints[:, 2].unique().tolist()) == {0.0, 1.0}
 
 

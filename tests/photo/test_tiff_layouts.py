@@ -79,7 +79,7 @@ def check(data: bytes, color: np.ndarray, alpha: np.ndarray | None) -> None:
 @pytest.mark.parametrize("separate", [False, True], ids=["chunky", "planes"])
 @pytest.mark.parametrize("bits", [1, 8, 16])
 @pytest.mark.parametrize("compression", BYTE_CODECS)
-def test_every_layout_is_read_to_the_code_value(
+def test_every_layout_is_read_exactly(
     compression: str, bits: int, separate: bool, order: str
 ) -> None:
     predictors = (False, True) if bits in (8, 16) else (False,)
@@ -96,7 +96,9 @@ def test_every_layout_is_read_to_the_code_value(
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("compression", [*COMPRESSIONS, "jpeg"])
-def test_every_compression_is_turned_once(compression: str, orientation: int) -> None:
+def test_orientation_is_applied_once_for_every_compression(
+    compression: str, orientation: int
+) -> None:
     bilevel = compression in ("rle", "group3", "group4")
     stored = samples(1 if bilevel else 8, 1, "none")
     if compression == "jpeg":

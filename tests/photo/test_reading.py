@@ -81,7 +81,7 @@ def test_alpha_in_the_fourth_byte_of_a_bmp() -> None:
     assert read(buffer.getvalue()).alpha is None
 
 
-def test_every_listed_ending_can_be_read(tmp_path: Path) -> None:
+def test_every_listed_suffix_can_be_read(tmp_path: Path) -> None:
     rgb = RANDOM.integers(0, 256, (9, 14, 3)).astype(np.uint8)
     path = tmp_path / "photo.dib"
     Image.fromarray(rgb).save(path, "DIB")
@@ -103,7 +103,7 @@ ORIENTED = (
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_orientation_that_stands_in_xmp_alone(name: str) -> None:
+def test_orientation_in_xmp_alone_is_applied(name: str) -> None:
     stored = np.arange(6 * 16 * 16, dtype=np.uint8).reshape(48, 32) // 8
     buffer = io.BytesIO()
     options: dict = {"lossless": True} if name == "WEBP" else {}
@@ -123,7 +123,7 @@ def test_orientation_that_stands_in_xmp_alone(name: str) -> None:
         assert (photo.pixels.reshape(32, 48, -1)[..., 0] == np.rot90(stored, -1)).all()
 
 
-def test_exif_orientation_goes_before_that_of_xmp() -> None:
+def test_exif_orientation_has_precedence_over_xmp() -> None:
     buffer, upright = io.BytesIO(), Image.Exif()
     upright[274] = 1
     Image.new("L", (48, 32)).save(buffer, "JPEG", exif=upright, xmp=ORIENTED)
@@ -180,7 +180,7 @@ def test_lossless_webp_with_a_large_profile_is_known_as_lossless() -> None:
         assert read(buffer.getvalue()).encoder_settings["lossless"] is lossless
 
 
-def test_lab_keeps_its_lightness_where_srgb_lacks_the_color() -> None:
+def test_lab_outside_srgb_keeps_its_lightness() -> None:
     """Against littleCMS, which measures the result's L."""
     lightness, a, b = np.meshgrid(np.arange(13, 250, 26), (40, 128, 215), (40, 128, 215))
     lab = np.stack((lightness, a, b), -1).astype(np.uint8).reshape(1, -1, 3)

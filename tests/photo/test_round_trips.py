@@ -81,7 +81,7 @@ def saved(array: np.ndarray, name: str, **options: Any) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "BMP", "PPM", "WEBP", "JPEG2000"])
-def test_lossless_formats_come_back_pixel_for_pixel(name: str, tmp_path: Path) -> None:
+def test_lossless_formats_keep_every_pixel(name: str, tmp_path: Path) -> None:
     options = {"lossless": True} if name == "WEBP" else {}
     photo = read(saved(color(), name, **options))
     assert (photo.pixels == color()).all()
@@ -207,7 +207,7 @@ def test_palette_bilevel_cmyk_and_gray_alpha_become_gray_or_rgb() -> None:
 
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "WEBP"])
-def test_orientation_is_honoured_once(turn: int, name: str, tmp_path: Path) -> None:
+def test_orientation_is_applied_once(turn: int, name: str, tmp_path: Path) -> None:
     block = Image.Exif()
     block[274] = turn
     block[271] = "maker"
@@ -314,7 +314,7 @@ def test_exif_that_cannot_be_read_is_replaced(junk: bytes) -> None:
     assert exif.software(exif.update(junk, software="x y z")) == "x y z"
 
 
-def test_xmp_mark_is_written_once() -> None:
+def test_xmp_provenance_is_written_once() -> None:
     once = xmp.set_properties(None, {"version": "1", "options": 'a<b>"c"'})
     twice = xmp.set_properties(once, {"version": "2"})
     assert twice.count(b"pix2color:version=") == 1 and b'pix2color:version="2"' in twice
@@ -323,7 +323,7 @@ def test_xmp_mark_is_written_once() -> None:
     xml.dom.minidom.parseString(once.split(b"?>", 1)[1].rsplit(b"<?", 1)[0])
 
 
-def test_table_profiles_are_converted_and_broken_ones_said() -> None:
+def test_table_profiles_are_converted_and_broken_ones_noted() -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     for profile in (lab, b"no profile" * 30):
         photo = read(saved(gray(), "PNG", icc_profile=profile))
@@ -345,7 +345,7 @@ def test_table_profiles_are_converted_and_broken_ones_said() -> None:
         (b"\x89PNG\r\n\x1a\n", "broken"),
     ],
 )
-def test_bad_files_are_errors_in_plain_words(data: bytes, words: str) -> None:
+def test_bad_files_are_errors_of_one_line(data: bytes, words: str) -> None:
     with pytest.raises(PhotoError, match=words) as caught:
         read(data)
     assert "\n" not in str(caught.value)
@@ -357,7 +357,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG"])
-def test_truncated_keep_reads_what_is_there_and_says_so(name: str) -> None:
+def test_truncated_files_are_read_with_a_note_if_allowed(name: str) -> None:
     data = saved(gray(), name)
     photo = read(data[: len(data) * 2 // 3], limits=Limits(on_truncated="keep"))
     assert photo.pixels.shape == SHAPE and "truncated" in photo.notes[0]
@@ -387,7 +387,9 @@ def test_animations_are_refused() -> None:
             read(buffer.getvalue())
 
 
-def test_writing_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pix2color.photo import writing
 
     target = tmp_path / "deep" / "out.png"
