@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pix2color.color.ab_bins_numpy import COUNT, MARGINAL_MIN_AB, MARGINAL_BIN_WIDTH
+from pix2color.color.ab_bins_numpy import COUNT, MARGINAL_BIN_WIDTH, MARGINAL_MIN_AB
 from pix2color.config import DecodeConfig, HeadConfig, ModelConfig
 from pix2color.errors import Pix2ColorError, WeightsError
 from pix2color.runtime.base import Floats, NetworkInfo, NetworkOutput
