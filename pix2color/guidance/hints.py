@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw
 
-from pix2color.color.constants import HINT_AB_SCALE
+from pix2color.color.constants import AB_RANGE
 from pix2color.color.lab_numpy import rgb_to_lab
 from pix2color.errors import Pix2ColorError
 
@@ -148,14 +148,14 @@ def encode_hints(
         hints, photo_size, grid: as for `rasterize`.
 
     Returns:
-        3,h,w: ab / HINT_AB_SCALE and 1 where a cell is hinted, 0 elsewhere.
+        3,h,w: ab / AB_RANGE and 1 where a cell is hinted, 0 elsewhere.
 
     Raises:
         Pix2ColorError: a hint is outside the photo.
     """
     coverage, ab = rasterize(hints, photo_size, grid)
     hinted = (coverage > 0).astype(np.float32)
-    return np.concatenate((ab / np.float32(HINT_AB_SCALE) * hinted, hinted[None]))
+    return np.concatenate((ab / np.float32(AB_RANGE) * hinted, hinted[None]))
 
 
 def rasterize(
