@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 PART_SUFFIX = ".pix2color-part"
-"""Ending of files still being written; one left by a killed run may be deleted."""
+"""Suffix of files that are being written; one left by a killed run may be deleted."""
 
 _open_parts: set[str] = set()  # names of the parts that this process is writing
 
 
 class _PythonFile(io.BufferedRandom):
-    """A file that offers no descriptor, so that all that is written goes through `write`.
+    """A file without a descriptor, so that everything is written through `write`.
 
-    Given a descriptor, Pillow's encoders and `ndarray.tofile` write to it themselves, and take a
-    last piece that the full disk cut short for written.
+    Pillow's encoders and `ndarray.tofile` write to a descriptor themselves and miss a short write
+    at the end, when the disk is full.
     """
 
     def fileno(self) -> int:
@@ -33,14 +33,14 @@ class _PythonFile(io.BufferedRandom):
 
 @contextlib.contextmanager
 def atomic_open(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file for writing that takes its name only when all of it is on the disk.
+    """Open a file for writing that replaces `path` only when it is complete and on the disk.
 
-    It is written under another name in the target's folder, which is made where it is missing;
-    then flushed to the disk and renamed over what was there. After an error or an interrupt
-    nothing is left of it and the old file is untouched.
+    It is written under another name in the target's folder, which is created if missing, then
+    flushed to the disk and renamed. After an error or an interrupt it is deleted and the old file
+    is unchanged.
 
     Raises:
-        OSError: the target is a folder or a device, or the folder or the disk does not take it.
+        OSError: the target is a folder or a device, or the file cannot be written.
     """
     with _part_of(path) as part:
         raw = io.FileIO(part, "x+")
@@ -54,7 +54,7 @@ def atomic_open(path: Path) -> Iterator[BinaryIO]:
 def check_writable(path: Path) -> None:
     """Raise the OSError of `atomic_open` before the work whose result goes to `path`.
 
-    What is there already stays; missing folders are made.
+    An existing file is not changed; missing folders are created.
     """
     with _part_of(path) as part:
         part.touch(exist_ok=False)
@@ -78,18 +78,18 @@ def _part_of(path: Path) -> Iterator[Path]:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a file whole or not at all; text as UTF-8. Raises as `atomic_open`."""
+    """Write a file through `atomic_open`; text as UTF-8. Raises OSError."""
     with atomic_open(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def remove_stale_parts(folder: Path) -> None:
-    """Delete what killed processes on this machine left half-written in a folder."""
+    """Delete the incomplete files that killed processes of this machine left in a folder."""
     for part in folder.glob(f".*{PART_SUFFIX}"):
-        found = re.search(r"-(\d{1,10})$", part.name.removesuffix(PART_SUFFIX), re.ASCII)
-        if found is None or part.name in _open_parts:
+        match = re.search(r"-(\d{1,10})$", part.name.removesuffix(PART_SUFFIX), re.ASCII)
+        if match is None or part.name in _open_parts:
             continue
-        process = int(found[1])
+        process = int(match[1])
         ours = part.name.endswith(f".{_owner(process)}{PART_SUFFIX}")
         if ours and not _is_running(process):
             with contextlib.suppress(PermissionError):  # Windows: a process has it open
@@ -104,8 +104,8 @@ def _owner(process: int) -> str:
 def _is_running(process: int) -> bool:
     """Whether another process has this number.
 
-    This process's own number on a part that it is not writing is an earlier process's: in a
-    container every run may have the same one.
+    An incomplete file with the number of this process, which is not writing it, is of an earlier
+    one: in a container every run may have the same number.
     """
     # On Windows os.kill(process, 0) sends Ctrl-C; there an open file cannot be deleted anyway.
     if process == os.getpid() or sys.platform == "win32":

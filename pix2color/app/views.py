@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pix2color.photo import Limits, Photo, read
-from pix2color.photo.photo import Pixels
+from pix2color.photo.profiles import to_uint8
 from pix2color.photo.writing import atomic_open_photo
 
 _BROWSER_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -32,7 +32,7 @@ def result_view(result: Path, limits: Limits) -> Path:
 
 def render(photo: Photo, stem: Path) -> Path:
     """A photo as a JPEG, or as a PNG where it has alpha, of its full size."""
-    pixels = _to_8bit(photo.pixels)
+    pixels = to_uint8(photo.pixels)
     path = stem.with_name(stem.name + (".jpg" if photo.alpha is None else ".png"))
     with atomic_open_photo(path) as file:
         if photo.alpha is None:
@@ -40,7 +40,7 @@ def render(photo: Photo, stem: Path) -> Path:
             image.save(file, "JPEG", quality=92, icc_profile=photo.icc)
         else:
             color = pixels if pixels.ndim == 3 else pixels[..., None]
-            rgba = np.concatenate((color, _to_8bit(photo.alpha)[..., None]), axis=2)
+            rgba = np.concatenate((color, to_uint8(photo.alpha)[..., None]), axis=2)
             image = Image.fromarray(rgba)
             image.save(file, "PNG", compress_level=1, icc_profile=photo.icc)
     return path
@@ -56,7 +56,7 @@ def confidence_overlay(photo: Photo, confidence: Path, path: Path) -> Path:
     """
     scale = min(1.0, _MAX_OVERLAY_SIDE / max(photo.width, photo.height))
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
-    base = Image.fromarray(np.ascontiguousarray(_to_8bit(photo.pixels))).convert("L").resize(size)
+    base = Image.fromarray(np.ascontiguousarray(to_uint8(photo.pixels))).convert("L").resize(size)
     with Image.open(confidence) as image:
         certainty = np.asarray(image.resize(size), np.float32)[..., None] / 255
     gray = np.asarray(base, np.float32)[..., None]
@@ -64,7 +64,3 @@ def confidence_overlay(photo: Photo, confidence: Path, path: Path) -> Path:
     with atomic_open_photo(path) as file:
         Image.fromarray(np.rint(tinted).astype(np.uint8)).save(file, "JPEG", quality=88)
     return path
-
-
-def _to_8bit(array: Pixels) -> Pixels:
-    return array if array.dtype == np.uint8 else (array >> 8).astype(np.uint8)

@@ -25,7 +25,7 @@ _FACTS = {
     "samples": "crops trained on",
     "gray_left_out": "nearly gray ones left out",
     "duplicates_left_out": "duplicates left out",
-    "broken": "files that could not be read",
+    "corrupt": "files that could not be read",
     "roots": "from",
 }
 _FIGURES = {

@@ -1,8 +1,8 @@
 """RGB and gray color spaces of photos: tone curves and a matrix to linear sRGB.
 
-Pillow's color management works in 8 bits and would cost a 16-bit scan its depth. Profiles made of
-a matrix and curves (sRGB, Adobe RGB, Display P3, ProPhoto, gray gammas) are read here directly;
-table-based ones return None and are left to Pillow. ICC.1:2022, sections 8.3, 10.6 and 10.18.
+Pillow's color management has 8 bits, too few for 16-bit scans. Profiles of a matrix and curves
+(sRGB, Adobe RGB, Display P3, ProPhoto, gray gammas) are parsed here; Pillow converts pixels with
+table-based ones. ICC.1:2022, sections 8.3, 10.6 and 10.18.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _SRGB_TO_D50 = np.array(
 
 @dataclass(frozen=True, eq=False)
 class ColorSpace:
-    """A color space whose colors are `curves` then `matrix` away from linear sRGB."""
+    """A color space: `curves`, then `matrix`, convert its code values to linear sRGB."""
 
     curves: tuple[Table, ...] | None
-    """Linear light at 4,096 equal steps of the code value, one a channel; None: sRGB's own."""
+    """Linear light at 4,096 equal steps of the code value, one per channel; None: sRGB's."""
     matrix: NDArray[np.float64]
     """3,3 to linear sRGB (of a gray space: the identity)."""
     is_gray: bool = False
@@ -56,7 +56,7 @@ class ColorSpace:
         return np.interp(codes, np.linspace(0.0, 1.0, _NODES), self.curves[channel])
 
     def encode(self, channel: int, linear: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Linear light 0..1 of a channel -> code values 0..1: the inverse of `linear`."""
+        """Linear light 0..1 of a channel -> code values 0..1: the inverse of `decode`."""
         if self.curves is None:
             return linear_to_srgb(linear)
         return np.interp(linear, self.curves[channel], np.linspace(0.0, 1.0, _NODES))
@@ -71,7 +71,7 @@ SRGB = ColorSpace(None, np.eye(3))
 
 
 def parse_icc(icc: bytes) -> ColorSpace | None:
-    """The space of a profile made of a matrix and curves; None where it is another kind."""
+    """The space of a profile made of a matrix and curves; None for other kinds."""
     try:
         return _parse(icc)
     except (struct.error, ValueError, IndexError, ArithmeticError):
@@ -79,7 +79,7 @@ def parse_icc(icc: bytes) -> ColorSpace | None:
 
 
 def is_degenerate(icc: bytes) -> bool:
-    """Whether a profile of a matrix and curves makes one color of different ones."""
+    """Whether a profile of a matrix and curves maps different colors to one."""
     try:
         _parse(icc)
     except (_DegenerateError, ZeroDivisionError):
@@ -96,7 +96,7 @@ class _DegenerateError(ValueError):
 def from_lab(lab: NDArray[np.floating]) -> NDArray[np.float64]:
     """L 0..100, a, b under D50 (..., 3) -> sRGB code values 0..1.
 
-    A color that sRGB does not have is mixed with the gray of its luminance: its L stays.
+    Colors outside sRGB are mixed with the gray of their luminance, which keeps L.
     """
     lightness, a, b = np.moveaxis(np.asarray(lab, dtype=np.float64), -1, 0)
     y = (lightness + 16) / 116
@@ -125,15 +125,15 @@ def _parse(icc: bytes) -> ColorSpace | None:
 
 
 def _simplified(curves: tuple[Table, ...], matrix: Table, *, gray: bool) -> ColorSpace:
-    """sRGB itself where the profile only repeats it, so that it takes the exact path."""
+    """The space; sRGB itself where the profile equals it, for the exact formulas."""
     flat = any(np.ptp(c) == 0 for c in curves)
     if flat or abs(np.linalg.det(matrix)) < 1e-6 or (np.abs(matrix.sum(axis=1)) < 1e-6).any():
         raise _DegenerateError
     if not all(bool((np.diff(c) >= 0).all()) and c[-1] > c[0] for c in curves):
         raise ValueError("a tone curve that is not monotonic")
-    own = srgb_to_linear(np.linspace(0.0, 1.0, _NODES))
-    standard = all(float(np.abs(c - own).max()) < 1e-3 for c in curves)
-    # A white that is not white would tint every gray: rows are scaled to sum to 1.
+    srgb = srgb_to_linear(np.linspace(0.0, 1.0, _NODES))
+    standard = all(float(np.abs(c - srgb).max()) < 1e-3 for c in curves)
+    # Rows are scaled to sum to 1, so that an inexact white does not tint grays.
     matrix = matrix / matrix.sum(axis=1, keepdims=True)
     if np.abs(matrix - np.eye(3)).max() < 3e-3:
         matrix = np.eye(3)
@@ -145,7 +145,7 @@ def _tags(icc: bytes) -> dict[bytes, bytes]:
         raise ValueError("not an ICC profile")
     (count,) = struct.unpack_from(">I", icc, 128)
     if count > 200:
-        raise ValueError("an absurd number of tags")
+        raise ValueError("too many tags")
     tags = {}
     for i in range(count):
         name, offset, size = struct.unpack_from(">4sII", icc, 132 + 12 * i)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pix2color.errors import PhotoError, Pix2ColorError
-from pix2color.photo import Photo, profiles, read, reading
+from pix2color.photo import Photo, read, reading
 
 ImageLike = Photo | Image.Image | NDArray[Any] | str | Path
 
@@ -42,12 +42,8 @@ def from_image(image: Image.Image) -> Photo:
     The depth is Pillow's: 8 bits per channel for a file of 16 bits with colors.
     """
     pixels, alpha = reading.decode_pixels(image)
-    icc = image.info.get("icc_profile")
-    if image.mode in ("CMYK", "LAB", "YCbCr"):
-        pixels, icc = profiles.to_srgb(pixels, image.mode, icc)
-    elif icc:
-        pixels, icc, _ = profiles.normalize_profile(pixels, icc)
-    return Photo(pixels=pixels, alpha=alpha, icc=icc)
+    info = {"icc_profile": image.info.get("icc_profile")}
+    return reading.build_photo(pixels, alpha, "PNG", {}, info, mode=image.mode)
 
 
 def to_image(photo: Photo, source: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pix2color.errors import PhotoError
 from pix2color.photo.photo import Pixels
+from pix2color.photo.profiles import to_uint8
 from pix2color.photo.tiff_pixels import IMAGES, YCBCR, Layout, Samples
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 8, 9
@@ -61,8 +62,8 @@ def interpret(layout: Layout, samples: Samples) -> Interpreted:
         elif color.dtype == np.uint16:  # L of 100 is 0xFF00
             color[..., 0] = np.minimum(color[..., 0] * (65535 / 65280), 65535)
     elif photometric == _CMYK and color.dtype == np.uint16:
-        color = (color >> 8).astype(np.uint8)
-        alpha = None if alpha is None else (alpha >> 8).astype(np.uint8)
+        color = to_uint8(color)
+        alpha = None if alpha is None else to_uint8(alpha)
         notes = ("CMYK of 16 bits was read in 8 bits",)
     color = color[..., 0] if colors == 1 else color
     return np.ascontiguousarray(color), alpha, mode, notes

@@ -206,7 +206,7 @@ def _decompressed(layout: Layout, data: bytes, rows: int, size: int) -> bytes:
 
 
 def _unpacked(raw: bytes, rows: int, layout: Layout) -> Samples:
-    """Bytes of whole rows -> rows,columns,channels, writable."""
+    """Bytes of complete rows -> rows,columns,channels, writable."""
     shape = (rows, layout.columns, layout.channels)
     if layout.bits == 8:
         return np.frombuffer(bytearray(raw), np.uint8).reshape(shape)
