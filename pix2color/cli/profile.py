@@ -24,26 +24,19 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m pix2color profile",
         description="Time every stage of coloring, one photo at a time, warm.",
     )
-    parser.add_argument("photos", nargs="*", metavar="PHOTO", help="default: synthetic photos")
-    parser.add_argument(
-        "--megapixels", type=float, nargs="+", default=[1.0, 12.0], help="of synthetic photos"
-    )
-    parser.add_argument(
-        "--format", default="JPEG", choices=("JPEG", "PNG", "TIFF"), help="of synthetic photos"
-    )
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--checkpoint", metavar="FILE")
-    parser.add_argument("--device")
-    parser.add_argument(
-        "--backend", nargs="+", choices=("torch", "onnx"), help="one or both, taking turns"
-    )
-    parser.add_argument(
-        "--folder", type=int, metavar="N", help="also color a folder of N copies, as infer.py does"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write every time measured")
-    parser.add_argument(
-        "--start", action="store_true", help="also time the command, to its first photo done"
-    )
+    # fmt: off
+    add = parser.add_argument
+    add("photos", nargs="*", metavar="PHOTO", help="default: synthetic photos")
+    add("--megapixels", type=float, nargs="+", default=[1.0, 12.0], help="of synthetic photos")
+    add("--format", default="JPEG", choices=("JPEG", "PNG", "TIFF"), help="of synthetic photos")
+    add("--runs", type=int, default=7)
+    add("--checkpoint", metavar="FILE")
+    add("--device")
+    add("--backend", nargs="+", choices=("torch", "onnx"), help="one or both, taking turns")
+    add("--folder", type=int, metavar="N", help="also color a folder of N copies")
+    add("--json", metavar="FILE", help="write every time measured")
+    add("--start", action="store_true", help="also time the command until its first photo is done")
+    # fmt: on
     return parser
 
 
