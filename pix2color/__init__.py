@@ -3,7 +3,8 @@
 >>> from pix2color import Colorizer  # doctest: +SKIP
 >>> Colorizer.from_pretrained()("old.jpg")  # doctest: +SKIP
 
-Nothing heavy is imported here: torch comes with the first use of `Colorizer`.
+Nothing heavy is imported here: numpy and Pillow come with the first use of `Colorizer`, torch with
+weights that it runs.
 """
 
 from __future__ import annotations

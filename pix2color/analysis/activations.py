@@ -1,4 +1,4 @@
-"""What the convolutions of a network make of one photo: a channel of each, side by side."""
+"""Activations of a network for one photo: one channel of every convolution."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Activation:
     """One channel of one convolution's output."""
 
     name: str
-    """The module's, as in the weights file."""
+    """Name of the module, as in the weights file."""
     channel: int
     channels: int
     plane: np.ndarray
@@ -47,32 +47,36 @@ def capture_activations(
     """
     if channel is not None and channel < 0:
         raise ConfigError(f"channel {channel}: count from 0")
-    found: list[Activation] = []
+    activations: list[Activation] = []
     handles = []
     for name, module in generator.named_modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
 
-            def keep(module: nn.Module, given: object, out: Tensor, *, name: str = name) -> None:
+            def capture(
+                module: nn.Module, inputs: object, out: Tensor, *, name: str = name
+            ) -> None:
                 planes = out[0].float()
                 which = channel if channel is not None else int(planes.std((1, 2)).argmax())
                 which = min(which, len(planes) - 1)
-                # A copy: a ReLU in place would still change it.
+                # A copy: an in-place ReLU would still change it.
                 plane = planes[which].cpu().numpy().copy()
-                found.append(Activation(name, which, len(planes), plane))
+                activations.append(Activation(name, which, len(planes), plane))
 
-            handles.append(module.register_forward_hook(keep))
+            handles.append(module.register_forward_hook(capture))
     try:
         generator(pad_to_multiple(lightness, generator.size_divisor))
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return activations
 
 
 def render_grid(activations: list[Activation]) -> np.ndarray:
-    """All maps in one picture, H,W,3 uint8: each from its own least (black) to its most (white),
-    with its name, its channel and its size."""
-    shapes = [_fitted(a.plane.shape) for a in activations]
+    """All maps in one picture, H,W,3 uint8, each with its name, channel and size.
+
+    Each map is scaled from its least value (black) to its greatest (white).
+    """
+    shapes = [_cell_shape(a.plane.shape) for a in activations]
     height = max((shape[0] for shape in shapes), default=0) + _CAPTION + _GAP
     columns = min(_COLUMNS, max(1, len(activations)))
     rows = -(-len(activations) // columns)
@@ -84,16 +88,16 @@ def render_grid(activations: list[Activation]) -> np.ndarray:
         top = _GAP + number // columns * height
         h, w = activation.plane.shape
         short = activation.name if len(activation.name) <= 21 else "…" + activation.name[-20:]
-        what = f"{activation.channel} of {activation.channels}, {h} x {w}"
+        caption = f"{activation.channel} of {activation.channels}, {h} x {w}"
         pen.text((left, top), short, fill="black", font_size=10)
-        pen.text((left, top + _CAPTION // 2), what, fill="gray", font_size=10)
+        pen.text((left, top + _CAPTION // 2), caption, fill="gray", font_size=10)
         cell = Image.fromarray(_gray(activation.plane))
         cell = cell.resize((shape[1], shape[0]), Image.Resampling.NEAREST)
         picture.paste(cell, (left, top + _CAPTION))
     return np.array(picture)
 
 
-def _fitted(shape: tuple[int, ...]) -> tuple[int, int]:
+def _cell_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     scale = _CELL / max(shape)
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 

@@ -97,7 +97,7 @@ class _ApiFunctions:
             return _file(session.undo(entry).result)
 
     def hints(self, request: gr.Request) -> dict:
-        """hints.json of the photo, for `infer.py --hints`."""
+        """hints.json of the photo, which infer.py reads."""
         with gradio_errors():
             return _file(self._session(request).hints_file())
 

@@ -233,7 +233,7 @@ class Session:
             return entry.preview, views.result_view(entry.result, self._read_limits())
 
     def hints_file(self) -> Path:
-        """hints.json for `infer.py --hints`: of all photos that have some, by their names.
+        """hints.json, which infer.py reads: of all photos that have some, by their names.
 
         Raises Pix2ColorError where none has, or two photos of one name do.
         """

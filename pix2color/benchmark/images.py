@@ -1,4 +1,4 @@
-"""Pictures of a report: the same photos by every recipe, temperatures, and the worst failures."""
+"""Images of a report: the same photos by every recipe, temperatures, and the worst failures."""
 
 from __future__ import annotations
 
@@ -14,35 +14,34 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pix2color.benchmark.measure import TestSet
 from pix2color.benchmark.train import Outcome
-from pix2color.checkpoints import checkpoint
 from pix2color.config import DataConfig
 from pix2color.data.dataset import ALL_SPLITS, Pixels, load_photos
-from pix2color.evaluation import methods, metrics
+from pix2color.evaluation import methods
 from pix2color.evaluation.failure_metrics import rare_bins
 from pix2color.evaluation.methods import Batch, CachedPredictor, Method
 from pix2color.evaluation.protocol import crop_photo
+from pix2color.inference.colorizer import Colorizer
 from pix2color.io import atomic_write
-from pix2color.models.heads import ClassificationHead
 
 TEMPERATURES = (1.0, 0.77, 0.58, 0.38, 0.29, 0.14, 0.01)
-"""Of the strip; 0.01 is the likeliest class for all that can be seen."""
-_TILE = 112  # pixels a side
+"""Of the strip; 0.01 shows the likeliest class."""
+_TILE = 112  # side of an image, pixels
 _GAP = 3
 _LINE = 15  # a line of text
 _QUALITY = 88
-_WORST = 6
-_UNLICENSED = "motorcycle"  # scikit-image has it without a license: not in a picture to publish
-_LEAST_RARE = 200  # pixels of rare colors without which a photo says nothing about them
+_NUM_WORST = 6
+_UNLICENSED = "motorcycle"  # has no license in scikit-image, so it must not be published
+_MIN_RARE = 200  # pixels of rare colors from which a photo has a share of them
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One of the five failures, how it is measured here and which way is bad."""
+    """One of the five failures and its metric."""
 
     title: str
-    figure: str
+    metric: str
     text: str
     high_is_bad: bool = True
 
@@ -52,7 +51,7 @@ FAILURES = (
         "Color bias",
         "rare_recall",
         "share of the pixels of the rarest true colors (the bins that hold the rarest 10 % of all"
-        " pixels) that got a color within 20 ab of theirs; low is bad",
+        " pixels) with a color within 20 ab of theirs; low is bad",
         high_is_bad=False,
     ),
     Failure(
@@ -64,74 +63,64 @@ FAILURES = (
     Failure(
         "Inconsistent color",
         "patchiness",
-        "how much more ab spreads inside the true photo's SLIC segments than it should, in ab"
-        " units, mean over segments; high is bad",
+        "excess standard deviation of ab inside the true photo's SLIC segments, in ab units, mean"
+        " over segments; high is bad",
     ),
     Failure(
         "Edge pollution",
         "border",
-        "mean error in the outer 5 % of the picture less the mean error inside, in ab units; high"
+        "mean error in the outer 5 % of the image less the mean error inside, in ab units; high"
         " is bad",
     ),
     Failure(
         "Bleeding",
         "bleeding",
-        "share of the true contrast across color edges that is lost, read 3 to 6 px on both"
-        " sides, in percent; high is bad",
+        "share of the true contrast across color edges that is lost, sampled 3 to 6 px away on"
+        " both sides, in percent; high is bad",
     ),
 )
 
 
-@torch.inference_mode()
-def predict_ab(
-    compared: Sequence[Method], photos: Sequence[Pixels], device: torch.device
-) -> dict[str, list[Pixels]]:
-    """Every row's pictures of photos, as H,W,3 uint8."""
-    found: dict[str, list[Pixels]] = {row.name: [] for row in compared}
-    for index in range(len(photos)):
-        one = Batch.of(photos, [index], device)
-        for row in compared:
-            rgb, _ = metrics.render(one.lightness, row.predict(one))
-            levels = (255 * rgb[0]).round().byte().permute(1, 2, 0).cpu().numpy()
-            found[row.name].append(np.ascontiguousarray(levels))
-    return found
+def predict_all(compared: Sequence[Method], photos: Sequence[Pixels]) -> dict[str, list[Pixels]]:
+    """Every method's images of photos, H,W,3 uint8."""
+    images: dict[str, list[Pixels]] = {method.name: [] for method in compared}
+    for number, photo in enumerate(photos):
+        batch = Batch([photo], [number])
+        for method in compared:
+            images[method.name] += method.predict(batch)
+    return images
 
 
-def draw_grids(
-    folder: Path, test: TestSet, compared: Sequence[Method], *, shown: int, device: torch.device
-) -> None:
-    """Write grid.jpg, of test photos, and bundled.jpg, of scikit-image's: a line a row."""
-    everything = [methods.gray(), *compared, methods.truth()]
-    names = [row.name for row in everything]
-    mine = test.squares[:shown]
-    _save(folder / "grid.jpg", _grid(names, predict_ab(everything, mine, device)))
-    squares = _bundled()
-    featured = [row for row in everything if row.name != "random"]
-    names = [row.name for row in featured]
-    _save(folder / "bundled.jpg", _grid(names, predict_ab(featured, squares, device)))
+def draw_grids(folder: Path, test: TestSet, compared: Sequence[Method], *, num_shown: int) -> None:
+    """Write grid.jpg, of test photos, and bundled.jpg, of scikit-image's: one line per method."""
+    all_methods = [methods.gray(), *compared, methods.truth()]
+    _save(folder / "grid.jpg", _grid(predict_all(all_methods, test.squares[:num_shown])))
+    # The random colors are those of the data's photos.
+    without_random = [method for method in all_methods if method.name != "random"]
+    _save(folder / "bundled.jpg", _grid(predict_all(without_random, _bundled())))
 
 
-@torch.inference_mode()
 def draw_temperatures(
     folder: Path, outcomes: Sequence[Outcome], out: Path, *, device: torch.device
 ) -> None:
-    """Write temperatures.jpg: a bundled photo from T = 1 to 0, a line a network with classes."""
+    """Write temperatures.jpg: a bundled photo from T = 1 to 0, a line per network with classes."""
     photo = _bundled()[:1]
     lines: dict[str, list[Pixels]] = {}
     for outcome in outcomes:
         if outcome.status != "done":
             continue
-        released = checkpoint.load(outcome.release(out), device=device)
-        if not isinstance(released.generator.head, ClassificationHead):
-            continue  # others have no temperature
-        network = CachedPredictor(released.generator)
-        settings = [released.decode.model_copy(update={"temperature": t}) for t in TEMPERATURES]
-        strip = [network.method(f"{one.temperature}", one) for one in settings]
-        found = predict_ab(strip, photo, device)
-        lines[outcome.title] = [found[row.name][0] for row in strip]
+        colorizer = Colorizer.from_pretrained(outcome.release(out), str(device))
+        if colorizer.runtime.info.log_prior is None:
+            continue  # a network without classes has no temperature
+        network = CachedPredictor(colorizer)
+        strip = [
+            network.method(f"{t}", colorizer.decode.model_copy(update={"temperature": t}))
+            for t in TEMPERATURES
+        ]
+        lines[outcome.title] = [image for (image,) in predict_all(strip, photo).values()]
     if lines:
         heads = [f"T {t:g}" for t in TEMPERATURES[:-1]] + ["T 0"]
-        _save(folder / "temperatures.jpg", _grid(list(lines), lines, heads))
+        _save(folder / "temperatures.jpg", _grid(lines, heads))
 
 
 def draw_failures(
@@ -139,112 +128,108 @@ def draw_failures(
     test: TestSet,
     compared: Sequence[Method],
     arrays: Mapping[str, Array],
-    *,
-    device: torch.device,
 ) -> None:
-    """Write failure_N.jpg for each of FAILURES: the worst photos by it, each recipe's worst one.
+    """Write failure_N.jpg for each of FAILURES: the worst photos by it, one per recipe.
 
-    Above: the recipe and the measure; the recipe's picture, and the truth below it.
+    From above: the recipe and the metric, the recipe's image, the truth.
     """
-    trained = [row for row in compared if row.primary]
+    trained = [method for method in compared if method.primary]
     for number, failure in enumerate(FAILURES, start=1):
-        worst = _worst_of(failure, trained, arrays)
         cells = []
-        for value, index, row in worst:
-            batch = Batch.of(test.squares, [index], device)
-            rgb, _ = metrics.render(batch.lightness, row.predict(batch))
-            mine = (255 * rgb[0]).round().byte().permute(1, 2, 0).cpu().numpy()
-            cells.append((row.name, f"{value:.2f}", mine, test.squares[index]))
+        for value, index, method in _select_worst(failure, trained, arrays):
+            photo = test.squares[index]
+            (image,) = method.predict(Batch([photo], [index]))
+            cells.append((method.name, f"{value:.2f}", image, photo))
         if cells:
-            _save(folder / f"failure_{number}.jpg", _worst(cells))
+            _save(folder / f"failure_{number}.jpg", _draw_worst(cells))
 
 
-def _worst_of(
+def _select_worst(
     failure: Failure, trained: Sequence[Method], arrays: Mapping[str, Array]
 ) -> list[tuple[float, int, Method]]:
-    """The worst (value, photo, row), each photo once and each row once."""
+    """The worst (value, photo, method), each photo once and each method once."""
     sign = 1 if failure.high_is_bad else -1
-    every = [
-        (sign * float(value), index, row)
-        for row in trained
-        for index, value in enumerate(_per_photo(failure, row.name, arrays))
+    candidates = [
+        (sign * float(value), index, method)
+        for method in trained
+        for index, value in enumerate(_per_photo(failure, method.name, arrays))
         if np.isfinite(value)
     ]
-    found: list[tuple[float, int, Method]] = []
-    for value, index, row in sorted(every, key=lambda one: -one[0]):
-        if all(index != other and row is not its for _, other, its in found):
-            found.append((sign * value, index, row))
-        if len(found) == _WORST:
+    worst: list[tuple[float, int, Method]] = []
+    for value, index, method in sorted(candidates, key=lambda candidate: -candidate[0]):
+        if all(index != photo and method is not other for _, photo, other in worst):
+            worst.append((sign * value, index, method))
+        if len(worst) == _NUM_WORST:
             break
-    return found
+    return worst
 
 
 def _bundled() -> list[Pixels]:
     """Center squares of the photos in scikit-image that are in the public domain."""
-    found = load_photos(DataConfig(cache_size=256), splits=ALL_SPLITS, keep_gray=True)
+    bundled = load_photos(DataConfig(cache_size=256), splits=ALL_SPLITS, keep_gray=True)
     return [
         crop_photo(photo, "center", crop=256)
-        for name, photo in zip(found.names, found.photos, strict=True)
+        for name, photo in zip(bundled.names, bundled.photos, strict=True)
         if _UNLICENSED not in name
     ]
 
 
-def _per_photo(failure: Failure, row: str, arrays: Mapping[str, Array]) -> Array:
-    """The measure of each photo; NaN where it says nothing."""
-    if failure.figure == "rare_recall":
-        counts, near = arrays["counts/truth"], arrays[f"near/{row}"]
+def _per_photo(failure: Failure, method: str, arrays: Mapping[str, Array]) -> Array:
+    """The metric of each photo; NaN where it is undefined."""
+    if failure.metric == "rare_recall":
+        counts, recalled = arrays["counts/truth"], arrays[f"within_20/{method}"]
         rare = rare_bins(counts.sum(0))
         pixels = counts[:, rare].sum(1)
-        share = 100 * near[:, rare].sum(1) / np.maximum(pixels, 1)
-        return np.where(pixels >= _LEAST_RARE, share, np.nan)
-    if failure.figure == "chroma_ratio":
-        true = arrays[f"photos/chroma_true/{row}"]
-        ratio: Array = arrays[f"photos/chroma/{row}"] / np.maximum(true, 1e-9)
+        share = 100 * recalled[:, rare].sum(1) / np.maximum(pixels, 1)
+        return np.where(pixels >= _MIN_RARE, share, np.nan)
+    if failure.metric == "chroma_ratio":
+        true = arrays[f"photos/chroma_true/{method}"]
+        ratio: Array = arrays[f"photos/chroma/{method}"] / np.maximum(true, 1e-9)
         return ratio
-    return arrays[f"photos/{failure.figure}/{row}"]
+    return arrays[f"photos/{failure.metric}/{method}"]
 
 
-def _grid(
-    names: Sequence[str], lines: Mapping[str, Sequence[Pixels]], heads: Sequence[str] = ()
-) -> Image.Image:
-    """A line of pictures a name, with the name before it and heads above the columns."""
+def _grid(lines: Mapping[str, Sequence[Pixels]], heads: Sequence[str] = ()) -> Image.Image:
+    """One line of images per name, with the name before it and heads above the columns."""
     font = ImageFont.load_default(12)
-    columns = max(len(lines[name]) for name in names)
+    columns = max(map(len, lines.values()))
     probe = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    left = int(max(probe.textlength(name, font) for name in names)) + 2 * _GAP
+    left = int(max(probe.textlength(name, font) for name in lines)) + 2 * _GAP
     top = _LINE if heads else 0
     step = _TILE + _GAP
-    sheet = Image.new("RGB", (left + columns * step, top + len(names) * step), "white")
+    sheet = Image.new("RGB", (left + columns * step, top + len(lines) * step), "white")
     draw = ImageDraw.Draw(sheet)
     for column, head in enumerate(heads):
         draw.text((left + column * step, 0), head, "black", font)
-    for line, name in enumerate(names):
+    for line, (name, images) in enumerate(lines.items()):
         draw.text((_GAP, top + line * step + _TILE // 2 - 8), name, "black", font)
-        for column, pixels in enumerate(lines[name]):
+        for column, pixels in enumerate(images):
             sheet.paste(_tile(pixels), (left + column * step, top + line * step))
     return sheet
 
 
-def _worst(cells: Sequence[tuple[str, str, Pixels, Pixels]]) -> Image.Image:
+def _draw_worst(cells: Sequence[tuple[str, str, Pixels, Pixels]]) -> Image.Image:
     font = ImageFont.load_default(11)
     step = _TILE + 8 * _GAP
     sheet = Image.new("RGB", (len(cells) * step, 2 * _LINE + 2 * (_TILE + _GAP)), "white")
     draw = ImageDraw.Draw(sheet)
-    for column, (name, value, mine, true) in enumerate(cells):
+    for column, (name, value, image, photo) in enumerate(cells):
         x = column * step
         draw.text((x, 0), name, "black", font)
         draw.text((x, _LINE), value, "black", font)
-        sheet.paste(_tile(mine), (x, 2 * _LINE))
-        sheet.paste(_tile(true), (x, 2 * _LINE + _TILE + _GAP))
+        sheet.paste(_tile(image), (x, 2 * _LINE))
+        sheet.paste(_tile(photo), (x, 2 * _LINE + _TILE + _GAP))
     return sheet
 
 
 def _tile(pixels: Pixels) -> Image.Image:
-    return Image.fromarray(pixels).resize((_TILE, _TILE), Image.Resampling.LANCZOS)
+    return Image.fromarray(np.ascontiguousarray(pixels)).resize(
+        (_TILE, _TILE), Image.Resampling.LANCZOS
+    )
 
 
-def _save(path: Path, picture: Image.Image) -> None:
+def _save(path: Path, image: Image.Image) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
-    picture.save(content, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
+    image.save(content, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
     atomic_write(path, content.getvalue())

@@ -1,4 +1,4 @@
-"""Trained networks on sets of photos: one evaluation, kept as a JSON file and arrays a set."""
+"""Trained networks on sets of photos: one evaluation per set, cached as JSON and arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from pix2color._version import __version__
 from pix2color.benchmark.histograms import Histograms
 from pix2color.benchmark.plan import EvaluationPlan as Settings
 from pix2color.benchmark.train import Outcome
-from pix2color.checkpoints import checkpoint
 from pix2color.color import ab_bins
 from pix2color.color.lab import rgb_to_lab
 from pix2color.data.dataset import PhotoSet, Pixels
@@ -25,73 +24,74 @@ from pix2color.evaluation import evaluator, methods, report
 from pix2color.evaluation.classifier import UNKNOWN, labels_of
 from pix2color.evaluation.evaluator import Evaluation
 from pix2color.evaluation.fid import Fid, inception
-from pix2color.evaluation.methods import CachedPredictor, Method
+from pix2color.evaluation.methods import Batch, CachedPredictor, Method
 from pix2color.evaluation.metric_models import MetricModels, find_metric_models
 from pix2color.evaluation.protocol import crop_photo, stack
+from pix2color.inference.colorizer import Colorizer
 from pix2color.io import atomic_open, atomic_write
 
-Say = Callable[[str], object]
+Log = Callable[[str], object]
 _BATCH = 16
-_MEAN_PHOTOS = 500  # the mean color of so many training photos is that of all within 0.3 ab
+_MEAN_PHOTOS = 500  # their mean color is that of all training photos within 0.3 ab
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """Photos that no recipe has seen."""
+    """Photos that no recipe was trained on."""
 
-    __test__ = False  # for pytest: it is no test
+    __test__ = False  # for pytest: this is not a test
 
     name: str
     photos: PhotoSet
     squares: list[Pixels]
     """The measured part of each photo."""
     labels: list[int] | None
-    """ImageNet classes, where the photos have them and a classifier reads them."""
+    """ImageNet classes, where the photos have some and there is a classifier."""
 
 
 class BenchmarkEvaluator:
-    """What measures all sets.
+    """Measures the methods on every set.
 
     Args:
         settings: of the plan.
-        device: where everything runs.
-        say: is told what cannot be measured.
+        device: where the networks and metrics run.
+        log: called with a line per metric that cannot be measured.
 
     Raises:
-        Pix2ColorError: weights that the plan names do not hold.
+        Pix2ColorError: weights that the plan names cannot be loaded.
     """
 
-    def __init__(self, settings: Settings, *, device: torch.device, say: Say) -> None:
+    def __init__(self, settings: Settings, *, device: torch.device, log: Log) -> None:
         self.settings, self.device = settings, device
-        self.instruments: MetricModels = find_metric_models(
+        self.metric_models: MetricModels = find_metric_models(
             net=settings.lpips_net,
             backbone=settings.lpips_backbone,
             fd_backbone=settings.fd_backbone,
             classifier=settings.classifier,
             device=device,
         )
-        self.described = dict(self.instruments.descriptions)
-        """Each instrument, or why there is none."""
+        self.descriptions = dict(self.metric_models.descriptions)
+        """Network and file behind each metric, or why it is not measured."""
         self.fid: Fid | None = None
         if settings.fid != "none":
             try:
                 self.fid = inception(settings.fid, device=device)
-                self.described["FID"] = self.fid.description
+                self.descriptions["FID"] = self.fid.description
             except WeightsError as error:
                 if settings.fid != "inception":
                     raise
-                say(f"no FID: {error}")
-                self.described["FID"] = f"not measured: {error}"
-        for name, (_, why) in self.instruments.unavailable.items():
-            say(f"no {name}: {why}")
+                log(f"no FID: {error}")
+                self.descriptions["FID"] = f"not measured: {error}"
+        for name, (_, why) in self.metric_models.unavailable.items():
+            log(f"no {name}: {why}")
 
     def test_set(self, name: str, photos: PhotoSet) -> TestSet:
-        """A set ready to be measured.
+        """Crop a set's photos and find their classes.
 
         Raises:
             DataError: some photos have classes and others have none.
         """
-        labels = self._labels(photos.names, name) if self.instruments.classifier else None
+        labels = self._labels(photos.names, name) if self.metric_models.classifier else None
         squares = [crop_photo(p, "center", crop=self.settings.crop) for p in photos.photos]
         return TestSet(name, photos, squares, labels)
 
@@ -104,42 +104,41 @@ class BenchmarkEvaluator:
         timed: bool,
         progress: Callable[[int, int], object],
     ) -> tuple[Evaluation, Histograms, dict[str, float]]:
-        """All rows on a set.
+        """All methods on a set.
 
         Args:
             test: the set.
-            compared: rows beside truth and gray.
-            failures: measure the five failures, too.
-            timed: measure the milliseconds a photo, too.
-            progress: (photos done, photos in all).
+            compared: methods beside truth and gray.
+            failures: also measure the five failures.
+            timed: also measure the milliseconds per photo.
+            progress: called with (photos done, photos in all).
 
         Returns:
-            The evaluation; histograms; FID by row, empty where it is not measured.
+            The evaluation; histograms; FID by method, empty where it is not measured.
         """
         histograms = Histograms()
         fid = self.fid
 
-        def inspect(row: Method, batch: methods.Batch, rgb: torch.Tensor, ab: torch.Tensor) -> None:
-            histograms.add(row, batch, rgb, ab)
+        def hook(method: Method, batch: Batch, rgb: torch.Tensor, ab: torch.Tensor) -> None:
+            histograms.add(method, batch, rgb, ab)
             if fid is not None:
-                fid.update(row.name, rgb)
+                fid.update(method.name, rgb)
 
         evaluation = evaluator.evaluate_methods(
             test.squares,
             compared,
             device=self.device,
             batch=_BATCH,
-            lpips=self.instruments.lpips,
-            backbone=self.instruments.backbone,
-            classifier=self.instruments.classifier if test.labels else None,
+            lpips=self.metric_models.lpips,
+            backbone=self.metric_models.backbone,
+            classifier=self.metric_models.classifier if test.labels else None,
             labels=test.labels,
-            measure_failures=failures,
+            failures=failures,
             timed=timed,
-            pictures=self.settings.num_shown,
             prior=ab_bins.Prior.load().probability.numpy(),
             resamples=self.settings.resamples,
             progress=progress,
-            inspect=inspect,
+            hook=hook,
         )
         distances = fid.distances("truth") if fid is not None else {}
         if fid is not None:
@@ -147,18 +146,18 @@ class BenchmarkEvaluator:
         return evaluation, histograms, distances
 
     def context(self, test: TestSet) -> report.Context:
-        """What was measured and how, for the set's part of the report."""
+        """The protocol and the photos, for the set's part of the report."""
         counts = test.photos.counts
-        described = dict(self.described)
+        measured_with = dict(self.descriptions)
         if test.labels is None:
-            described.pop("classifier", None)
+            measured_with.pop("classifier", None)
         crop = self.settings.crop
         return report.Context(
             protocol={
                 "name": "center",
                 "crop": crop,
-                "text": f"center squares, reduced to {crop} px where they are larger",
-                "enlargement": "bilinear",
+                "text": f"center squares, reduced to {crop} px where they are larger,"
+                " colored as infer.py does",
             },
             data={
                 "text": f"{len(test.squares)} photos of {counts.found} files",
@@ -171,11 +170,11 @@ class BenchmarkEvaluator:
                 "toy": test.photos.bundled,
             },
             names=test.photos.names,
-            measured_with=described,
-            skipped_metrics=self.instruments.unavailable,
+            measured_with=measured_with,
+            skipped_metrics=self.metric_models.unavailable,
         )
 
-    def _labels(self, names: Sequence[str], what: str) -> list[int] | None:
+    def _labels(self, names: Sequence[str], set_name: str) -> list[int] | None:
         try:
             labels = labels_of(names)
         except DataError:
@@ -183,7 +182,7 @@ class BenchmarkEvaluator:
         unknown = [n for n, label in zip(names, labels, strict=True) if label == UNKNOWN]
         if unknown:
             raise DataError(
-                f"{what}: {len(unknown)} of {len(names)} photos have no class, such as"
+                f"{set_name}: {len(unknown)} of {len(names)} photos have no class, such as"
                 f" {unknown[0]}",
                 remedy="name their folders like ImageNet classes, or leave {classifier} out",
             )
@@ -191,9 +190,9 @@ class BenchmarkEvaluator:
 
 
 def baselines(training: PhotoSet, *, seed: int) -> list[Method]:
-    """Rows without training: colors of a random training photo, and the training photos' mean."""
+    """Methods without training: a random training photo's colors, the training photos' mean."""
     return [
-        methods.random(training.photos, seed=seed, own=False),
+        methods.random(training.photos, seed=seed, from_evaluated=False),
         methods.constant("mean", mean_ab(training.photos)),
     ]
 
@@ -204,7 +203,7 @@ def mean_ab(photos: Sequence[Pixels]) -> tuple[float, float]:
     chosen = range(0, len(photos), step)
     total, pixels = torch.zeros(2, dtype=torch.float64), 0
     for index in chosen:
-        ab = rgb_to_lab(stack(photos, [index]))[0, 1:].flatten(1)
+        ab = rgb_to_lab(stack([photos[index]]))[0, 1:].flatten(1)
         total += ab.double().sum(1)
         pixels += ab.shape[1]
     a, b = (total / pixels).tolist()
@@ -214,31 +213,31 @@ def mean_ab(photos: Sequence[Pixels]) -> tuple[float, float]:
 def network_methods(
     outcomes: Sequence[Outcome], out: Path, *, device: torch.device
 ) -> list[Method]:
-    """A row a trained recipe, and one for the state that each GAN recipe started from."""
-    found: list[Method] = []
+    """One method per trained recipe, and one per state that a GAN recipe started from."""
+    networks: list[Method] = []
     for outcome in outcomes:
         if outcome.status != "done":
             continue
         before = outcome.pretraining_checkpoint(out)
         if before is not None:
-            found.append(_row(f"{outcome.title} (start)", before, device))
-        found.append(_row(outcome.title, outcome.release(out), device))
-    return found
+            networks.append(_load_method(f"{outcome.title} (start)", before, device))
+        networks.append(_load_method(outcome.title, outcome.release(out), device))
+    return networks
 
 
-def _row(name: str, path: Path, device: torch.device) -> Method:
-    released = checkpoint.load(path, device=device)
-    about = {"digest": released.digest, "kind": released.generator.head.__class__.__name__}
-    return CachedPredictor(released.generator).method(name, released.decode, about=about)
+def _load_method(name: str, path: Path, device: torch.device) -> Method:
+    colorizer = Colorizer.from_pretrained(path, str(device))
+    metadata = {"digest": colorizer.digest}
+    return CachedPredictor(colorizer).method(name, colorizer.decode, metadata=metadata)
 
 
 def cache_key(
-    test: TestSet, outcomes: Sequence[Outcome], out: Path, meter: BenchmarkEvaluator
+    test: TestSet, outcomes: Sequence[Outcome], out: Path, measuring: BenchmarkEvaluator
 ) -> str:
-    """What a set's kept evaluation depends on, as hex digits: photos, weights, instruments."""
-    settings = json.dumps(meter.settings.model_dump(), sort_keys=True)
-    instruments = json.dumps(meter.described, sort_keys=True)
-    parts = [test.name, test.photos.digest, json.dumps(test.labels), settings, instruments]
+    """Digest of what a set's cached evaluation depends on: photos, weights, metrics."""
+    settings = json.dumps(measuring.settings.model_dump(), sort_keys=True)
+    descriptions = json.dumps(measuring.descriptions, sort_keys=True)
+    parts = [test.name, test.photos.digest, json.dumps(test.labels), settings, descriptions]
     parts.append(__version__)
     for outcome in outcomes:
         for path in (outcome.pretraining_checkpoint(out), outcome.release(out)):
@@ -261,16 +260,18 @@ def save_cached(
     tree = report.to_dict(evaluation, context)
     for row in tree["rows"]:
         if row["name"] in distances:
-            row["fid"] = distances[row["name"]]
+            row["figures"]["fid"] = {"value": distances[row["name"]], "low": None, "high": None}
     tree["key"] = key
     arrays = {f"errors/{name}": v for name, v in histograms.errors.items()}
     arrays |= {f"colors/{name}": v for name, v in histograms.colors.items()}
     for result in evaluation.results:
-        for name, values in result.samples.values.items():
-            arrays[f"photos/{name}/{result.row.name}"] = values
-        for name in ("near", "counts"):
-            if name in result.samples.sums:
-                arrays[f"{name}/{result.row.name}"] = result.samples.sums[name].astype(np.float64)
+        for name, values in result.metrics.values.items():
+            arrays[f"photos/{name}/{result.method.name}"] = values
+        for name in ("within_20", "counts"):
+            if name in result.metrics.sums:
+                arrays[f"{name}/{result.method.name}"] = result.metrics.sums[name].astype(
+                    np.float64
+                )
     with atomic_open(folder / "arrays.npz") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     atomic_write(folder / "set.json", json.dumps(tree, indent=1, allow_nan=False))
@@ -278,7 +279,7 @@ def save_cached(
 
 
 def load_cached(folder: Path, key: str) -> dict[str, Any] | None:
-    """A set's evaluation from before, where nothing that it depends on has changed."""
+    """A set's cached evaluation; None where something that it depends on has changed."""
     file = folder / "set.json"
     if not file.is_file() or not (folder / "arrays.npz").is_file():
         return None

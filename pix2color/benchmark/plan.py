@@ -1,14 +1,14 @@
-"""What a benchmark is made of: its plan file, and the recipes as the plan has them trained.
+"""The plan of a benchmark, and its recipes with the plan's settings.
 
-A plan is a YAML file beside the recipes. Every recipe is trained as its file says, but for what
-the plan's `defaults` section lays over all of them, the budget and the seed.
+A plan is a YAML file beside the recipes. Every recipe is trained as its file says, except for the
+plan's `defaults` and `overrides`, the budget and the seed.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -22,16 +22,17 @@ from pix2color.errors import ConfigError, WeightsError
 from pix2color.models.encoders import NAMES
 
 Count = Annotated[int, Field(ge=1)]
-Say = Callable[[str], object]
+Log = Callable[[str], object]
 _FALLBACK = "mobilenet_v2"
 _NO_FILES = ("imagenet", "default", "none")
+_RELEASE = "release.safetensors"  # of a run folder
 _EVERY = 1 << 40  # samples: never within a benchmark
 FIRST_SET = "test"
-"""The name of the training photos' own test part among the sets."""
+"""Name of the set that is the test split of the training photos."""
 
 
 class EvaluationPlan(ConfigModel):
-    """What is measured of every recipe, on every set of photos."""
+    """The evaluation of every recipe on every set of photos."""
 
     photos: Count = 300
     """Of each set: the first by content hash."""
@@ -41,7 +42,7 @@ class EvaluationPlan(ConfigModel):
     """Of the bootstrap."""
     lpips_net: Literal["alex", "vgg", "squeeze"] = "squeeze"
     lpips_backbone: str | None = None
-    """torchvision's weights of that net; null: downloaded."""
+    """torchvision's weights of that net; null: download."""
     fd_backbone: str | None = None
     """torchvision's weights of mobilenet_v2 or squeezenet1_1, in whose features FD is measured;
     null: no FD."""
@@ -50,7 +51,7 @@ class EvaluationPlan(ConfigModel):
     fid: Literal["none", "inception"] | str = "none"
     """inception (torch-fidelity downloads it) | a file with its weights | none."""
     failures: bool = True
-    """The five failures, on the test photos."""
+    """Measure the five failures on the test photos."""
     num_shown: Count = 12
     """Photos in the grid."""
 
@@ -59,29 +60,30 @@ class BenchmarkPlan(ConfigModel):
     """The whole plan."""
 
     recipes: Literal["all"] | tuple[str, ...] = "all"
-    """Names of recipes; all: every recipe in the folder of the plan."""
+    """Names of recipes; all: every recipe in the folder of the plan that starts from ImageNet's or
+    random weights or from another recipe's run."""
     budget: BudgetConfig = BudgetConfig(minutes=5)
     """Of each recipe: equal samples or equal minutes of training steps."""
     gan_budget_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.4
     """The share of its budget that a GAN recipe trains against the discriminator. It starts from
-    its pretraining recipe as that was after the rest of the budget, so that the whole is equal."""
+    the state of its pretraining after the rest of the budget, so the total is equal."""
     split: SplitConfig = SplitConfig(train=0.6, val=0.2, test=0.2)
     max_photos: Count | None = None
     """Train on only this many photos."""
     seed: Annotated[int, Field(ge=0)] = 0
     defaults: dict[str, dict[str, Any]] = Field(default={})
-    """Sections of a recipe that are laid over every one."""
+    """Values that replace those of every recipe, by section."""
     overrides: dict[str, dict[str, Any]] = Field(default={})
-    """The same for single recipes, by name; laid over `defaults`."""
+    """The same for single recipes, by name; they take precedence over `defaults`."""
     pretrained: dict[str, str] = Field(default={})
-    """Weights files of encoders and classifiers by name; others are what the recipe names, or
-    downloaded."""
+    """Weights files of encoders and classifiers by name; the others are those that the recipe
+    names, or downloaded."""
     evaluate: EvaluationPlan = EvaluationPlan()
     test_sets: dict[str, str] = Field(default={})
-    """Further photos that no recipe sees: name -> folder or .tar."""
+    """Photos beside the test split, on which no recipe is trained: name -> folder or .tar."""
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check_sets_and_split(self) -> Self:
         for name in self.test_sets:
             if name == FIRST_SET or not re.fullmatch(r"[\w.-]*\w", name):
                 raise ValueError(
@@ -105,21 +107,21 @@ SMOKE: dict[str, Any] = {
     },
     "evaluate": {"photos": 4, "crop": 48, "resamples": 20, "num_shown": 2},
 }
-"""Laid over a plan by `--budget smoke`: every recipe for seconds, to see that all parts hold."""
+"""Overrides of a smoke test: every recipe for seconds, on small images."""
 
 
 @dataclass(frozen=True)
 class RecipeRun:
-    """A recipe as the benchmark trains it."""
+    """A recipe with the plan's settings."""
 
     name: str
     config: Config
     parent: str | None = None
-    """The recipe that it starts from: it gets `gan_share` of the budget, its parent the rest."""
+    """The recipe that it starts from, which gets 1 - `gan_budget_fraction` of the budget."""
     note: str = ""
-    """What differs from the recipe as reported, such as another encoder."""
+    """Differences from the recipe as reported, such as another encoder."""
     substitute_encoder: str = ""
-    """The encoder in the recipe's own's place, which the row is named by; empty for its own."""
+    """The encoder in place of the recipe's; it is part of the row's name. Empty: the recipe's."""
     unavailable: str = ""
     """Why it cannot be trained here; empty where it can."""
 
@@ -131,8 +133,8 @@ def load_plan(
 
     Args:
         path: a file, or its name in `configs/`.
-        overrides: sections and values laid over the file's.
-        smoke: lay SMOKE over it, too.
+        overrides: values in place of the file's, by section.
+        smoke: apply SMOKE before them.
 
     Raises:
         ConfigError: it cannot be read, or a key or value is wrong.
@@ -149,43 +151,43 @@ def load_plan(
 
 
 def resolve_runs(
-    plan: BenchmarkPlan, folder: Path, *, out: Path, roots: Sequence[str], say: Say
+    plan: BenchmarkPlan, folder: Path, *, out: Path, roots: Sequence[str], log: Log
 ) -> list[RecipeRun]:
     """The recipes in the order of training: a pretraining before what starts from it.
 
     Args:
         plan: the plan.
         folder: of the recipes, where the plan lists `all`.
-        out: the report's folder; runs lie in `out/runs/NAME`.
+        out: the report's folder; runs are in `out/runs/NAME`.
         roots: of the training photos.
-        say: is told what stands in for weights that cannot be had.
+        log: called with a line per substitute for unavailable weights.
 
     Raises:
         ConfigError: a recipe is broken, or starts from one that is not listed.
-        WeightsError: a weights file that the plan names does not hold.
+        WeightsError: a weights file that the plan names cannot be loaded.
     """
-    listed = _recipe_files(folder) if plan.recipes == "all" else list(plan.recipes)
+    listed = _recipe_files(folder, log) if plan.recipes == "all" else list(plan.recipes)
     files = {recipe_name(name): configs.find_recipe(name) for name in listed}
     for name in plan.overrides.keys() - files.keys():
-        configs.find_recipe(name)  # a recipe that is left out this time may have its changes
+        configs.find_recipe(name)  # recipes that are not listed may have overrides
     _check_networks(plan.pretrained)
-    known: dict[str, RecipeRun] = {}
+    resolved: dict[str, RecipeRun] = {}
     waiting = [_recipe_run(name, files[name], plan, out, roots) for name in sorted(files)]
     weights = _Weights(plan.pretrained)
     while waiting:
-        ready = [e for e in waiting if e.parent is None or e.parent in known]
+        ready = [e for e in waiting if e.parent is None or e.parent in resolved]
         if not ready:
-            lost = waiting[0]
+            orphan = waiting[0]
             raise ConfigError(
-                f"recipe {lost.name} starts from {lost.parent}, which is not listed: add it"
+                f"recipe {orphan.name} starts from {orphan.parent}, which is not listed: add it"
             )
-        for entry in ready:
-            chosen = weights.choose(entry)
+        for run in ready:
+            chosen = weights.choose(run)
             if chosen.note or chosen.unavailable:
-                say(f"{chosen.name}: {chosen.unavailable or chosen.note}")
-            known[chosen.name] = _with_parent_network(chosen, known)
-        waiting = [e for e in waiting if e.name not in known]
-    return list(known.values())
+                log(f"{chosen.name}: {chosen.unavailable or chosen.note}")
+            resolved[chosen.name] = _with_parent_decode(chosen, resolved)
+        waiting = [e for e in waiting if e.name not in resolved]
+    return list(resolved.values())
 
 
 def recipe_name(recipe: str | Path) -> str:
@@ -193,20 +195,31 @@ def recipe_name(recipe: str | Path) -> str:
     return Path(recipe).name.removesuffix(".yaml")
 
 
-def _check_networks(named: Mapping[str, str]) -> None:
-    """A misspelt network's weights would be left unused, and others downloaded in their place."""
-    for name in named:
+def _check_networks(names: Iterable[str]) -> None:
+    """Refuse a misspelt network: its weights would be unused, and others downloaded instead."""
+    for name in names:
         if name not in NAMES and not name.startswith("timm/"):
-            near = difflib.get_close_matches(name, NAMES, 1, 0.0)
-            raise ConfigError(f"pretrained: no network {name}; did you mean {near[0]}?")
+            (nearest,) = difflib.get_close_matches(name, NAMES, 1, 0.0)
+            raise ConfigError(f"pretrained: no network {name}; did you mean {nearest}?")
 
 
-def _recipe_files(folder: Path) -> list[str]:
-    """Every recipe of a folder: a YAML file that is no plan."""
-    found = [p for p in sorted(folder.glob("*.yaml")) if "recipes" not in configs.read_yaml(p)]
-    if not found:
+def _recipe_files(folder: Path, log: Log) -> list[str]:
+    """Every recipe of a folder: a YAML file that is not a plan.
+
+    Recipes that continue the training of finished weights are left out and logged: they would have
+    an advantage.
+    """
+    paths = [p for p in sorted(folder.glob("*.yaml")) if "recipes" not in configs.read_yaml(p)]
+    if not paths:
         raise ConfigError(f"{folder} holds no recipes")
-    return [str(path) for path in found]
+    recipes = []
+    for path in paths:
+        start = configs.load(path).init_from
+        if start is None or PurePosixPath(start).name == _RELEASE:
+            recipes.append(str(path))
+        else:
+            log(f"{path.stem}: left out, since it starts from {start}")
+    return recipes
 
 
 def _recipe_run(
@@ -227,7 +240,7 @@ def _recipe_run(
             "samples": max(1, round(samples * share)) if samples else None,
             "minutes": minutes * share if minutes else None,
         },
-        # One validation at the end is all that a benchmark needs.
+        # A benchmark needs only the validation at the end.
         "train": {"seed": plan.seed, "validate_every_samples": _EVERY, "num_val_photos": 32},
         "init_from": str(out / "runs" / parent / PRE_GAN) if parent else None,
         "output": str(out / "runs" / name),
@@ -241,24 +254,24 @@ def _parent(name: str, start: str | None) -> str | None:
     if start is None:
         return None
     path = PurePosixPath(start)
-    if path.name != "release.safetensors" or not path.parent.name:
+    if path.name != _RELEASE or not path.parent.name:
         raise ConfigError(
-            f"recipe {name} starts from {start}: in a benchmark it can start only from another"
-            " recipe's run, whose training counts (init_from: runs/RECIPE/release.safetensors)"
+            f"recipe {name} starts from {start}: in a benchmark it can start only from the run of"
+            " another recipe, whose training counts (init_from: runs/RECIPE/release.safetensors)"
         )
     return path.parent.name
 
 
-def _with_parent_network(entry: RecipeRun, known: Mapping[str, RecipeRun]) -> RecipeRun:
-    """Decoded as its pretraining is, so that the two rows differ by their training alone."""
-    if entry.parent is None:
-        return entry
-    decode = known[entry.parent].config.decode
-    return replace(entry, config=entry.config.model_copy(update={"decode": decode}))
+def _with_parent_decode(run: RecipeRun, resolved: Mapping[str, RecipeRun]) -> RecipeRun:
+    """With the decoding of its pretraining, so that the two rows differ only by their training."""
+    if run.parent is None:
+        return run
+    decode = resolved[run.parent].config.decode
+    return replace(run, config=run.config.model_copy(update={"decode": decode}))
 
 
 PRE_GAN = "before_gan.safetensors"
-"""In the run folder of a pretraining: its weights when its GAN recipe starts from them."""
+"""File in the run folder of a pretraining: the weights that its GAN recipe starts from."""
 
 
 class _Weights:
@@ -266,55 +279,57 @@ class _Weights:
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self._files = files
-        self._found: dict[tuple[str, str, bool], str | WeightsError] = {}
+        self._sources: dict[tuple[str, str, bool], str | WeightsError] = {}
 
-    def choose(self, entry: RecipeRun) -> RecipeRun:
-        """The entry with weights that can be had, or with what is missing."""
-        model = entry.config.model
+    def choose(self, run: RecipeRun) -> RecipeRun:
+        """The run with weights that can be loaded, or with the reason why it cannot be trained."""
+        model = run.config.model
         if model.encoder == "fusion":
-            return self._fusion(entry)
+            return self._choose_classifier(run)
         if model.pretrained == "none":
-            return entry
+            return run
         source = self._source(model.encoder, model.pretrained)
         if isinstance(source, str):
-            return _with_model(entry, pretrained=source)
-        stand_in = self._source(_FALLBACK, "imagenet")
-        if model.encoder != _FALLBACK and isinstance(stand_in, str):
-            remark = f"{_FALLBACK} in place of {model.encoder}, whose weights cannot be had here"
-            changed = _with_model(entry, encoder=_FALLBACK, pretrained=stand_in)
-            return replace(changed, note=remark, substitute_encoder=_FALLBACK)
+            return _with_model(run, pretrained=source)
+        fallback = self._source(_FALLBACK, "imagenet")
+        if model.encoder != _FALLBACK and isinstance(fallback, str):
+            note = f"{_FALLBACK} in place of {model.encoder}, whose weights are not available"
+            run = _with_model(run, encoder=_FALLBACK, pretrained=fallback)
+            return replace(run, note=note, substitute_encoder=_FALLBACK)
         pretrained_encoder(_FALLBACK, "default")
-        remark = (
-            f"the packaged weights' {_FALLBACK} in place of ImageNet's {model.encoder}: it has"
-            " learned colors already, which flatters this row"
+        note = (
+            f"the packaged weights' {_FALLBACK} in place of ImageNet's {model.encoder}: it was"
+            " trained on colors already, which is an advantage"
         )
-        changed = _with_model(entry, encoder=_FALLBACK, pretrained="default")
-        stand_in = _FALLBACK if model.encoder != _FALLBACK else ""
-        return replace(changed, note=remark, substitute_encoder=stand_in)
+        run = _with_model(run, encoder=_FALLBACK, pretrained="default")
+        substitute = _FALLBACK if model.encoder != _FALLBACK else ""
+        return replace(run, note=note, substitute_encoder=substitute)
 
-    def _fusion(self, entry: RecipeRun) -> RecipeRun:
-        model = entry.config.model
-        source = self._source(model.fusion.classifier, model.pretrained, whole=True)
+    def _choose_classifier(self, run: RecipeRun) -> RecipeRun:
+        model = run.config.model
+        source = self._source(model.fusion.classifier, model.pretrained, classifier=True)
         if isinstance(source, str):
-            return _with_model(entry, pretrained=source)
-        return replace(entry, unavailable=f"needs the weights of a whole classifier: {source}")
+            return _with_model(run, pretrained=source)
+        return replace(run, unavailable=f"needs the weights of a whole classifier: {source}")
 
-    def _source(self, name: str, own: str, *, whole: bool = False) -> str | WeightsError:
-        """The plan's file, or the recipe's own, or `imagenet` where that can be had."""
-        named = own if own not in _NO_FILES else "imagenet"
-        source = self._files.get(name, named)
-        key = (name, source, whole)
-        if key not in self._found:
+    def _source(
+        self, name: str, pretrained: str, *, classifier: bool = False
+    ) -> str | WeightsError:
+        """The plan's file, or the recipe's, or `imagenet` where it can be downloaded."""
+        recipe_source = pretrained if pretrained not in _NO_FILES else "imagenet"
+        source = self._files.get(name, recipe_source)
+        key = (name, source, classifier)
+        if key not in self._sources:
             try:
-                (pretrained_classifier if whole else pretrained_encoder)(name, source)
-                self._found[key] = source
+                (pretrained_classifier if classifier else pretrained_encoder)(name, source)
+                self._sources[key] = source
             except WeightsError as error:
                 if source != "imagenet":
                     raise
-                self._found[key] = error
-        return self._found[key]
+                self._sources[key] = error
+        return self._sources[key]
 
 
-def _with_model(entry: RecipeRun, **changes: Any) -> RecipeRun:
-    model = entry.config.model.model_copy(update=changes)
-    return replace(entry, config=entry.config.model_copy(update={"model": model}))
+def _with_model(run: RecipeRun, **updates: Any) -> RecipeRun:
+    model = run.config.model.model_copy(update=updates)
+    return replace(run, config=run.config.model_copy(update={"model": model}))

@@ -34,7 +34,7 @@ def errors(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> Non
         counts = arrays[f"errors/{name}"]
         share = 100 * np.cumsum(counts) / counts.sum()
         pixels.plot(np.arange(1, LIMIT + 2), share, label=name, **style)
-        # AuC is 1 - mean error / LIMIT, so that it gives the mean error back.
+        # AuC is 1 - mean error / LIMIT.
         mean = np.sort(LIMIT * (1 - arrays[f"photos/auc/{name}"] / 100))
         photos.step(mean, 100 * np.arange(1, len(mean) + 1) / len(mean), where="post", **style)
     pixels.set(title="pixels", xlabel="ab error at most", ylabel="% of pixels", xlim=(0, 60))
@@ -45,7 +45,7 @@ def errors(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> Non
 
 
 def color_histogram(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> None:
-    """The distribution of ab for the truth and each row, on a log scale."""
+    """The distribution of ab of the truth and each method, on a log scale."""
     columns = 6
     lines = -(-len(names) // columns)
     figure = Figure(figsize=(2 * columns, 2.2 * lines))
@@ -66,12 +66,12 @@ def color_histogram(path: Path, arrays: Mapping[str, Array], names: Sequence[str
 
 
 def colorfulness(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> None:
-    """Colorfulness over the truth's against AuC, a panel a set."""
+    """Colorfulness over the truth's against AuC, one panel per set."""
     figure = Figure(figsize=(4.6 * len(trees) + 2.6, 4.6))
     names = [row["name"] for row in next(iter(trees.values()))["rows"]]
     numbers = {name: n for n, name in enumerate(n for n in names if n not in ("truth", "random"))}
-    for place, (title, tree) in enumerate(trees.items(), start=1):
-        axes = figure.add_subplot(1, len(trees), place)
+    for panel, (title, tree) in enumerate(trees.items(), start=1):
+        axes = figure.add_subplot(1, len(trees), panel)
         for row in tree["rows"]:
             if row["name"] not in numbers:
                 continue
@@ -80,7 +80,7 @@ def colorfulness(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> None:
             x, y = values["colorfulness_ratio"]["value"], values["auc"]["value"]
             if x is None or y is None:
                 continue  # photos without color
-            label = f"{number}  {row['name']}" if place == 1 else None
+            label = f"{number}  {row['name']}" if panel == 1 else None
             axes.plot(x, y, "o", markersize=4, color=f"C{number % _COLORS}", label=label)
             axes.annotate(f"{number}", (x, y), (3, 2), textcoords="offset points", fontsize=7)
         axes.axvline(1, linewidth=0.6, color="0.5")
@@ -93,7 +93,7 @@ def colorfulness(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def losses(path: Path, runs: Mapping[str, Path]) -> None:
-    """The training loss of every run against its samples, a panel a run."""
+    """The training loss of every run against its samples, one panel per run."""
     columns = 5
     lines = -(-len(runs) // columns)
     figure = Figure(figsize=(2.6 * columns, 2.0 * lines))

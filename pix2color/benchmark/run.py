@@ -27,13 +27,13 @@ from pix2color.evaluation.share_chart import share_chart
 from pix2color.io import atomic_write
 from pix2color.runtime.device import find_device
 
-Say = Callable[[str], object]
-Told = Callable[[str, int, int], object]
-"""(what, photos done, photos in all)."""
+Log = Callable[[str], object]
+OnProgress = Callable[[str, int, int], object]
+"""Called with (set, photos done, photos in all)."""
 
 
 class Benchmark:
-    """Everything that can be wrong is found when it is made, before any training.
+    """The comparison of all recipes of a plan. The constructor checks everything before training.
 
     Args:
         plan: of `plan.load_plan`.
@@ -41,8 +41,8 @@ class Benchmark:
         roots: folders and .tar shards of training photos; none: those bundled with scikit-image.
         out: the report's folder.
         device: of measuring; None: a GPU where there is one. Training has accelerate's.
-        say: is given lines for people.
-        smoke: the photos may be as few as they like.
+        log: called with lines for people.
+        smoke: skip the minimum-photo check.
 
     Raises:
         Pix2ColorError: photos, recipes, weights or what is in `out` do not allow it.
@@ -56,28 +56,26 @@ class Benchmark:
         roots: Sequence[str],
         out: Path,
         device: str | None,
-        say: Say,
+        log: Log,
         smoke: bool = False,
     ) -> None:
-        self.plan, self.out, self.say, self.roots = plan, out, say, tuple(roots)
+        self.plan, self.out, self.log, self.roots = plan, out, log, tuple(roots)
         self.device = find_device(device)
-        self.entries: list[RecipeRun] = plans.resolve_runs(
-            plan, folder, out=out, roots=roots, say=say
-        )
-        train.check(self.entries, out)
-        self.meter = BenchmarkEvaluator(plan.evaluate, device=self.device, say=say)
+        self.runs: list[RecipeRun] = plans.resolve_runs(plan, folder, out=out, roots=roots, log=log)
+        train.check(self.runs, out)
+        self.evaluator = BenchmarkEvaluator(plan.evaluate, device=self.device, log=log)
         self.training = self._load("train", plan.max_photos)
         self.validation = self._load("val", plan.evaluate.photos)
-        unseen = self._load("test", plan.evaluate.photos)
-        if roots and not smoke and any(p.unsplit for p in (self.training, self.validation, unseen)):
+        test = self._load("test", plan.evaluate.photos)
+        if roots and not smoke and any(p.unsplit for p in (self.training, self.validation, test)):
             raise DataError(
                 f"{self.training.counts.found} photos are too few for a split into train, val and"
                 " test",
                 remedy="add photos to {data.roots}",
             )
         train.check_photos(self.training, out)
-        self.sets = [self.meter.test_set(plans.FIRST_SET, unseen)]
-        self.sets += [self._further(name, root) for name, root in plan.test_sets.items()]
+        self.sets = [self.evaluator.test_set(plans.FIRST_SET, test)]
+        self.sets += [self._load_test_set(name, root) for name, root in plan.test_sets.items()]
         if plan.evaluate.classifier and all(test.labels is None for test in self.sets):
             raise DataError(
                 f"no photo of {' or '.join(test.name for test in self.sets)} has a class for the"
@@ -87,30 +85,30 @@ class Benchmark:
         self.outcomes: list[Outcome] = []
 
     def train(self, observer: Observer, stopped: Callable[[], bool]) -> None:
-        """Train what is not trained yet.
+        """Train every recipe that is not trained yet.
 
         Raises:
-            KeyboardInterrupt: `stopped` said so; the state is saved.
+            KeyboardInterrupt: `stopped` returned True; the state is saved.
         """
         self.outcomes = train.train_all(
-            self.entries,
+            self.runs,
             (self.training, self.validation),
             self.out,
-            gan_share=self.plan.gan_budget_fraction,
-            say=self.say,
+            gan_budget_fraction=self.plan.gan_budget_fraction,
+            log=self.log,
             observer=observer,
             stopped=stopped,
         )
 
-    def report(self, told: Told, *, publish: Path | None = None) -> Path:
-        """Measure what is trained and write the report; returns its page.
+    def report(self, on_progress: OnProgress, *, public: Path | None = None) -> Path:
+        """Measure the trained recipes and write the report; returns its page.
 
         Args:
-            told: of the photos measured.
-            publish: a folder for a second report, without pictures of the data's photos.
+            on_progress: of the photos measured.
+            public: a folder for a second report, without images of the data's photos.
 
         Raises:
-            TrainingError: no recipe came to its end.
+            TrainingError: no recipe finished.
         """
         compared = [
             *measure.baselines(self.training, seed=self.plan.seed),
@@ -118,19 +116,19 @@ class Benchmark:
         ]
         if not any(row.primary for row in compared):
             raise TrainingError(
-                "no recipe came to its end: "
+                "no recipe finished: "
                 + "; ".join(f"{one.name}: {one.reason}" for one in self.outcomes)
             )
-        trees = {test.name: self._measure(test, compared, told) for test in self.sets}
+        trees = {test.name: self._measure(test, compared, on_progress) for test in self.sets}
         self._draw(compared, trees)
         tree = self._tree(trees)
-        if publish is not None:
-            page.publish(publish, tree, self.out / "pictures")
+        if public is not None:
+            page.publish(public, tree, self.out / "pictures")
         return page.write(self.out, tree)
 
     def _draw(self, compared: Sequence[Method], trees: dict[str, Any]) -> None:
         folder, first = self.out / "pictures", self.sets[0]
-        shown, device = self.plan.evaluate.num_shown, self.device
+        num_shown, device = self.plan.evaluate.num_shown, self.device
         arrays = dict(np.load(self.out / "sets" / first.name / "arrays.npz"))
         names = [row["name"] for row in trees[first.name]["rows"]]
         plots.errors(folder / "errors.png", arrays, names[1:])
@@ -138,15 +136,15 @@ class Benchmark:
         plots.colorfulness(folder / "colorfulness.png", trees)
         atomic_write(folder / "shares.png", share_chart(charted_rows(trees[first.name])))
         runs = {one.title: self.out / "runs" / one.name for one in self.outcomes}
-        ended = {name: run for name, run in runs.items() if run.is_dir()}
-        plots.losses(folder / "losses.png", ended)
-        images.draw_grids(folder, first, compared, shown=shown, device=device)
+        existing = {name: run for name, run in runs.items() if run.is_dir()}
+        plots.losses(folder / "losses.png", existing)
+        images.draw_grids(folder, first, compared, num_shown=num_shown)
         images.draw_temperatures(folder, self.outcomes, self.out, device=device)
         if self.plan.evaluate.failures:
-            images.draw_failures(folder, first, compared, arrays, device=device)
+            images.draw_failures(folder, first, compared, arrays)
 
     def _tree(self, trees: dict[str, Any]) -> dict[str, Any]:
-        """What metrics.json holds."""
+        """The content of metrics.json."""
         counts = self.training.counts
         return {
             "pix2color": __version__,
@@ -166,58 +164,60 @@ class Benchmark:
             "sets": trees,
         }
 
-    def _measure(self, test: TestSet, compared: Sequence[Method], told: Told) -> dict[str, Any]:
+    def _measure(
+        self, test: TestSet, compared: Sequence[Method], on_progress: OnProgress
+    ) -> dict[str, Any]:
         folder = self.out / "sets" / test.name
-        key = measure.cache_key(test, self.outcomes, self.out, self.meter)
+        key = measure.cache_key(test, self.outcomes, self.out, self.evaluator)
         tree = measure.load_cached(folder, key)
         if tree is not None:
             return tree
         first = test is self.sets[0]
-        found = self.meter.measure(
+        results = self.evaluator.measure(
             test,
             compared,
             failures=first and self.plan.evaluate.failures,
             timed=first,
-            progress=lambda done, total: told(test.name, done, total),
+            progress=lambda done, total: on_progress(test.name, done, total),
         )
-        return measure.save_cached(folder, *found, self.meter.context(test), key=key)
+        return measure.save_cached(folder, *results, self.evaluator.context(test), key=key)
 
-    def _load(self, part: Split, limit: int | None) -> PhotoSet:
-        given = [entry.config.data for entry in self.entries]
-        data = given[0].model_copy(
+    def _load(self, split: Split, limit: int | None) -> PhotoSet:
+        data_configs = [run.config.data for run in self.runs]
+        data = data_configs[0].model_copy(
             update={
                 "roots": self.roots,
                 "split": self.plan.split,
                 "max_photos": limit,
-                "cache_size": max(one.cache_size for one in given),  # crops are shares of it
+                "cache_size": max(data.cache_size for data in data_configs),  # crops are shares
             }
         )
-        return load_photos(data, splits=[part], announce=self.say if part == "train" else None)
+        return load_photos(data, splits=[split], announce=self.log if split == "train" else None)
 
-    def _further(self, name: str, root: str) -> TestSet:
+    def _load_test_set(self, name: str, root: str) -> TestSet:
         limit = self.plan.evaluate.photos
         side = max(8, self.plan.evaluate.crop)
-        data = self.entries[0].config.data.model_copy(
+        data = self.runs[0].config.data.model_copy(
             update={"roots": (root,), "max_photos": limit, "cache_size": side}
         )
-        return self.meter.test_set(name, load_photos(data, splits=ALL_SPLITS, keep_gray=True))
+        return self.evaluator.test_set(name, load_photos(data, splits=ALL_SPLITS, keep_gray=True))
 
 
 def _without_paths(plan: BenchmarkPlan) -> dict[str, Any]:
-    """The plan as plain values, files by their names: where they lie is nobody's business."""
+    """The plan as plain values, with names of files in place of private paths."""
     tree = plan.model_dump(mode="json")
     if plan.recipes != "all":
         tree["recipes"] = [plans.recipe_name(name) for name in plan.recipes]
     for section in ("pretrained", "test_sets"):
         tree[section] = {key: Path(path).name for key, path in tree[section].items()}
-    measured = tree["evaluate"]
+    evaluate = tree["evaluate"]
     for key in ("lpips_backbone", "fd_backbone", "classifier", "fid"):
-        measured[key] = measured[key] and Path(measured[key]).name
+        evaluate[key] = evaluate[key] and Path(evaluate[key]).name
     return tree
 
 
 def _versions(device: torch.device) -> dict[str, str]:
-    """What the figures of time and the last digits of the others depend on."""
+    """What times and the last digits of the metrics depend on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "pix2color": __version__,

@@ -1,16 +1,16 @@
-"""The tables of a benchmark, from what metrics.json holds."""
+"""The tables of a benchmark, from the tree of metrics.json."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pix2color.evaluation.bootstrap import FAILURES, METRICS, READINGS
+from pix2color import markdown
+from pix2color.evaluation.registry import FAILURES, METRICS, MISSING
 from pix2color.evaluation.report import CAST_TEXT, fd_text
 
-_SHOWN = (
+_NAMES = (
     "auc",
     "auc_rebalanced",
     "psnr",
@@ -22,10 +22,10 @@ _SHOWN = (
     "colorfulness_ratio",
     "top1",
     "top5",
-    "top1_won_back",
+    "top1_recovered",
+    "fid",
 )
-_GAINS = ("auc", "auc_rebalanced", "psnr", "lpips_change", "top1")
-_MISSING = "-"
+_GAIN_NAMES = ("auc", "auc_rebalanced", "psnr", "lpips_change", "top1")
 Tree = Mapping[str, Any]
 
 
@@ -38,16 +38,9 @@ class Cell:
     bold: bool = False
 
     def markdown(self) -> str:
-        """For report.md: on one line, without what Markdown takes for a column or a tag."""
-        text = " ".join(self.text.split()).replace("|", "\\|").replace("<", "&lt;")
-        text = f"**{text}**" if self.bold else text
+        """As Markdown, on one line."""
+        text = f"**{self.text}**" if self.bold else self.text
         return f"{text} ({self.interval})" if self.interval else text
-
-    def html(self) -> str:
-        """For the page: the interval below the value."""
-        text = html.escape(self.text)
-        text = f"<b>{text}</b>" if self.bold else text
-        return f"{text}<br><small>{html.escape(self.interval)}</small>" if self.interval else text
 
 
 @dataclass(frozen=True)
@@ -58,20 +51,12 @@ class Table:
     lines: Sequence[Sequence[Cell]]
 
     def markdown(self) -> str:
-        """As a Markdown table; the first column is aligned to the left."""
-        rule = ["---", *["---:"] * (len(self.head) - 1)]
-        lines = [[cell.markdown() for cell in line] for line in self.lines]
-        return "\n".join(f"| {' | '.join(line)} |" for line in (self.head, rule, *lines))
-
-    def html(self) -> str:
-        """As an HTML table."""
-        head = "".join(f"<th>{html.escape(text)}</th>" for text in self.head)
-        lines = ["".join(f"<td>{cell.html()}</td>" for cell in line) for line in self.lines]
-        return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+        """As a Markdown table."""
+        return markdown.table(self.head, [[c.markdown() for c in line] for line in self.lines])
 
 
 def summary(tree: Tree) -> str:
-    """What was compared, in a paragraph."""
+    """The comparison in a paragraph."""
     data, budget = tree["data"], tree["plan"]["budget"]
     minutes, samples = budget["minutes"], budget["samples"]
     limits = [f"{minutes:g} minutes of training steps"] if minutes else []
@@ -83,17 +68,17 @@ def summary(tree: Tree) -> str:
         f" {data['digest']})."
     )
     if data["toy"]:
-        text += " These are a few bundled photos, which also serve for testing: figures of a toy."
+        text += " These are a few bundled photos, also used for testing: a smoke test."
     return text
 
 
 def training(tree: Tree) -> Table:
-    """How each recipe was trained, and what it costs."""
+    """How each recipe was trained, and its costs."""
     first = next(iter(tree["sets"].values()))
     times = {row["name"]: row["milliseconds"] for row in first["rows"]}
     head = (
-        "recipe", "status", "trainable", "frozen", "samples", "minutes", "photos/s", "ms a photo",
-        "remark",
+        "recipe", "status", "trainable", "frozen", "samples", "minutes", "photos/s",
+        "ms per photo", "note",
     )  # fmt: skip
     lines = []
     for one in tree["recipes"]:
@@ -104,12 +89,12 @@ def training(tree: Tree) -> Table:
             [
                 one["title"],
                 one["status"],
-                f"{one['trainable']:,}" if done else _MISSING,
-                f"{one['frozen']:,}" if done else _MISSING,
-                f"{one['samples']:,}{before}" if done else _MISSING,
-                f"{one['seconds'] / 60:.1f}" if done else _MISSING,
-                f"{one['rate']:.1f}" if done else _MISSING,
-                f"{ms:.0f}" if ms else _MISSING,
+                f"{one['trainable']:,}" if done else MISSING,
+                f"{one['frozen']:,}" if done else MISSING,
+                f"{one['samples']:,}{before}" if done else MISSING,
+                f"{one['seconds'] / 60:.1f}" if done else MISSING,
+                f"{one['rate']:.1f}" if done else MISSING,
+                f"{ms:.0f}" if ms else MISSING,
                 one["reason"] or one["note"],
             ]
         )
@@ -117,68 +102,58 @@ def training(tree: Tree) -> Table:
 
 
 def figures(one: Tree) -> Table:
-    """A set's figures with their intervals; bold where the best recipe's interval stands apart."""
-    names = [n for n in _SHOWN if any(n in row["figures"] for row in one["rows"])]
-    missing = {n: texts[0] for n, texts in one["unmeasured"].items() if n in _SHOWN}
-    fid = any("fid" in row for row in one["rows"])
+    """A set's metrics with their intervals; bold where the best recipe's interval is separate."""
+    names = _present(one, "figures", _NAMES)
+    skipped = {n: texts[0] for n, texts in one["unmeasured"].items() if n in _NAMES}
     best = {name: _best(one, name) for name in names}
-    lines = []
-    for row in one["rows"]:
-        cells = [Cell(row["name"])]
-        for name in names:
-            cells.append(_cell(row["figures"].get(name), name, bold=best[name] == row["name"]))
-        cells += [Cell(text) for text in missing.values()]
-        if fid:
-            cells.append(Cell(f"{row['fid']:.1f}" if "fid" in row else _MISSING))
-        lines.append(cells)
-    heads = [_title(n) for n in (*names, *missing)]
-    return Table(["", *heads, *(["FID"] if fid else [])], lines)
+    lines = [
+        [
+            Cell(row["name"]),
+            *(_cell(row["figures"].get(n), n, bold=best[n] == row["name"]) for n in names),
+            *map(Cell, skipped.values()),
+        ]
+        for row in one["rows"]
+    ]
+    return Table(["", *_titles((*names, *skipped))], lines)
 
 
 def gains(one: Tree) -> Table:
     """A set's gains over gray with their intervals, which are paired."""
-    names = [n for n in _GAINS if any(n in row["gains"] for row in one["rows"])]
+    names = _present(one, "gains", _GAIN_NAMES)
     lines = [
         [Cell(row["name"]), *(_cell(row["gains"].get(n), n, signed=True) for n in names)]
         for row in one["rows"]
         if row["name"] != "gray"
     ]
-    return Table(["", *map(_title, names)], lines)
-
-
-def readings(one: Tree) -> Table:
-    """Three readings of an accuracy that system D's report (92.1 %) did not define."""
-    lines = [
-        [Cell(row["name"]), *(Cell(_number(row["figures"].get(n), n)) for n in READINGS)]
-        for row in one["rows"]
-    ]
-    return Table(["", *map(_title, READINGS)], lines)
+    return Table(["", *_titles(names)], lines)
 
 
 def failures(one: Tree) -> Table | None:
-    """The measures of the five failures; None where they were not measured."""
-    names = [n for n in FAILURES if any(n in row["figures"] for row in one["rows"])]
+    """The metrics of the five failures; None where they were not measured."""
+    names = _present(one, "figures", FAILURES)
     if not names:
         return None
     lines = [
-        [Cell(row["name"]), *(Cell(_number(row["figures"].get(n), n)) for n in names)]
+        [Cell(row["name"]), *(Cell(_format(row["figures"].get(n), n)) for n in names)]
         for row in one["rows"]
     ]
-    return Table(["", *map(_title, names)], lines)
+    return Table(["", *_titles(names)], lines)
 
 
 def explanations(tree: Tree) -> list[str]:
-    """How it was done, a line each."""
+    """The protocol, one line per statement."""
     plan, first = tree["plan"], next(iter(tree["sets"].values()))
     split = plan["split"]
     lines = [
         f"Photos are split {split['train']:.0%} / {split['val']:.0%} / {split['test']:.0%} by"
-        " their content. Every recipe sees them in the same order of draws, with the same crops;"
-        " minutes are those of training steps, not of reading, validating and saving.",
-        f"A GAN recipe starts from its pretraining as that was after {1 - plan['gan_budget_fraction']:.0%} of"
-        " the budget (its row `start`) and trains against the discriminator for the rest: the"
-        " whole is equal. It is decoded as its pretraining is.",
-        "Weights are the averages at the end of the budget; nothing is chosen by the test photos.",
+        " their content. Every recipe gets them in the same random order, with the same crops;"
+        " minutes are those of training steps, without reading, validating and saving.",
+        "A GAN recipe starts from the state of its pretraining after"
+        f" {1 - plan['gan_budget_fraction']:.0%} of the budget (its row `start`) and trains against"
+        " the discriminator for the rest: the total is equal. Both are decoded alike.",
+        "Weights are those at the end of the budget, averaged where the recipe averages weights;"
+        " nothing is chosen by the test photos.",
+        "Every metric is of the 8-bit pixels that infer.py would write for the photo.",
         "Intervals: 95 %, bootstrap over photos"
         f" ({first['bootstrap']['resamples']} resamples). Bold: the best trained recipe, only"
         " where its interval overlaps with no other recipe's.",
@@ -193,31 +168,33 @@ def explanations(tree: Tree) -> list[str]:
     lines += [f"{name}: {text}." for name, text in measured.items()]
     if "FD" in measured:
         lines.append(fd_text(first["photos"]))
-    lines += [f"{_title(name)}: {why}" for name, (_, why) in first["unmeasured"].items()]
+    lines += [f"{METRICS[name].title}: {why}" for name, (_, why) in first["unmeasured"].items()]
     lines += [f"{one['name']}: config {one['digest']}." for one in tree["recipes"]]
     lines.append(", ".join(f"{name} {text}" for name, text in tree["versions"].items()) + ".")
     return lines
 
 
+def _present(one: Tree, kind: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if any(name in row[kind] for row in one["rows"])]
+
+
+def _titles(names: Sequence[str]) -> list[str]:
+    return [METRICS[name].title for name in names]
+
+
 def _best(one: Tree, name: str) -> str | None:
-    """The trained recipe whose interval lies wholly on the good side of all others'."""
+    """The trained recipe whose interval is entirely on the better side of all others'."""
     better = METRICS[name].better
-    trained = [row for row in one["rows"] if row["featured"] and name in row["figures"]]
-    found = [(row["name"], row["figures"][name]) for row in trained]
-    found = [(n, f) for n, f in found if None not in (f["value"], f["low"], f["high"])]
-    if not better or len(found) < 2:
+    figures = [(row["name"], row["figures"].get(name)) for row in one["rows"] if row["primary"]]
+    complete = [(n, f) for n, f in figures if f and None not in (f["value"], f["low"], f["high"])]
+    if not better or len(complete) < 2:
         return None
     sign = 1 if better == "higher" else -1
-    found.sort(key=lambda pair: -sign * pair[1]["value"])
-    (winner, its), others = found[0], [figure for _, figure in found[1:]]
-    near, far = ("low", "high") if sign > 0 else ("high", "low")
-    apart = all(sign * its[near] > sign * other[far] for other in others)
-    return winner if apart else None
-
-
-def _title(name: str) -> str:
-    figure = METRICS[name]
-    return f"{figure.title} ({figure.unit})" if figure.unit else figure.title
+    complete.sort(key=lambda pair: -sign * pair[1]["value"])
+    (winner, best), others = complete[0], [figure for _, figure in complete[1:]]
+    worse_end, better_end = ("low", "high") if sign > 0 else ("high", "low")
+    separate = all(sign * best[worse_end] > sign * other[better_end] for other in others)
+    return winner if separate else None
 
 
 def _cell(
@@ -228,15 +205,11 @@ def _cell(
     signed: bool = False,
 ) -> Cell:
     if figure is None or figure["value"] is None:
-        return Cell(_MISSING)
-    ends = [_number({"value": figure[end]}, name, signed=signed) for end in ("low", "high")]
-    interval = "" if figure["low"] is None or ends[0] == ends[1] else f"{ends[0]} .. {ends[1]}"
-    return Cell(_number(figure, name, signed=signed), interval, bold)
+        return Cell(MISSING)
+    low, high = (METRICS[name].format(figure[end], signed=signed) for end in ("low", "high"))
+    interval = "" if MISSING in (low, high) or low == high else f"{low} .. {high}"
+    return Cell(_format(figure, name, signed=signed), interval, bold)
 
 
-def _number(figure: Mapping[str, float | None] | None, name: str, *, signed: bool = False) -> str:
-    value = figure["value"] if figure else None
-    if value is None:
-        return _MISSING
-    text = f"{value:{'+' if signed else ''}.{METRICS[name].digits}f}"
-    return text if float(text) else text.lstrip("+-")
+def _format(figure: Mapping[str, float | None] | None, name: str, *, signed: bool = False) -> str:
+    return METRICS[name].format(figure["value"] if figure else None, signed=signed)

@@ -1,7 +1,7 @@
-"""Every entry of a benchmark trained, one after the other; what is finished is not trained again.
+"""Trains the recipes of a benchmark one after the other; finished ones are not trained again.
 
-A pretraining that a GAN recipe starts from stops on its way, once, to leave its weights behind
-(`plan.BEFORE`): the GAN recipe goes on from them with the share of the budget that is left.
+A pretraining that a GAN recipe starts from pauses once to save its weights (`plan.PRE_GAN`): the
+GAN recipe continues from them with the rest of the budget.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ PHOTOS = "photos.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an entry's training ended."""
+    """The end of a recipe's training."""
 
     name: str
     status: str
     """done | diverged | not run"""
     reason: str = ""
-    """Of a status that is not done."""
+    """Why the status is not done."""
     note: str = ""
     substitute_encoder: str = ""
-    """The encoder in the recipe's own's place."""
+    """The encoder in place of the recipe's."""
     digest: str = ""
     """Of the config."""
     parent: str | None = None
     samples: int = 0
-    """Seen, those of the pretraining included."""
+    """Training samples, those of the pretraining included."""
     seconds: float = 0.0
-    """Of training steps, those of the pretraining included."""
+    """Duration of the training steps, those of the pretraining included."""
     parent_samples: int = 0
     """The part of `samples` that belongs to the pretraining."""
     parent_seconds: float = 0.0
     rate: float = 0.0
-    """Samples a second, of its own training alone."""
+    """Samples per second, without the pretraining."""
     trainable: int = 0
     frozen: int = 0
-    """Parameters; of the generator, the classifier of `fusion` included."""
+    """Parameters of the generator, with the classifier of `fusion`."""
 
     @property
     def title(self) -> str:
@@ -79,43 +79,40 @@ Photos = tuple[PhotoSet, PhotoSet]
 Observer = Callable[[RecipeRun, TrainEvent], object]
 
 
-def check(entries: Sequence[RecipeRun], out: Path) -> None:
-    """Refuse to go on with runs of other settings, before anything is trained.
+def check(runs: Sequence[RecipeRun], out: Path) -> None:
+    """Refuse to continue runs of other settings, before any training.
 
     Raises:
         ConfigError: a run folder in `out` holds a run of another config, or two recipes are to be
             trained in different precisions.
     """
-    # accelerate keeps its precision for the whole process; and it would be no fair comparison.
-    precisions = {
-        resolve_launch(entry.config).train.mixed_precision: entry.name for entry in entries
-    }
+    # accelerate has one precision per process; and the comparison would not be fair.
+    precisions = {resolve_launch(run.config).train.mixed_precision: run.name for run in runs}
     if len(precisions) > 1:
         texts = [f"{precision} ({name})" for precision, name in precisions.items()]
         raise ConfigError(
-            f"the recipes differ in train.mixed_precision: {', '.join(texts)}; set one for all in the"
-            " plan's defaults.train"
+            f"the recipes differ in train.mixed_precision: {', '.join(texts)}; set one for all in"
+            " the plan's defaults.train"
         )
-    for entry in entries:
-        file = out / "runs" / entry.name / "config.yaml"
-        if file.is_file() and _settings(configs.load(file)) != _settings(entry.config):
+    for run in runs:
+        file = out / "runs" / run.name / "config.yaml"
+        if file.is_file() and _settings_digest(configs.load(file)) != _settings_digest(run.config):
             raise ConfigError(
                 f"{file.parent} holds a run of other settings",
                 remedy="remove it, or choose another {out}",
             )
 
 
-def _settings(config: Config) -> str:
-    """Digest of what a run depends on but for where its start lies: that is compared by its
-    content, and a report may be moved."""
+def _settings_digest(config: Config) -> str:
+    """Digest of a run's settings without the path of its start, because a report may be moved."""
     return resolve_launch(config).model_copy(update={"init_from": None}).digest()
 
 
 def check_photos(training: PhotoSet, out: Path) -> None:
-    """Refuse to go on with runs of other photos: all recipes are compared on the same ones.
+    """Refuse to continue runs of other photos: all recipes are compared on the same ones.
 
     Raises:
-        ConfigError: the runs in `out` had other photos, though their folder is called the same.
+        ConfigError: the runs in `out` were trained on other photos.
     """
     file = out / "runs" / PHOTOS
     if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != training.digest:
@@ -126,125 +123,123 @@ def check_photos(training: PhotoSet, out: Path) -> None:
 
 
 def train_all(
-    entries: Sequence[RecipeRun],
+    runs: Sequence[RecipeRun],
     photos: Photos,
     out: Path,
     *,
-    gan_share: float,
-    say: Callable[[str], object],
+    gan_budget_fraction: float,
+    log: Callable[[str], object],
     observer: Observer,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[Outcome]:
-    """Train every entry that is not trained yet.
+    """Train every recipe that is not trained yet.
 
     Args:
-        entries: of `plan.entries`; a parent stands before its children.
+        runs: from `plan.resolve_runs`; a parent comes before its children.
         photos: for training and validation.
         out: the report's folder.
-        gan_share: of the plan.
-        say: is given a line an entry.
-        observer: is told each entry's status.
-        stopped: True ends the training under way after its step, with its state saved.
+        gan_budget_fraction: of the plan.
+        log: called with a line per recipe.
+        observer: called with each recipe's events.
+        stopped: True ends the current training after its step, with its state saved.
 
     Returns:
-        An outcome an entry, by name: a GAN recipe follows its pretraining.
+        One outcome per recipe, sorted by name: a GAN recipe follows its pretraining.
 
     Raises:
-        KeyboardInterrupt: `stopped` said so.
-        Pix2ColorError: what is no fault of one recipe.
+        KeyboardInterrupt: `stopped` returned True.
+        Pix2ColorError: an error that is not of one recipe.
     """
     check_photos(photos[0], out)
     if not (out / "runs" / PHOTOS).is_file():
         atomic_write(out / "runs" / PHOTOS, json.dumps(photos[0].digest, indent=1))
-    parents = {entry.parent for entry in entries if entry.parent}
+    parents = {run.parent for run in runs if run.parent}
     outcomes: dict[str, Outcome] = {}
-    for number, entry in enumerate(entries, start=1):
+    for number, run in enumerate(runs, start=1):
         if stopped():
             raise KeyboardInterrupt
-        job = _TrainingJob(entry, photos, out, say, observer, stopped)
+        job = _TrainingJob(run, photos, out, log, observer, stopped)
         outcome = job.finished()
         if outcome is None:
-            say(f"{number}/{len(entries)} {entry.name}")
-            leave_at = 1 - gan_share if entry.name in parents else None
-            outcome = job.train(outcomes.get(entry.parent or ""), leave_at=leave_at)
-        outcomes[entry.name] = outcome
+            log(f"{number}/{len(runs)} {run.name}")
+            snapshot_at = 1 - gan_budget_fraction if run.name in parents else None
+            outcome = job.train(outcomes.get(run.parent or ""), snapshot_at=snapshot_at)
+        outcomes[run.name] = outcome
     return sorted(outcomes.values(), key=lambda outcome: outcome.name)
 
 
 class _TrainingJob:
-    """The training of one entry."""
+    """The training of one recipe."""
 
     def __init__(
         self,
-        entry: RecipeRun,
+        run: RecipeRun,
         photos: Photos,
         out: Path,
-        say: Callable[[str], object],
+        log: Callable[[str], object],
         observer: Observer,
         stopped: Callable[[], bool],
     ) -> None:
-        self.entry, self.photos, self.out = entry, photos, out
-        self.say, self.observer, self.stopped = say, observer, stopped
-        self.folder = out / "runs" / entry.name
-        self.leave_at: float | None = None
-        self.arrived = False
-        """At `leave_at`, which a stop may fall together with."""
+        self.run, self.photos, self.out = run, photos, out
+        self.log, self.observer, self.stopped = log, observer, stopped
+        self.folder = out / "runs" / run.name
+        self.snapshot_at: float | None = None
+        self.reached = False
+        """Whether the training is at `snapshot_at`, where it may be stopped as well."""
 
     def finished(self) -> Outcome | None:
-        """What an earlier benchmark left, if it came to an end."""
+        """The outcome of an earlier benchmark, if it finished."""
         file = self.folder / OUTCOME
         if not file.is_file():
             return None
         outcome = Outcome(**json.loads(file.read_text(encoding="utf-8")))
-        return replace(
-            outcome, note=self.entry.note, substitute_encoder=self.entry.substitute_encoder
-        )
+        return replace(outcome, note=self.run.note, substitute_encoder=self.run.substitute_encoder)
 
-    def train(self, parent: Outcome | None, *, leave_at: float | None) -> Outcome:
-        """Train to the end of the budget and keep the averaged weights."""
-        entry, config = self.entry, resolve_launch(self.entry.config)
+    def train(self, parent: Outcome | None, *, snapshot_at: float | None) -> Outcome:
+        """Train to the end of the budget and keep the weights."""
+        run, config = self.run, resolve_launch(self.run.config)
         blank = Outcome(
-            entry.name,
+            run.name,
             "not run",
-            entry.unavailable,
-            entry.note,
-            entry.substitute_encoder,
+            run.unavailable,
+            run.note,
+            run.substitute_encoder,
             config.digest(),
-            entry.parent,
+            run.parent,
         )
-        if entry.unavailable:
-            return blank  # not kept: what is missing may be there next time
+        if run.unavailable:
+            return blank  # not stored: the weights may be available next time
         if parent is not None and parent.status != "done":
             return replace(blank, reason=f"its pretraining {parent.name}: {parent.status}")
         before = self.folder / PRE_GAN
-        self.leave_at = leave_at if not before.is_file() else None
+        self.snapshot_at = snapshot_at if not before.is_file() else None
         accelerator = make_accelerator(config)
-        # Outside the try: a saved state that cannot be read is no fault of the recipe's.
+        # Outside the try: a saved state that cannot be read is not a failure of the recipe.
         self.trainer = make_trainer(
             config,
             accelerator=accelerator,
             resume=bool(checkpointing.list_checkpoints(self.folder / "state")),
             photos=self.photos,
-            announce=self.say,
+            announce=self.log,
             observer=self._observe,
         )
         try:
-            summary = self._fit()
+            result = self._fit()
         except TrainingError as error:
-            # Any other error is the benchmark's own; this one is what came out of the recipe.
-            return self._end(replace(blank, status="diverged", reason=str(error)))
+            # Any other error is one of the benchmark; this one is the result of the recipe.
+            return self._store(replace(blank, status="diverged", reason=str(error)))
         finally:
             accelerator.end_training()
-        if not summary.finished:
+        if not result.finished:
             raise KeyboardInterrupt
-        trainable, frozen = self._sizes()
+        trainable, frozen = self._count_parameters()
         done = replace(
             blank,
             status="done",
             reason="",
-            samples=summary.samples,
-            seconds=summary.seconds,
-            rate=summary.rate,
+            samples=result.samples,
+            seconds=result.seconds,
+            rate=result.rate,
             trainable=trainable,
             frozen=frozen,
         )
@@ -258,62 +253,62 @@ class _TrainingJob:
                 seconds=done.seconds + start["seconds"],
             )
         export_run(self.folder, done.release(self.out))
-        return self._end(done)
+        return self._store(done)
 
     def _fit(self) -> TrainResult:
-        """Train, with a pause where a recipe that starts from this one takes over.
+        """Train, with a pause to save the weights that another recipe starts from.
 
         Raises:
             TrainingError: the training diverged.
         """
         trainer = self.trainer
-        summary = trainer.fit()
-        if self.arrived or (self.leave_at is not None and summary.finished):
-            self._leave(summary)
-            if not summary.finished and not self.stopped():
+        result = trainer.fit()
+        if self.reached or (self.snapshot_at is not None and result.finished):
+            self._snapshot(result)
+            if not result.finished and not self.stopped():
                 trainer.stop = False
-                summary = trainer.fit()
-        if summary.finished:
+                result = trainer.fit()
+        if result.finished:
             _check_finite(trainer.ema.module)
-        return summary
+        return result
 
-    def _sizes(self) -> tuple[int, int]:
+    def _count_parameters(self) -> tuple[int, int]:
         """Trainable and frozen parameters."""
         sizes = {True: 0, False: 0}
         for parameter in self.trainer.unwrapped_generator.parameters():
             sizes[parameter.requires_grad] += parameter.numel()
         return sizes[True], sizes[False]
 
-    def _observe(self, status: TrainEvent) -> None:
-        self.arrived = self.leave_at is not None and status.fraction >= self.leave_at
-        self.trainer.stop = self.arrived or self.stopped()
-        self.observer(self.entry, status)
+    def _observe(self, event: TrainEvent) -> None:
+        self.reached = self.snapshot_at is not None and event.fraction >= self.snapshot_at
+        self.trainer.stop = self.reached or self.stopped()
+        self.observer(self.run, event)
 
-    def _leave(self, summary: TrainResult) -> None:
-        """Keep the weights as they are now for the recipe that starts from them."""
-        self.leave_at, self.arrived = None, False
-        facts: Mapping[str, Any] = {"samples": summary.samples, "seconds": summary.seconds}
+    def _snapshot(self, result: TrainResult) -> None:
+        """Save the current weights for the recipe that starts from them."""
+        self.snapshot_at, self.reached = None, False
+        data: Mapping[str, Any] = {"samples": result.samples, "seconds": result.seconds}
         checkpoint.save(
             self.folder / PRE_GAN,
             self.trainer.ema.module,
-            config=self.entry.config,
-            data=facts,
+            config=self.run.config,
+            data=data,
         )
 
-    def _end(self, outcome: Outcome) -> Outcome:
-        """Remember the outcome; what only resuming needs is removed."""
+    def _store(self, outcome: Outcome) -> Outcome:
+        """Write the outcome, and remove the state for resuming."""
         atomic_write(self.folder / OUTCOME, json.dumps(asdict(outcome), indent=1))
         shutil.rmtree(self.folder / "state", ignore_errors=True)
         return outcome
 
 
 def _check_finite(network: nn.Module) -> None:
-    """A budget can end before so many steps are left out that the trainer gives up.
+    """Refuse weights that a budget ended on before the trainer noticed that they diverge.
 
     Raises:
-        TrainingError: a weight is not finite as release files hold it.
+        TrainingError: a weight is not finite in the precision of release files.
     """
     for name, value in network.state_dict().items():
         stored = value if release_file.keep_float32(name) else value.half()
         if value.is_floating_point() and not stored.isfinite().all():
-            raise TrainingError(f"{name} is not finite at the end: lower optim.*_rate")
+            raise TrainingError(f"{name} is not finite at the end: lower optim.*_lr")

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from pix2color import markdown
 from pix2color.checkpoints import hub, release_file
 from pix2color.config import Config, load
 from pix2color.photo.writing import atomic_open_photo
@@ -25,7 +26,7 @@ _FACTS = {
     "samples": "crops trained on",
     "gray_left_out": "nearly gray ones left out",
     "duplicates_left_out": "duplicates left out",
-    "broken": "files that could not be read",
+    "corrupt": "files that could not be read",
     "roots": "from",
 }
 _FIGURES = {
@@ -129,13 +130,13 @@ def _figures(figures: Mapping[str, Any]) -> str:
     if not names:
         return "None were measured."
     head = ["setting", *(_FIGURES[name] for name in names)]
-    lines = [head, ["---", *["---:"] * len(names)]]
-    for setting, row in rows.items():
-        lines.append([setting, *(f"{row[n]:.3g}" if n in row else "" for n in names)])
+    lines = [
+        [setting, *(f"{row[n]:.3g}" if n in row else "" for n in names)]
+        for setting, row in rows.items()
+    ]
     protocol = figures.get("protocol", "not stated")
     text = protocol.get("text", protocol) if isinstance(protocol, Mapping) else protocol
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table}\n\nGains are over the gray photo. Protocol: {text}."
+    return f"{markdown.table(head, lines)}\n\nGains are over the gray photo. Protocol: {text}."
 
 
 def _rows(figures: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""python -m pix2color app: a page on which photos are colored in a browser."""
+"""python -m pix2color app: color photos in a browser."""
 
 from __future__ import annotations
 
@@ -22,60 +22,44 @@ _RANGES = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve the page until Ctrl-C or SIGTERM."""
+    """Serve the app until Ctrl-C or SIGTERM."""
     options = parser().parse_args(argv)
     return common.run_command(_serve, options)
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    out = common.Parser(
+    parser = common.Parser(
         prog="python -m pix2color app",
-        description="A page on which photos are colored in a browser, by this machine.",
+        description="A web app that colors photos on this machine.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    out.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    out.add_argument(
-        "--port", type=int, default=7860, metavar="N", help="default: 7860; 0 takes a free one"
-    )
-    out.add_argument(
-        "--share", action="store_true", help="a public address, through gradio's servers"
-    )
-    out.add_argument(
-        "--allowed-host", action="append", default=[], metavar="NAME",
-        help="a host name that browsers may use for this server, beside localhost and --host; may "
-        "be repeated",
-    )  # fmt: skip
-    network = out.add_argument_group("network")
-    network.add_argument(
-        "--checkpoint",
-        metavar="FILE|USER/REPO",
-        help="a release file, or its name on the Hugging Face Hub; default: the packaged weights",
-    )
-    network.add_argument("--device", help="cpu, cuda, ...; default: a GPU where there is one")
-    limits = out.add_argument_group("limits")
-    limits.add_argument(
-        "--max-megapixels", type=float, default=40.0, metavar="N",
-        help="refuse larger photos (default 40)",
-    )  # fmt: skip
-    limits.add_argument(
-        "--max-files", type=int, default=100, metavar="N",
-        help="photos a client may have at a time (default 100)",
-    )  # fmt: skip
-    limits.add_argument(
-        "--max-upload", type=float, default=500.0, metavar="MB",
-        help="largest upload, and sum of a client's photos (default 500)",
-    )  # fmt: skip
-    limits.add_argument(
-        "--queue", type=int, default=32, metavar="N",
-        help="requests that may wait; further ones are turned away (default 32)",
-    )  # fmt: skip
-    limits.add_argument(
-        "--idle", type=float, default=60.0, metavar="MINUTES",
-        help="after which a client's photos are removed (default 60)",
-    )  # fmt: skip
-    return out
+    # fmt: off
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    add("--port", type=int, default=7860, metavar="N", help="default: 7860; 0 takes a free one")
+    add("--share", action="store_true", help="a public address, through gradio's servers")
+    add("--allowed-host", action="append", default=[], metavar="NAME",
+        help="a host name that browsers may use for this server, beside localhost and --host; may"
+        " be repeated")
+    add = parser.add_argument_group("network").add_argument
+    add("--checkpoint", metavar="FILE|USER/REPO",
+        help="a release file, or its name on the Hugging Face Hub; default: the packaged weights")
+    add("--device", help="cpu, cuda, ...; default: a GPU where there is one")
+    add = parser.add_argument_group("limits").add_argument
+    add("--max-megapixels", type=float, default=40.0, metavar="N",
+        help="refuse larger photos (default 40)")
+    add("--max-files", type=int, default=100, metavar="N",
+        help="photos a client may have at a time (default 100)")
+    add("--max-upload", type=float, default=500.0, metavar="MB",
+        help="largest upload, and sum of a client's photos (default 500)")
+    add("--queue", type=int, default=32, metavar="N",
+        help="requests that may wait; further ones are refused (default 32)")
+    add("--idle", type=float, default=60.0, metavar="MINUTES",
+        help="after which a client's photos are removed (default 60)")
+    # fmt: on
+    return parser
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -101,8 +85,8 @@ def _serve(options: argparse.Namespace) -> int:
         allowed_hosts=options.allowed_host,
         limits=limits,
     ) as app:
-        print(f"the page: {app.url}", flush=True)
+        print(f"web app: {app.url}", flush=True)
         if app.share_url:
-            print(f"for everybody: {app.share_url}", flush=True)
+            print(f"public address: {app.share_url}", flush=True)
         while True:
             time.sleep(3600)

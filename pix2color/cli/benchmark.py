@@ -18,19 +18,19 @@ _EPILOG = """examples:
   python -m pix2color benchmark --data photos/ --minutes 10 --recipes pretrain_l2 pretrain_class
   python -m pix2color benchmark --budget smoke
 
-The same command again goes on where it was stopped; a finished recipe is not trained again.
+The same command again continues where it was stopped; finished recipes are not trained again.
 """
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = common.Parser(
+    parser = common.Parser(
         prog="python -m pix2color benchmark",
         description="Train every recipe on the same photos for the same budget, and compare them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = made.add_argument
+    add = parser.add_argument
     # fmt: off
     add("--config", default="benchmark.yaml", help="the plan: a file or its name (%(default)s)")
     add("--data", nargs="+", metavar="PATH", default=[],
@@ -40,11 +40,11 @@ def parser() -> argparse.ArgumentParser:
     add("--recipes", nargs="+", metavar="NAME",
         help="only these, in place of the plan's; all: every recipe")
     add("--budget", choices=("plan", "smoke"), default="plan",
-        help="smoke: seconds a recipe on a few small photos, to see that all parts hold")
-    add("--minutes", type=float, metavar="N", help="of training a recipe")
-    add("--samples", type=int, metavar="N", help="training samples a recipe, in place of minutes")
+        help="smoke: a smoke test, seconds per recipe on a few small photos")
+    add("--minutes", type=float, metavar="N", help="minutes of training per recipe")
+    add("--samples", type=int, metavar="N", help="training samples per recipe, in place of minutes")
     add("--test", action="append", default=[], metavar="NAME=PATH",
-        help="further photos that no recipe sees, such as labelled=photos/; may be repeated")
+        help="photos beside the test split, such as labelled=photos/; may be repeated")
     add("--pretrained", action="append", default=[], metavar="NETWORK=FILE",
         help="ImageNet weights of an encoder or classifier; others are downloaded")
     add("--lpips-backbone", metavar="FILE",
@@ -53,16 +53,16 @@ def parser() -> argparse.ArgumentParser:
         help="also measure FD, a Frechet distance, in the features of these weights: torchvision's"
         " mobilenet_v2 or squeezenet1_1")
     add("--classifier", metavar="NAME|FILE",
-        help="reads the recolored photos of sets that have classes (folders or names)")
+        help="also measure its accuracy on sets that have classes (folders or names)")
     add("--set", action="append", default=[], metavar="KEY=VALUE",
         help="change one value of the plan, such as evaluate.photos=100; may be repeated")
     add("--public-report", type=Path, metavar="FOLDER",
-        help="also write a report without pictures of the data's photos")
+        help="also write a report without images of the data's photos")
     add("--train-only", action="store_true", help="leave measuring to another call")
     add("--device", default=None, help="of measuring: cpu, cuda, ... (a GPU where there is one)")
     add("--quiet", action="store_true", help="plain lines, no bar")
     # fmt: on
-    return made
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -88,7 +88,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
             roots=arguments.data,
             out=arguments.out,
             device=arguments.device,
-            say=bar.write,
+            log=bar.write,
             smoke=arguments.budget == "smoke",
         )
         stopping = "stopping: finishing this step and saving the state"
@@ -96,7 +96,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
             benchmark.train(reporter.observe, stop)
         if not arguments.train_only:
             common.stop_on_sigterm()
-            benchmark.report(reporter.photos, publish=arguments.public_report)
+            benchmark.report(reporter.photos, public=arguments.public_report)
     print(f"report in {arguments.out / 'index.html'}" if not arguments.train_only else "trained")
     return EXIT_OK
 
@@ -142,7 +142,7 @@ class _Reporter:
             self.bar.advance_to(event.fraction, **figures)
 
     def photos(self, name: str, done: int, total: int) -> None:
-        """Photos measured of a set."""
+        """Show how many photos of a set are measured."""
         self._show(f"measuring {name}", done / total)
         self.bar.advance_to(done / total, photos=f"{done}/{total}")
 

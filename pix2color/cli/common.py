@@ -1,4 +1,4 @@
-"""What the commands share: arguments, errors as one line and an exit code, and progress."""
+"""Shared by the commands: arguments, errors as one line and an exit code, progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, Pix2ColorError
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes options that are written out only: a mistyped one is never taken for another."""
+    """A parser without abbreviated options: a mistyped one is never taken for another."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 
 
 MOST = 1_000_000_000
-"""Upper bound of counts that need none of their own."""
+"""Upper bound of counts without a limit of their own."""
 
 
 def check_ranges(options: argparse.Namespace, **ranges: tuple[float, float]) -> None:
@@ -36,8 +36,8 @@ def check_ranges(options: argparse.Namespace, **ranges: tuple[float, float]) -> 
     Raises Pix2ColorError, which names the option.
     """
     for name, (least, most) in ranges.items():
-        given = getattr(options, name)
-        for value in given if isinstance(given, list) else [given]:
+        values = getattr(options, name)
+        for value in values if isinstance(values, list) else [values]:
             if value is None or least <= value <= most:
                 continue
             limit = f"a number from {least:g} to {most:g}"
@@ -49,7 +49,7 @@ def check_ranges(options: argparse.Namespace, **ranges: tuple[float, float]) -> 
 
 
 def printable(text: object) -> str:
-    """Text as one line that a terminal shows and does not obey.
+    """Text as one line without control characters.
 
     Names of files and messages of decoders may hold control characters, line breaks, bytes that
     are not UTF-8 or marks that turn the writing direction: they are written as escapes.
@@ -97,7 +97,7 @@ def run_command(function: Callable[[argparse.Namespace], int], options: argparse
     except KeyboardInterrupt:
         say("stopped", sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # such as by `| head`
         sys.stderr.close()
         return EXIT_OK
 
@@ -113,7 +113,7 @@ def stop_on_sigterm() -> None:
 
 @contextlib.contextmanager
 def stop_requested(on_stop: Callable[[], object]) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came, for work that stops at its next good place.
+    """Whether Ctrl-C or SIGTERM came, for work that stops at the next safe point.
 
     A second Ctrl-C raises KeyboardInterrupt at once.
 
@@ -176,7 +176,7 @@ class ProgressBar:
         self._close()
 
     def restart(self, total: float | None, description: str = "", *, initial: float = 0) -> None:
-        """Begin anew, such as for another training.
+        """Start again, such as for another training.
 
         Args:
             initial: what is done already; rate and remaining time count only what follows.

@@ -1,4 +1,4 @@
-"""python -m pix2color evaluate: arguments, what they name, and the table on the screen."""
+"""python -m pix2color evaluate: arguments, photos and networks from them, the table."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _EPILOG = """examples:
   python -m pix2color evaluate --data val/ --variant faithful:temperature=1,vividness=0,saturation=1
   python -m pix2color evaluate --data val/ --quick --sweep temperature=0.4,0.6,1 vividness=0,0.5
 """
-_WHOLE_SIDE = 1 << 20  # pixels; no photo is reduced
-_PICTURES = 8
-_LEAST_IN_FOLDER = 10
+_UNLIMITED_SIDE = 1 << 20  # pixels; no photo is larger
+_NUM_IMAGES = 8
+_MIN_PHOTOS_PER_FOLDER = 10
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = common.Parser(
+    parser = common.Parser(
         prog="python -m pix2color evaluate",
         description="Measure networks on photos, beside truth, gray and random colors.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_photo_arguments(made.add_argument_group("photos"))
-    _add_row_arguments(made.add_argument_group("rows of the table"))
-    _add_figure_arguments(made.add_argument_group("figures"))
-    add = made.add_argument
+    _add_photo_arguments(parser.add_argument_group("photos"))
+    _add_method_arguments(parser.add_argument_group("methods (rows of the table)"))
+    _add_metric_arguments(parser.add_argument_group("metrics"))
+    add = parser.add_argument
     add("--out", type=Path, default=Path("report"), help="folder of the report (report)")
     add("--device", default=None, help="cpu, cuda, ... (a GPU where there is one)")
     add("--batch", type=int, default=32, metavar="N", help="photos at a time (32)")
     add("--quiet", action="store_true", help="no progress; only the table")
-    return made
+    return parser
 
 
 # fmt: off
@@ -54,35 +54,35 @@ def _add_photo_arguments(group: argparse._ArgumentGroup) -> None:
         help="folders or .tar shards of color photos; left out: those bundled with scikit-image")
     add("--protocol", choices=("center", "resize", "full"), default="center",
         help="center: the center square, at most --crop a side; resize: the whole photo stretched"
-        " to --crop; full: as it is")
-    add("--crop", type=int, default=256, metavar="PX", help="side of the measured picture (256)")
+        " to --crop; full: as it is. Each is then colored as infer.py does")
+    add("--crop", type=int, default=256, metavar="PX", help="side of the measured image (256)")
     add("--limit", type=int, metavar="N", help="a fixed sample: the first N by content hash")
     add("--fold", metavar="K/N",
-        help="only the Kth of N equal parts by content hash: settings are chosen on 1/2 and"
-        " measured on 2/2")
+        help="only the Kth of N equal parts by content hash: choose settings on 1/2, measure them"
+        " on 2/2")
     add("--by-folder", action="store_true", help="also the gains of each folder's photos")
 
 
-def _add_row_arguments(group: argparse._ArgumentGroup) -> None:
+def _add_method_arguments(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--checkpoint", action="append", metavar="FILE|USER/REPO", default=[],
-        help="a release file, or its name on the Hugging Face Hub; may be repeated, a row each")
-    add("--no-default", action="store_true", help="leave out the packaged weights' row")
+        help="a release file, or its name on the Hugging Face Hub; may be repeated")
+    add("--no-default", action="store_true", help="leave out the packaged weights")
     for key, kind, text in (
         ("temperature", float, "of the annealed mean"),
         ("vividness", float, "tau: logits less tau times the log prior"),
         ("saturation", float, "factor on ab"),
-        ("size", int, "shorter side of the network's picture, in pixels"),
+        ("size", int, "shorter side of the network's input, in pixels"),
     ):
-        add(f"--{key}", type=kind, metavar="X", help=f"{text}; in place of what each file ships")
+        add(f"--{key}", type=kind, metavar="X", help=f"{text}; in place of the file's own")
     add("--variant", action="append", default=[], metavar="NAME:KEY=X,...",
-        help="a further row of each network with these settings; may be repeated")
+        help="each network also with these settings; may be repeated")
     add("--sweep", nargs="+", default=[], metavar="KEY=X,Y,...",
-        help="rows of each network for every combination; passes of the network are shared")
-    add("--seed", type=int, default=0, help="of the random row and the bootstrap (0)")
+        help="each network with every combination; passes of the network are shared")
+    add("--seed", type=int, default=0, help="of the random colors and the bootstrap (0)")
 
 
-def _add_figure_arguments(group: argparse._ArgumentGroup) -> None:
+def _add_metric_arguments(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--lpips-net", choices=("alex", "vgg", "squeeze"), default="alex", help="(alex)")
     add("--lpips-backbone", type=Path, metavar="FILE",
@@ -95,7 +95,7 @@ def _add_figure_arguments(group: argparse._ArgumentGroup) -> None:
         help="torchvision's name or a weights file; classes come from folders or from a WordNet id"
         " at the start of a file's name")
     add("--quick", action="store_true",
-        help="for choosing settings by --sweep: no LPIPS, SSIM, random row, times or picture grid")
+        help="for choosing settings by --sweep: no LPIPS, SSIM, random colors, times or image grid")
     add("--failures", action="store_true", help="also measure the five failures (slower)")
     add("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (1000)")
 # fmt: on
@@ -119,7 +119,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     device = find_device(arguments.device)
     notes: list[str] = []
     networks = _networks(arguments, device, notes)
-    instruments = find_metric_models(
+    metric_models = find_metric_models(
         lpips=not (arguments.no_lpips or arguments.quick),
         net=arguments.lpips_net,
         backbone=arguments.lpips_backbone,
@@ -129,59 +129,59 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     )
     quick = arguments.quick
     photos = _load(arguments)
-    labels = labels_of(photos.names) if instruments.classifier else None
-    squares = [crop_photo(p, arguments.protocol, crop=arguments.crop) for p in photos.photos]
-    with common.ProgressBar(len(squares), unit="photos", quiet=arguments.quiet) as progress:
+    labels = labels_of(photos.names) if metric_models.classifier else None
+    crops = [crop_photo(p, arguments.protocol, crop=arguments.crop) for p in photos.photos]
+    with common.ProgressBar(len(crops), unit="photos", quiet=arguments.quiet) as progress:
         evaluation = evaluator.evaluate_methods(
-            squares,
-            networks if quick else [methods.random(squares, seed=arguments.seed), *networks],
+            crops,
+            networks if quick else [methods.random(crops, seed=arguments.seed), *networks],
             device=device,
             batch=arguments.batch,
-            lpips=instruments.lpips,
-            backbone=instruments.backbone,
-            classifier=instruments.classifier,
+            lpips=metric_models.lpips,
+            backbone=metric_models.backbone,
+            classifier=metric_models.classifier,
             labels=None if labels is None else labels.tolist(),
-            measure_failures=arguments.failures,
-            pictures=0 if quick else _PICTURES,
+            failures=arguments.failures,
+            num_images=0 if quick else _NUM_IMAGES,
             timed=not quick,
-            structure=not quick,
+            ssim=not quick,
             prior=_packaged_prior(),
             resamples=arguments.resamples,
             seed=arguments.seed,
             progress=_stepper(progress),
         )
-    measured = dict(instruments.descriptions)
+    measured_with = dict(metric_models.descriptions)
     if labels is not None:
-        measured["classifier"] += f"; {(labels >= 0).sum()} photos have a class"
-    context = _context(arguments, photos, measured, instruments.unavailable, notes)
+        measured_with["classifier"] += f"; {(labels >= 0).sum()} photos have a class"
+    context = _context(arguments, photos, measured_with, metric_models.unavailable, notes)
     tree = report.write(arguments.out, evaluation, context)
     print(report.table(tree))
     for line in notes:
         print(line)
-    print(f"{len(squares)} photos; report in {arguments.out / report.MARKDOWN_NAME}")
+    print(f"{len(crops)} photos; report in {arguments.out / report.MARKDOWN_NAME}")
     return EXIT_OK
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Refuse what cannot be before anything heavy is done."""
+    """Refuse impossible arguments before any long work."""
     common.check_ranges(
         arguments,
-        crop=(1, _WHOLE_SIDE),
+        crop=(1, _UNLIMITED_SIDE),
         limit=(1, common.MOST),
         batch=(1, common.MOST),
         resamples=(0, 1_000_000),
     )
     _fold(arguments.fold)
-    asked = [f"--{name}" for name in ("failures", "classifier") if getattr(arguments, name)]
-    if arguments.quick and asked:
-        raise ConfigError(f"--quick leaves out what {asked[0]} measures: give one of them")
-    there = next(p for p in (arguments.out, *arguments.out.absolute().parents) if p.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ConfigError(f"--out {arguments.out}: {there} is no folder that can be written to")
+    slow = [f"--{name}" for name in ("failures", "classifier") if getattr(arguments, name)]
+    if arguments.quick and slow:
+        raise ConfigError(f"--quick leaves out what {slow[0]} measures: give one of them")
+    existing = next(p for p in (arguments.out, *arguments.out.absolute().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ConfigError(f"--out {arguments.out}: {existing} is not a writable folder")
 
 
 def _fold(text: str | None) -> tuple[int, int]:
-    """`2/3` -> (2, 3); the whole is (1, 1)."""
+    """`2/3` -> (2, 3); None, all photos -> (1, 1)."""
     number, sign, of = (text or "1/1").partition("/")
     if not (sign and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise ConfigError(f"--fold {text}: write it as K/N with 1 <= K <= N, such as 1/2")
@@ -191,7 +191,7 @@ def _fold(text: str | None) -> tuple[int, int]:
 def _networks(
     arguments: argparse.Namespace, device: torch.device, notes: list[str]
 ) -> list[Method]:
-    """A row for the packaged weights and each checkpoint, and their further settings."""
+    """The packaged weights and each checkpoint, with their variants and sweeps."""
     from pix2color.checkpoints.release_file import DEFAULT_FILE
     from pix2color.evaluation import checkpoint_methods
 
@@ -200,25 +200,25 @@ def _networks(
         if DEFAULT_FILE.is_file():
             sources.insert(0, checkpoint_methods.DEFAULT)
         else:
-            notes.append("default: no weights are packaged with this installation, so no row.")
-    given = {
+            notes.append("default: no weights are packaged with this installation.")
+    settings = {
         field: getattr(arguments, name) for name, field in checkpoint_methods.FIELDS.items()
     }
     return checkpoint_methods.checkpoint_methods(
         sources,
         device=device,
-        settings={key: value for key, value in given.items() if value is not None},
-        further=checkpoint_methods.parse_variants(arguments.variant),
+        settings={key: value for key, value in settings.items() if value is not None},
+        variants=checkpoint_methods.parse_variants(arguments.variant),
         sweep=checkpoint_methods.parse_sweep(arguments.sweep),
     )
 
 
 def _load(arguments: argparse.Namespace) -> PhotoSet:
-    """All photos named, near-gray ones included; broken files are left out and named."""
+    """All photos of --data, nearly gray ones included; broken files are left out and named."""
     from pix2color.config import DataConfig
     from pix2color.data.dataset import ALL_SPLITS, load_photos
 
-    side = _WHOLE_SIDE if arguments.protocol == "full" else max(8, arguments.crop)
+    side = _UNLIMITED_SIDE if arguments.protocol == "full" else max(8, arguments.crop)
     data = DataConfig(
         roots=tuple(arguments.data),
         cache_size=side,
@@ -242,15 +242,15 @@ def _load(arguments: argparse.Namespace) -> PhotoSet:
 
 
 def _stepper(progress: common.ProgressBar) -> Callable[[int, int], None]:
-    """(done, total) -> steps of the bar."""
-    before = 0
+    """A callback (done, total) that advances a bar."""
+    previous = 0
 
-    def show(done: int, total: int) -> None:
-        nonlocal before
-        progress.update(done - before)
-        before = done
+    def advance(done: int, total: int) -> None:
+        nonlocal previous
+        progress.update(done - previous)
+        previous = done
 
-    return show
+    return advance
 
 
 def _packaged_prior() -> Any:
@@ -263,8 +263,8 @@ def _packaged_prior() -> Any:
 def _context(
     arguments: argparse.Namespace,
     photos: PhotoSet,
-    measured: dict[str, str],
-    missing: dict[str, tuple[str, str]],
+    measured_with: dict[str, str],
+    skipped: dict[str, tuple[str, str]],
     notes: list[str],
 ) -> Context:
     from pix2color.config import DataConfig
@@ -274,13 +274,13 @@ def _context(
     counts = photos.counts
     gray = sum(is_gray(photo, DataConfig().min_chroma) for photo in photos.photos)
     roots = list(arguments.data) or ["scikit-image"]
-    part = f" (fold {arguments.fold})" if arguments.part else ""
+    fold = f" (fold {arguments.fold})" if arguments.fold else ""
     text = (
-        f"{len(photos)} of {counts.found} files in {', '.join(roots)}{part}; {gray} of them nearly"
+        f"{len(photos)} of {counts.found} files in {', '.join(roots)}{fold}; {gray} of them nearly"
         f" gray (kept), {len(counts.corrupt)} broken and {counts.duplicates} duplicates (left out)"
     )
     crop = arguments.crop
-    words = {
+    protocols = {
         "center": f"center squares, reduced to {crop} px where they are larger",
         "resize": f"whole photos stretched to {crop} x {crop} px",
         "full": "whole photos at their own size",
@@ -289,8 +289,7 @@ def _context(
         protocol={
             "name": arguments.protocol,
             "crop": None if arguments.protocol == "full" else crop,
-            "text": words[arguments.protocol],
-            "enlargement": "bilinear",
+            "text": f"{protocols[arguments.protocol]}, colored as infer.py does",
         },
         data={
             "text": text,
@@ -304,16 +303,18 @@ def _context(
             "toy": photos.bundled,
         },
         names=photos.names,
-        measured_with=measured,
-        skipped_metrics=missing,
+        measured_with=measured_with,
+        skipped_metrics=skipped,
         notes=notes,
         groups=_folders(photos.names) if arguments.by_folder else {},
     )
 
 
 def _folders(names: list[str]) -> dict[str, list[int]]:
-    """Indices of the photos in each folder, of those that hold enough for a figure."""
+    """Indices of the photos in each folder that has at least _MIN_PHOTOS_PER_FOLDER."""
     groups: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         groups.setdefault(name.rpartition("/")[0], []).append(index)
-    return {name: groups[name] for name in sorted(groups) if len(groups[name]) >= _LEAST_IN_FOLDER}
+    return {
+        name: groups[name] for name in sorted(groups) if len(groups[name]) >= _MIN_PHOTOS_PER_FOLDER
+    }

@@ -11,16 +11,16 @@ from pix2color.cli import common
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = common.Parser(
+    parser = common.Parser(
         prog="python -m pix2color export",
         description="Write a network as ONNX, for onnxruntime: infer.py --checkpoint FILE.onnx, or "
         "programs of your own (docs/onnx.md).",
     )
-    made.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="FILE.onnx")
-    made.add_argument(
+    parser.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="FILE.onnx")
+    parser.add_argument(
         "--checkpoint", metavar="FILE", help="a release file; default: the packaged weights"
     )
-    return made
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -132,7 +132,9 @@ def _infer(options: argparse.Namespace) -> int:
                 bar.update(failed=outcome.status == "failed")
             if stop():
                 raise KeyboardInterrupt
-        outcomes.extend(videos.colorize_videos(video_jobs, colorizer, settings, quiet=options.quiet))
+        outcomes.extend(
+            videos.colorize_videos(video_jobs, colorizer, settings, quiet=options.quiet)
+        )
     finally:
         reported = report is None or _write_report(
             report, outcomes, plan, options=options, decode=settings.decode,

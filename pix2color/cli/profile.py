@@ -24,26 +24,19 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m pix2color profile",
         description="Time every stage of coloring, one photo at a time, warm.",
     )
-    parser.add_argument("photos", nargs="*", metavar="PHOTO", help="default: synthetic photos")
-    parser.add_argument(
-        "--megapixels", type=float, nargs="+", default=[1.0, 12.0], help="of synthetic photos"
-    )
-    parser.add_argument(
-        "--format", default="JPEG", choices=("JPEG", "PNG", "TIFF"), help="of synthetic photos"
-    )
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--checkpoint", metavar="FILE")
-    parser.add_argument("--device")
-    parser.add_argument(
-        "--backend", nargs="+", choices=("torch", "onnx"), help="one or both, taking turns"
-    )
-    parser.add_argument(
-        "--folder", type=int, metavar="N", help="also color a folder of N copies, as infer.py does"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write every time measured")
-    parser.add_argument(
-        "--start", action="store_true", help="also time the command, to its first photo done"
-    )
+    # fmt: off
+    add = parser.add_argument
+    add("photos", nargs="*", metavar="PHOTO", help="default: synthetic photos")
+    add("--megapixels", type=float, nargs="+", default=[1.0, 12.0], help="of synthetic photos")
+    add("--format", default="JPEG", choices=("JPEG", "PNG", "TIFF"), help="of synthetic photos")
+    add("--runs", type=int, default=7)
+    add("--checkpoint", metavar="FILE")
+    add("--device")
+    add("--backend", nargs="+", choices=("torch", "onnx"), help="one or both, taking turns")
+    add("--folder", type=int, metavar="N", help="also color a folder of N copies")
+    add("--json", metavar="FILE", help="write every time measured")
+    add("--start", action="store_true", help="also time the command until its first photo is done")
+    # fmt: on
     return parser
 
 
@@ -67,10 +60,12 @@ def _profile(options: argparse.Namespace) -> int:
             check_writable(Path(options.json))
     timings, folders = [], {}
     for name, data in _photos(options):
-        found = profile.measure(name, data, colorizers, runs=options.runs)
-        timings += found
+        measured = profile.measure(name, data, colorizers, runs=options.runs)
+        timings += measured
         if options.folder:
-            rate = profile.measure_throughput(data, colorizers[0], found[0], photos=options.folder)
+            rate = profile.measure_throughput(
+                data, colorizers[0], measured[0], photos=options.folder
+            )
             folders[name] = _rate(rate)
     facts = _facts(colorizers[0].runtime.info.name, colorizers[0].decode.input_size)
     if options.start:
@@ -166,23 +161,23 @@ def _start(options: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 def _children() -> float:
     """Processor time of the commands that have ended."""
-    found = os.times()
-    return found.children_user + found.children_system
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _table(timings: list[Timing], facts: dict[str, Any]) -> str:
     import statistics
 
+    from pix2color import markdown
     from pix2color.analysis.profile import STAGES
 
     head = ["seconds, median +- half the quartiles' distance", *STAGES, "total"]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for t in timings:
         cells = [f"{t.median(s):.3f} +-{t.spread(s):.3f}" for s in STAGES]
         name = f"{t.name}, {t.backend}"
         rows.append([name, *cells, f"{statistics.median(t.totals()):.3f}"])
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", ", ".join(f"{k} {v}" for k, v in facts.items())])
+    return f"{markdown.table(head, rows)}\n\n{', '.join(f'{k} {v}' for k, v in facts.items())}"
 
 
 def _write_json(path: str, timings: list[Timing], facts: dict[str, Any]) -> None:

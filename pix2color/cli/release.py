@@ -13,25 +13,25 @@ _DECODE = ("temperature", "vividness", "saturation", "input_size")
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = common.Parser(
+    parser = common.Parser(
         prog="python -m pix2color release",
         description="Write a run's averaged weights as one .safetensors file that infer.py, "
         "evaluate and init_from read.",
     )
-    made.add_argument("--run", type=Path, required=True, help="the run folder")
-    made.add_argument("--out", type=Path, help="the file (RUN/NAME.safetensors)")
-    made.add_argument("--best", action="store_true", help="the run's best weights, not its newest")
-    made.add_argument(
+    parser.add_argument("--run", type=Path, required=True, help="the run folder")
+    parser.add_argument("--out", type=Path, help="the file (RUN/NAME.safetensors)")
+    parser.add_argument("--best", action="store_true", help="the best weights, not the newest")
+    parser.add_argument(
         "--average", type=Path, nargs="+", default=[], metavar="FILE",
         help="release files of the same network, whose weights are averaged with the run's",
     )  # fmt: skip
-    made.add_argument("--figures", type=Path, help="a JSON file of figures for the metadata")
+    parser.add_argument("--figures", type=Path, help="a JSON file of figures for the metadata")
     for name in _DECODE:
         option, kind = ("--size", int) if name == "input_size" else (f"--{name}", float)
-        made.add_argument(
+        parser.add_argument(
             option, dest=name, type=kind, help=f"decode.{name} that the file ships with"
         )
-    hub = made.add_argument_group("Hugging Face Hub")
+    hub = parser.add_argument_group("Hugging Face Hub")
     hub.add_argument(
         "--push", metavar="USER/REPO", help="also upload it, with a model card, to this repository"
     )
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         "--dry-run", type=Path, nargs="?", const=Path(), metavar="FOLDER",
         help="write the folder that would be pushed (RUN/hub) and push nothing",
     )  # fmt: skip
-    return made
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,14 +10,14 @@ from pix2color.cli import common
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    made = common.Parser(
+    parser = common.Parser(
         prog="python -m pix2color restore",
         description="Take the color out of JPEGs made with infer.py --lossless-jpeg: the scan's "
         "luminance data come back bit for bit.",
     )
-    made.add_argument("inputs", nargs="+", metavar="JPEG|FOLDER")
-    made.add_argument("--out", default="restored", metavar="FOLDER", help="default: ./restored")
-    return made
+    parser.add_argument("inputs", nargs="+", metavar="JPEG|FOLDER")
+    parser.add_argument("--out", default="restored", metavar="FOLDER", help="default: ./restored")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:

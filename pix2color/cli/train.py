@@ -23,29 +23,29 @@ _SHOWN = ("auc_gain", "auc_rebalanced_gain", "psnr_gain", "colorfulness_ratio")
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of train.py."""
-    made = common.Parser(
+    parser = common.Parser(
         prog="train.py",
         description="Train a recipe of configs/ (or a YAML file of your own).",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--config", required=True, help="a recipe's name or file")
-    made.add_argument(
+    parser.add_argument("--config", required=True, help="a recipe's name or file")
+    parser.add_argument(
         "--data",
         nargs="+",
         metavar="PATH",
         help="folders or .tar shards (data.roots); left out: photos bundled with scikit-image",
     )
-    made.add_argument(
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         help="change one value, such as budget.minutes=30; may be repeated",
     )
-    made.add_argument("--resume", action="store_true", help="go on where the run folder stopped")
-    made.add_argument("--quiet", action="store_true", help="plain lines, no bar")
-    return made
+    parser.add_argument("--resume", action="store_true", help="go on where the run folder stopped")
+    parser.add_argument("--quiet", action="store_true", help="plain lines, no bar")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:

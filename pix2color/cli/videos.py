@@ -61,7 +61,7 @@ def _colorize(
     start = time.perf_counter()
     if job.problem:
         return Outcome(job, "failed", job.problem), False
-    if settings.resume and _is_up_to_date(job):
+    if settings.resume and job.is_done(extra=False):
         return Outcome(job, "skipped", "already done"), False
     options = pipeline.VideoOptions(settings.decode, settings.provenance, resume=settings.resume)
     stopped = False
@@ -90,13 +90,6 @@ def _stopped(job: Job, result: VideoResult) -> Outcome:
         return Outcome(job, "failed", "stopped before the first frame")
     reason = f"stopped after {result.frames} frames, {result.path}"
     return Outcome(job, "failed", reason, "{resume} continues")
-
-
-def _is_up_to_date(job: Job) -> bool:
-    try:
-        return job.target.stat().st_mtime >= job.source.stat().st_mtime
-    except OSError:
-        return False
 
 
 class _VideoBar(contextlib.ExitStack):

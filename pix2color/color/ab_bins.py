@@ -32,7 +32,7 @@ def bin_centers(device: torch.device | str = "cpu") -> Tensor:
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """The K bins that stand for each pixel's color, and their shares.
+    """The K bins that encode each pixel's color, and their weights.
 
     Kept as pairs because the dense form of one photo (313 planes) would be tens of megabytes.
     """
@@ -43,7 +43,7 @@ class SoftLabels:
     """B,K,H,W float32, sum 1 over K."""
 
     def to_dense(self) -> Tensor:
-        """B,313,H,W float32: the same code with a plane a bin."""
+        """B,313,H,W float32: the same labels, a plane per bin."""
         b, _, h, w = self.index.shape
         return self.weight.new_zeros(b, COUNT, h, w).scatter_(1, self.index, self.weight)
 
@@ -66,7 +66,7 @@ def soft_encode(ab: Tensor, *, neighbors: int = 5) -> SoftLabels:
         near = table[cell[:, 0], cell[:, 1]]  # B,H,W,M
         points = bin_centers(str(ab.device))[near]  # B,H,W,M,2
         squared = (points - ab.permute(0, 2, 3, 1).unsqueeze(-2)).square().sum(-1)
-        # Candidates stand in the published order and the sort is stable: ties are reproducible.
+        # Candidates are in the published order and the sort is stable: ties are reproducible.
         squared, order = squared.sort(dim=-1, stable=True)
         index = near.gather(-1, order[..., :neighbors])
         weight = torch.softmax(-squared[..., :neighbors] / (2 * SIGMA**2), dim=-1)
@@ -110,7 +110,7 @@ class Prior:
     pixels: int
     """Pixels it was counted over."""
     source: str
-    """What those were, for people."""
+    """What those were, in words."""
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -131,7 +131,7 @@ class Prior:
     def shrink_towards(self, towards: Prior, *, pixels: float = 1e6) -> Prior:
         """A mixture with another prior that counts as much as `pixels` pixels of this one.
 
-        A prior of few photos has empty bins; 1 / p of those would rule the loss.
+        A prior of few photos has empty bins; their 1 / p would dominate the loss.
         """
         share = self.pixels / (self.pixels + pixels)
         mixed = share * self.probability + (1 - share) * towards.probability
@@ -139,7 +139,7 @@ class Prior:
 
 
 class PriorEstimator:
-    """Sums soft codes over batches; `prior()` is their mean (facts: K = 10, sigma 5)."""
+    """Sums soft labels (K = 10) over batches; `compute` returns their mean."""
 
     def __init__(self) -> None:
         self._sum = torch.zeros(COUNT, dtype=torch.float64)
@@ -161,10 +161,10 @@ class PriorEstimator:
         return Prior(probability / probability.sum(), self._pixels, source)
 
 
-def rebalancing_weights(prior: Tensor, *, mix: float = 0.5) -> Tensor:
-    """Class weights w = 1 / ((1 - mix) p + mix / Q), scaled so that sum(p w) = 1.
+def rebalancing_weights(prior: Tensor, *, lam: float = 0.5) -> Tensor:
+    """Class weights w = 1 / ((1 - lambda) p + lambda / Q), scaled so that sum(p w) = 1.
 
-    Zhang et al. 2016, equation 4, whose lambda is `mix`: 1 gives w = 1, 0 gives 1 / p.
+    Zhang et al. 2016, equation 4, whose lambda is `lam`: 1 gives w = 1, 0 gives 1 / p.
 
     Args:
         prior: 313, sum 1.
@@ -172,7 +172,7 @@ def rebalancing_weights(prior: Tensor, *, mix: float = 0.5) -> Tensor:
     Returns:
         313, the dtype of the prior.
     """
-    weights = 1.0 / ((1.0 - mix) * prior + mix / prior.numel())
+    weights = 1.0 / ((1.0 - lam) * prior + lam / prior.numel())
     return weights / (prior * weights).sum()
 
 

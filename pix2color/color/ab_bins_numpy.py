@@ -33,7 +33,7 @@ BIN_CENTERS = np.array(
 """313,2 (a, b). Shared: read-only."""
 BIN_CENTERS.flags.writeable = False
 COUNT = len(BIN_CENTERS)
-MARGINAL_STEPS, MARGINAL_STEP, MARGINAL_LEAST = 64, 4.0, -128.0
+MARGINAL_BINS, MARGINAL_BIN_WIDTH, MARGINAL_MIN_AB = 64, 4.0, -128.0
 """Classes of `MarginalClassHead` for a and for b each, their width, and the first one's edge."""
 
 

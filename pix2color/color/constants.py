@@ -1,4 +1,4 @@
-"""Constants of sRGB, CIE Lab and hints, for torch and numpy alike.
+"""Constants of sRGB and CIE Lab, for torch and numpy alike.
 
 Those of Lab are scikit-image's: sRGB primaries, D65, 2 degrees. Formulas: IEC 61966-2-1
 (companding) and CIE 15 (Lab).
@@ -33,5 +33,5 @@ LAB_OFFSET = 16.0 / 116.0
 """f = LAB_SLOPE * Y + LAB_OFFSET below the knee."""
 EPSILON = 1e-9
 """Linear light: a difference from gray that needs no gamut mapping."""
-HINT_AB_SCALE = 110.0
-"""Lab units of a hint's color at the network's input value 1."""
+AB_RANGE = 110.0
+"""Lab units that count as 1, in losses on ab and in the network's input of hints: sRGB's reach."""

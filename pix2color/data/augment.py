@@ -1,6 +1,6 @@
-"""The look of old photos, put onto L alone: contrast, brightness, gamma, blur and film grain.
+"""Degradation of L as in old photos: contrast, brightness, gamma, blur and film grain.
 
-The true colors stay, so that the network learns to see through the age of a scan.
+The true colors stay unchanged, so that the network learns to colorize degraded scans.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _BLUR_REACH = 3  # pixels on each side of the blur's kernel
 
 
 def degrade(lightness: Tensor, augment: AugmentConfig, seeds: Sequence[int]) -> Tensor:
-    """Change some of the photos of a batch; each from its own seed.
+    """Degrade some photos of a batch, each with random numbers from its own seed.
 
     Args:
         lightness: B,1,H,W in 0..100.
         augment: how much, and how often.
-        seeds: one a photo.
+        seeds: one per photo.
 
     Returns:
         A new tensor of the same shape, in 0..100.
@@ -55,14 +55,14 @@ def _sample_params(draw: np.random.Generator, augment: AugmentConfig) -> tuple[f
 def _grain(shape: torch.Size, seeds: Sequence[int], chosen: Sequence[bool]) -> Tensor:
     """Normal noise for the chosen photos, each from its own seed; on the CPU, as its generators."""
     grain = torch.zeros(shape)
-    for slot, seed, wanted in zip(grain, seeds, chosen, strict=True):
-        if wanted:
+    for slot, seed, is_chosen in zip(grain, seeds, chosen, strict=True):
+        if is_chosen:
             torch.randn(slot.shape, generator=torch.Generator().manual_seed(seed), out=slot)
     return grain
 
 
 def _blur(lightness: Tensor, sigma: Tensor) -> Tensor:
-    """A separable Gaussian blur with one sigma (pixels) a photo: B,1,H,W and B,1,1,1."""
+    """A separable Gaussian blur with one sigma (pixels) per photo: B,1,H,W and B,1,1,1."""
     offset = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1, device=lightness.device).float()
     kernel = torch.exp(-0.5 * (offset / sigma.view(-1, 1).clamp_min(1e-2)) ** 2)
     kernel = kernel / kernel.sum(1, keepdim=True)  # B,7

@@ -1,7 +1,7 @@
 """Random resized crops, cut for a whole batch on the device.
 
-Where each crop lies is drawn from (seed, epoch, photo) alone: the same crops come out whatever the
-batch size, the number of processes or the point where a run was resumed.
+The place of each crop follows from (seed, epoch, photo, repeat) alone: batch size, number of
+processes and resuming change no crop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pix2color.config import DataConfig
 
 @dataclass(frozen=True)
 class CropParams:
-    """Where the crops of a batch lie, in pixels of their photos."""
+    """The crops of a batch, in pixels of their photos."""
 
     top: Tensor
     """B float32, as the others."""
@@ -28,7 +28,7 @@ class CropParams:
     flip: Tensor
     """B bool."""
     seeds: tuple[int, ...]
-    """A seed a crop, for whatever else is drawn for it."""
+    """One seed per crop, for augmentation and simulated hints."""
 
 
 def rng_for(seed: int, epoch: int, index: int, repeat: int = 0) -> np.random.Generator:
@@ -39,29 +39,29 @@ def rng_for(seed: int, epoch: int, index: int, repeat: int = 0) -> np.random.Gen
 
 def sample_crops(
     sizes: Sequence[tuple[int, int]],
-    draws: Sequence[np.random.Generator],
+    rngs: Sequence[np.random.Generator],
     data: DataConfig,
 ) -> CropParams:
-    """Draw a crop a photo: its scale, aspect, place and mirroring.
+    """Draw one crop per photo: its scale, aspect, place and mirroring.
 
     Args:
         sizes: height and width of each photo.
-        draws: `generator_for` each of them.
+        rngs: `rng_for` each of them.
         data: scale range, aspect and flip.
     """
     rows = []
     seeds = []
-    for (height, width), draw in zip(sizes, draws, strict=True):
-        scale = draw.uniform(*data.crop_scale)
-        stretch = np.exp(draw.uniform(-1, 1) * np.log(data.crop_aspect) / 2)
+    for (height, width), rng in zip(sizes, rngs, strict=True):
+        scale = rng.uniform(*data.crop_scale)
+        stretch = np.exp(rng.uniform(-1, 1) * np.log(data.crop_aspect) / 2)
         side = scale * min(height, width)
-        # At least two pixels, or a crop could lie between the middles of two and hold none; and
-        # a stretched crop of the full side is cut down to what the photo has.
+        # At least two pixels: a smaller crop could contain no center of a pixel. A stretched crop
+        # of the full side is reduced to the photo.
         h, w = min(max(2.0, side * stretch), height), min(max(2.0, side / stretch), width)
-        top, left = draw.uniform(0, height - h), draw.uniform(0, width - w)
-        flip = data.flip and draw.random() < 0.5
+        top, left = rng.uniform(0, height - h), rng.uniform(0, width - w)
+        flip = data.flip and rng.random() < 0.5
         rows.append((top, left, h, w, float(flip)))
-        seeds.append(int(draw.integers(2**62)))
+        seeds.append(int(rng.integers(2**62)))
     top, left, h, w, flips = torch.tensor(rows, dtype=torch.float32).unbind(1)
     return CropParams(top, left, h, w, flips > 0, tuple(seeds))
 
@@ -76,15 +76,15 @@ def stack_photos(photos: Sequence[np.ndarray]) -> Tensor:
     return stacked
 
 
-def extract_crops(stacked: Tensor, plan: CropParams, size: int) -> Tensor:
+def extract_crops(stacked: Tensor, params: CropParams, size: int) -> Tensor:
     """Cut, mirror and resize all crops of a batch with two matrix products.
 
     Each crop is an antialiased (triangle filter) resampling along rows and columns; a row of the
-    matrix holds the shares of the source pixels in one target pixel, mirroring included.
+    matrix holds the weights of the source pixels in one target pixel, mirroring included.
 
     Args:
         stacked: B,H,W,3 uint8, on the device.
-        plan: one crop a photo.
+        params: one crop per photo.
         size: side of the crops in pixels.
 
     Returns:
@@ -92,8 +92,8 @@ def extract_crops(stacked: Tensor, plan: CropParams, size: int) -> Tensor:
     """
     device = stacked.device
     rgb = stacked.permute(0, 3, 1, 2).float() / 255.0
-    rows = _resampling(plan.top, plan.height, None, size, stacked.shape[1], device)
-    columns = _resampling(plan.left, plan.width, plan.flip, size, stacked.shape[2], device)
+    rows = _resampling(params.top, params.height, None, size, stacked.shape[1], device)
+    columns = _resampling(params.left, params.width, params.flip, size, stacked.shape[2], device)
     narrow = rgb @ columns.transpose(1, 2).unsqueeze(1)  # B,3,H,size
     return (rows.unsqueeze(1) @ narrow).clamp_(0.0, 1.0)
 

@@ -31,15 +31,15 @@ class Batch:
     """Crops, ready for a step."""
 
     input_lightness: Tensor
-    """L as the network sees it, aged or not: B,1,H,W."""
+    """L as the network sees it, degraded or not: B,1,H,W."""
     target_lab: Tensor
     """The true photo: B,3,H,W."""
     seeds: tuple[int, ...] = ()
-    """Of whatever else is drawn for each crop."""
+    """One per crop, for further random numbers such as those of hints."""
 
 
 class BatchSource(Protocol):
-    """Where the trainer takes its batches from."""
+    """The trainer's source of batches."""
 
     wait_seconds: float
     """Seconds spent waiting for data so far."""
@@ -49,15 +49,15 @@ class BatchSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what was read ahead; `take` works as before."""
+        """Discard what was read ahead; `get` works as before."""
         ...
 
 
 class PhotoSource(Protocol):
-    """Where photos come from: by sample number, on the host."""
+    """Photos by sample number, on the host."""
 
     def load(self, first: int, size: int) -> tuple[Tensor, CropParams]:
-        """Photos stacked (B,H,W,3 uint8) and where their crops lie."""
+        """Photos stacked (B,H,W,3 uint8) and the places of their crops."""
         ...
 
 
@@ -182,7 +182,7 @@ def _stack_and_sample(
 class DeviceLoader:
     """Batches of a source, cut on the device.
 
-    The next batch is put together in a thread while the device computes.
+    A thread prepares the next batch while the device computes.
 
     Args:
         source: of photos and places.
@@ -216,7 +216,7 @@ class DeviceLoader:
         return make_batch(rgb, plan.seeds, self.data)
 
     def close(self) -> None:
-        """End the thread and let go of what it read ahead; another `take` starts one again."""
+        """End the thread and discard what it read ahead; the next `get` starts another thread."""
         self._pool.shutdown(cancel_futures=True)
         self._pool, self._next = _new_pool(), None
 

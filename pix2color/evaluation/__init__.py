@@ -1,4 +1,4 @@
-"""Honest numbers: figures with intervals of any colorizer, beside truth, gray and random."""
+"""Metrics with confidence intervals of any colorizer, beside truth, gray and random."""
 
 from pix2color.evaluation.protocol import validate
 

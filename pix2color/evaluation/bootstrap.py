@@ -1,8 +1,9 @@
-"""What is kept of every photo, the figures that follow from it, and their intervals.
+"""Per-photo metrics and bootstrap confidence intervals of the metrics of a set.
 
-A figure is a function of how often each photo counts: once for its value, as often as a resample
-drew it for its interval. Because all rows share the resamples, intervals of gains are paired, and
-figures that pool pixels over photos (rebalanced AuC) or divide means (ratios) need no special case.
+A metric of a set is a function of how often each photo counts: once for its value, as often as a
+resample drew it for its interval. All methods share the resamples, so intervals of gains are
+paired, and metrics that pool pixels over photos (rebalanced AuC) or divide means (ratios) need no
+special case.
 """
 
 from __future__ import annotations
@@ -16,88 +17,33 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pix2color.evaluation import cast, metrics
+from pix2color.evaluation import cast, failure_metrics, metrics
 from pix2color.evaluation.frechet import frechet_distance
+from pix2color.evaluation.registry import METRICS
 
 Array = npt.NDArray[np.float64]
 CONFIDENCE = 0.95
 
-
-@dataclass(frozen=True)
-class MetricInfo:
-    """How a figure is shown."""
-
-    title: str
-    unit: str = ""
-    digits: int = 2
-    better: str = ""
-    """higher | lower | empty where neither is."""
-
-
-METRICS: dict[str, MetricInfo] = {
-    "auc": MetricInfo("AuC", "%", 2, "higher"),
-    "auc_rebalanced": MetricInfo("AuC rebalanced", "%", 2, "higher"),
-    "auc_half": MetricInfo("AuC, lambda 0.5", "%", 2, "higher"),
-    "psnr": MetricInfo("PSNR", "dB", 2, "higher"),
-    "psnr_lab": MetricInfo("PSNR of Lab", "dB", 2, "higher"),
-    "ssim": MetricInfo("SSIM", "", 4, "higher"),
-    "lpips": MetricInfo("LPIPS", "", 4, "lower"),
-    "lpips_change": MetricInfo("LPIPS against gray", "%", 1, "lower"),
-    "cast": MetricInfo("cast", "%", 2, "lower"),
-    "fd": MetricInfo("FD", "", 2, "lower"),
-    "colorfulness": MetricInfo("colorfulness CF", "", 2),
-    "colorfulness_lab": MetricInfo("colorfulness in Lab", "", 2),
-    "colorfulness_ratio": MetricInfo("CF / truth", "", 3),
-    "colorfulness_lab_ratio": MetricInfo("Lab form / truth", "", 3),
-    "top1": MetricInfo("top-1", "%", 1, "higher"),
-    "top5": MetricInfo("top-5", "%", 1, "higher"),
-    "top1_won_back": MetricInfo("top-1 gap won back", "%", 1, "higher"),
-    "top5_won_back": MetricInfo("top-5 gap won back", "%", 1, "higher"),
-    "larger_agrees": MetricInfo("larger of a, b agrees", "%", 2, "higher"),
-    "closeness": MetricInfo("1 - mean error / 256", "%", 2, "higher"),
-    "rare_recall": MetricInfo("rare colors found", "%", 2, "higher"),
-    "divergence": MetricInfo("JS divergence of colors", "nats", 4, "lower"),
-    "chroma_ratio": MetricInfo("chroma / truth", "", 3),
-    "spread_ratio": MetricInfo("spread / truth", "", 3),
-    "patchiness": MetricInfo("patchiness in segments", "ab", 2, "lower"),
-    "flip_difference": MetricInfo("change when mirrored", "ab", 2, "lower"),
-    "border": MetricInfo("error at the border - inside", "ab", 2, "lower"),
-    "contour": MetricInfo("error at contours - elsewhere", "ab", 2, "lower"),
-    "bleeding": MetricInfo("contrast leaked at edges", "%", 1, "lower"),
-    "edge_f1": MetricInfo("F1 of color edges", "%", 1, "higher"),
-}
-"""Every figure that can occur, in the order of the tables."""
-FAILURES = tuple(METRICS)[tuple(METRICS).index("rare_recall") :]
-"""The measures of the five failures, which stand in a table of their own."""
-READINGS = ("larger_agrees", "auc", "closeness")
-"""What an accuracy of colors that is reported without a definition may mean."""
 
 _PERCENT = {"top1", "top5"}
 _RATIOS = {
     "colorfulness_ratio": "colorfulness",
     "colorfulness_lab_ratio": "colorfulness_lab",
 }
-_POOLED = {"chroma_ratio": ("chroma", "chroma_true")}
-
-
-def lower_is_better(name: str) -> bool:
-    """Whether less of a figure is better; `score`, which only a validation has, is not in FIGURES
-    and higher is better."""
-    return name in METRICS and METRICS[name].better == "lower"
 
 
 @dataclass(frozen=True)
 class PerPhotoMetrics:
-    """One row's figures of every photo; N photos."""
+    """One method's metrics of each of N photos."""
 
-    values: dict[str, Array]
-    """name -> N; NaN where a photo has none (no class, too small a picture)."""
-    sums: dict[str, npt.NDArray[np.floating]] = field(default_factory=dict)
-    """name -> N,K: what is pooled over photos before there is a figure: sums over each photo's
-    pixels by bin (K 313) or by cell of `cast` (K 70), and features of FD."""
+    values: Mapping[str, Array]
+    """name -> N; NaN where a photo has none (no class, too small an image)."""
+    sums: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
+    """name -> N,K, to be pooled over photos: sums over each photo's pixels by bin (K 313) or by
+    cell of `cast` (K 70), and features of FD."""
 
     def select(self, photos: npt.NDArray[np.intp]) -> PerPhotoMetrics:
-        """The same of some photos, by index."""
+        """The metrics of some photos, by index."""
         return PerPhotoMetrics(
             {name: v[photos] for name, v in self.values.items()},
             {name: v[photos] for name, v in self.sums.items()},
@@ -106,94 +52,99 @@ class PerPhotoMetrics:
 
 @dataclass(frozen=True)
 class ConfidenceInterval:
-    """A figure with its bootstrap interval, which contains it; NaN where there is none."""
+    """A value with its bootstrap interval, which contains it; NaN where there is none."""
 
     value: float
     low: float
     high: float
 
     def as_json(self) -> dict[str, float | None]:
-        """Plain values; what is not a number becomes null."""
-        names = ("value", "low", "high")
-        return {n: _finite(getattr(self, n)) for n in names}
+        """Plain values; NaN becomes null."""
+        ends = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: end if math.isfinite(end) else None for name, end in ends.items()}
 
 
 def bootstrap_weights(photos: int, *, resamples: int, seed: int) -> Array:
-    """How often each photo counts: 1 + resamples, photos; the first row is all ones."""
+    """How often each photo counts in each resample.
+
+    Returns:
+        1 + resamples, photos; the first row is all ones: the set itself.
+    """
     generator = np.random.default_rng(seed)
     drawn = generator.multinomial(photos, np.full(photos, 1 / photos), size=resamples)
     return np.concatenate((np.ones((1, photos)), drawn)).astype(np.float64)
 
 
-def figures(
-    row: PerPhotoMetrics,
+def resampled_metrics(
+    of: PerPhotoMetrics,
     weights: Array,
     *,
     gray: PerPhotoMetrics,
     truth: PerPhotoMetrics,
     prior: Array | None = None,
 ) -> dict[str, Array]:
-    """Every figure of a row for every drawing.
+    """Every metric of a method for every resample.
 
     Args:
-        row: of what is measured.
-        weights: D,N as `draws` gives them.
-        gray, truth: of the same photos; ratios and shares refer to them.
+        of: the method's metrics of N photos.
+        weights: D,N from `bootstrap_weights`.
+        gray, truth: of the same photos; ratios and recovered gaps refer to them.
         prior: 313 probabilities for `auc_half`; None leaves it out.
 
     Returns:
-        name -> D, in the order of FIGURES. FD is of the set itself and NaN for resamples:
-        photos that repeat change it by themselves.
+        name -> D, in the order of METRICS. FD is of the set itself and NaN for resamples, because
+        repeated photos alone change it.
     """
-    means = {name: _mean(v, weights) for name, v in row.values.items()}
-    out = {name: 100 * v if name in _PERCENT else v for name, v in means.items()}
-    out |= _auc_figures(row, truth, weights, prior)
-    for name, of in _RATIOS.items():
-        out[name] = _divide(means[of], _mean(truth.values[of], weights))
+    means = {name: _mean(values, weights) for name, values in of.values.items()}
+    out = {name: 100 * mean if name in _PERCENT else mean for name, mean in means.items()}
+    out |= _auc_metrics(of, truth, weights, prior)
+    for ratio, name in _RATIOS.items():
+        out[ratio] = _divide(means[name], _mean(truth.values[name], weights))
     if "lpips" in means:
-        of_gray = _mean(gray.values["lpips"], weights)
-        out["lpips_change"] = 100 * (_divide(means["lpips"], of_gray) - 1)
+        gray_mean = _mean(gray.values["lpips"], weights)
+        out["lpips_change"] = 100 * (_divide(means["lpips"], gray_mean) - 1)
     for name in _PERCENT & means.keys():
-        floor, ceiling = (_mean(other.values[name], weights) for other in (gray, truth))
-        out[f"{name}_won_back"] = 100 * _divide(means[name] - floor, ceiling - floor)
-    for name, (part, whole) in _POOLED.items():
-        if part in means:
-            out[name] = _divide(means[part], means[whole])
-    if "cells" in row.sums:
-        out["cast"] = cast.cast(weights @ row.sums["cells"], weights @ truth.sums["cells"])
-    if "features" in row.sums:
-        out["fd"] = _of_the_set(
-            frechet_distance(row.sums["features"], truth.sums["features"]), len(weights)
-        )
-    if "near" in row.sums:
-        out |= _failure_figures(row, truth, weights)
+        low, high = (_mean(end.values[name], weights) for end in (gray, truth))
+        out[f"{name}_recovered"] = 100 * _divide(means[name] - low, high - low)
+    if "chroma" in means:
+        out["chroma_ratio"] = _divide(means["chroma"], means["chroma_true"])
+    if "cells" in of.sums:
+        out["cast"] = cast.cast(weights @ of.sums["cells"], weights @ truth.sums["cells"])
+    if "features" in of.sums:
+        out["fd"] = np.full(len(weights), np.nan)
+        out["fd"][0] = frechet_distance(of.sums["features"], truth.sums["features"])
+    if "within_20" in of.sums:
+        counts = weights @ truth.sums["counts"]
+        out["rare_recall"] = failure_metrics.rare_recall(weights @ of.sums["within_20"], counts)
+        predicted = weights @ of.sums["predicted"]
+        out["js_divergence"] = failure_metrics.js_divergence(predicted, counts)
     return {name: out[name] for name in METRICS if name in out}
 
 
 def intervals(values: Mapping[str, Array]) -> dict[str, ConfidenceInterval]:
-    """Value and interval of each figure: `figures` -> name -> Interval.
+    """Value and interval of each metric of `resampled_metrics`.
 
     Bias-corrected percentiles (Efron 1981): a resample holds fewer different photos than the set,
-    so that the rebalanced AuC averages fewer bins in it; plain percentiles would lie to one side.
+    so the rebalanced AuC averages fewer bins in it, and plain percentiles would be biased.
     """
     return {name: _interval(drawn) for name, drawn in values.items()}
 
 
-def bins(truth: PerPhotoMetrics) -> int:
+def num_bins(truth: PerPhotoMetrics) -> int:
     """How many bins the rebalanced AuC of these photos averages."""
     counts = torch.from_numpy(truth.sums["counts"].sum(0))
     return int(metrics.auc_rebalanced(counts, counts)[1])
 
 
-def color_shares(row: PerPhotoMetrics) -> Array:
+def color_shares(of: PerPhotoMetrics) -> Array:
     """The shares of all pixels in the cells of `cast`: 10,7; darkest band first."""
-    return cast.shares(row.sums["cells"].sum(0)).reshape(cast.BANDS, len(cast.KINDS))
+    return cast.shares(of.sums["cells"].sum(0)).reshape(cast.BANDS, len(cast.KINDS))
 
 
-def _auc_figures(
-    row: PerPhotoMetrics, truth: PerPhotoMetrics, weights: Array, prior: Array | None
+def _auc_metrics(
+    of: PerPhotoMetrics, truth: PerPhotoMetrics, weights: Array, prior: Array | None
 ) -> dict[str, Array]:
-    scores = torch.from_numpy(weights @ row.sums["scores"])
+    scores = torch.from_numpy(weights @ of.sums["scores"])
     counts = torch.from_numpy(weights @ truth.sums["counts"])
     out = {"auc_rebalanced": metrics.auc_rebalanced(scores, counts)[0].numpy()}
     if prior is not None:
@@ -202,35 +153,16 @@ def _auc_figures(
     return out
 
 
-def _failure_figures(
-    row: PerPhotoMetrics, truth: PerPhotoMetrics, weights: Array
-) -> dict[str, Array]:
-    from pix2color.evaluation import failure_metrics
-
-    counts = weights @ truth.sums["counts"]
-    return {
-        "rare_recall": failure_metrics.rare_recall(weights @ row.sums["near"], counts),
-        "divergence": failure_metrics.js_divergence(weights @ row.sums["predicted"], counts),
-    }
-
-
-def _of_the_set(value: float, drawings: int) -> Array:
-    """The value for the first drawing, which is the set itself; NaN for the others."""
-    out = np.full(drawings, np.nan)
-    out[0] = value
-    return out
-
-
 def _mean(values: Array, weights: Array) -> Array:
-    """Mean over the photos that have the figure, for every drawing: N and D,N -> D."""
-    has = np.isfinite(values)
-    return _divide(weights[:, has] @ values[has], weights[:, has].sum(1))
+    """Mean over the photos that have a value, for every resample: N and D,N -> D."""
+    finite = np.isfinite(values)
+    return _divide(weights[:, finite] @ values[finite], weights[:, finite].sum(1))
 
 
-def _divide(above: Array, below: Array) -> Array:
-    """above / below, NaN where there is nothing to divide by."""
-    out = np.full(np.broadcast(above, below).shape, np.nan)
-    return np.divide(above, below, out=out, where=np.abs(below) > 1e-12)
+def _divide(numerator: Array, denominator: Array) -> Array:
+    """The ratio; NaN where the denominator is 0."""
+    out = np.full(np.broadcast(numerator, denominator).shape, np.nan)
+    return np.divide(numerator, denominator, out=out, where=np.abs(denominator) > 1e-12)
 
 
 def _interval(drawn: Array) -> ConfidenceInterval:
@@ -245,7 +177,3 @@ def _interval(drawn: Array) -> ConfidenceInterval:
     shares = [normal.cdf(2 * bias + z) for z in (tail, -tail)]
     low, high = (float(x) for x in np.quantile(resampled, shares))
     return ConfidenceInterval(value, min(low, value), max(high, value))
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Color cast of a set of photos: how far its distribution of colors lies from the truth's.
+"""Color cast of a set of photos: the distance of its distribution of colors from the truth's.
 
 Pixels are sorted by their true lightness into BANDS bands and, within each, into neutral (chroma
 below NEUTRAL_CHROMA) or one of six hue sectors. The cast is the total variation distance between
@@ -6,8 +6,8 @@ the shares of prediction and truth over all CELLS cells: the percentage of pixel
 move to another cell for the colors to be distributed as the truth's. Photos are pooled by pixels.
 A pixel's lightness is the same in both, so no pixel can move to another band.
 
-It is a figure of a set: errors of single photos that cancel out are not seen, and averaging over
-what a photo's colors may be does not lower it.
+It is a metric of a set: errors of single photos that cancel out do not count, and averaging over
+the plausible colors of a photo does not lower it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SECTOR_EDGES = (0, 60, 110, 170, 230, 300)
 """Where each hue sector begins, degrees of atan2(b, a); the last ends at 360."""
 SECTORS = ("red", "yellow", "green", "cyan", "blue", "magenta")
 KINDS = ("neutral", *SECTORS)
-"""What each band is divided into, in the order of the cells."""
+"""The parts of each band, in the order of the cells."""
 CELLS = BANDS * len(KINDS)
 
 Numbers = TypeVar("Numbers", Tensor, npt.NDArray[np.float64])
@@ -52,14 +52,15 @@ def cells(lightness: Tensor, ab: Tensor) -> Tensor:
 
 
 def cell_counts(lightness: Tensor, ab: Tensor) -> Tensor:
-    """The pixels of each cell in each photo: B,70 float64. Arguments as for `cells`."""
-    index = cells(lightness, ab).flatten(1)
-    zeros = torch.zeros(len(index), CELLS, dtype=torch.float64, device=index.device)
+    """The pixels of each cell in each photo: B,70 float64 on the CPU, as not every device has
+    float64. Arguments as for `cells`."""
+    index = cells(lightness, ab).flatten(1).cpu()
+    zeros = torch.zeros(len(index), CELLS, dtype=torch.float64)
     return zeros.scatter_add(1, index, torch.ones_like(index, dtype=torch.float64))
 
 
 def shares(counts: Numbers) -> Numbers:
-    """...,70 counts -> their shares of all pixels, which sum to 1."""
+    """Counts ...,70 -> shares of all pixels, which sum to 1."""
     return counts / counts.sum(-1)[..., None]
 
 
@@ -71,7 +72,7 @@ def cast(counts: Numbers, true_counts: Numbers) -> Numbers:
         true_counts: ...,70 of the truth, likewise.
 
     Returns:
-        ... in 0..100; 0 where both are distributed alike.
+        ... in 0..100; 0 for equal distributions.
     """
     difference: Numbers = abs(shares(counts) - shares(true_counts))
     return 50.0 * difference.sum(-1)

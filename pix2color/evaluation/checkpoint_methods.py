@@ -1,4 +1,4 @@
-"""Release files as rows: with the setting they ship, with others, and with whole grids of them."""
+"""Release files as methods: with the settings they ship, with variants, and with sweeps."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from pix2color.checkpoints import checkpoint, hub
+from pix2color.checkpoints import hub
 from pix2color.config import DecodeConfig
 from pix2color.data.discovery import unique_name
 from pix2color.errors import ConfigError
 from pix2color.evaluation.methods import CachedPredictor, Method
+from pix2color.inference.colorizer import Colorizer
 
 Settings = Mapping[str, float]
 DEFAULT = "default"
-"""The name of the packaged weights."""
+"""Source of the packaged weights."""
 FIELDS = {
     "temperature": "temperature",
     "vividness": "vividness",
@@ -25,7 +26,12 @@ FIELDS = {
     "size": "input_size",
 }
 """Name of a setting -> its field in `DecodeConfig`."""
-_LABELS = {"temperature": "T ", "vividness": "tau ", "saturation": "saturation ", "input_size": "px "}
+_LABELS = {
+    "temperature": "T ",
+    "vividness": "tau ",
+    "saturation": "saturation ",
+    "input_size": "px ",
+}
 """How a field is written in the name of a sweep's method."""
 _RESERVED = ("truth", "gray", "random")
 
@@ -35,44 +41,45 @@ def checkpoint_methods(
     *,
     device: torch.device | str = "cpu",
     settings: Settings | None = None,
-    further: Mapping[str, Settings] | None = None,
+    variants: Mapping[str, Settings] | None = None,
     sweep: Sequence[Settings] = (),
 ) -> list[Method]:
-    """Rows of release files; all rows of one file share the passes of its network.
+    """Methods of release files; all methods of one file share the passes of its network.
 
     Args:
         sources: files, repositories of the Hugging Face Hub, or DEFAULT for the packaged weights.
         device: where the networks go.
-        settings: in place of what each file ships.
-        further: name -> settings of one more row a file, on top of `settings`.
-        sweep: settings of more rows, which are neither timed nor in the picture grid.
+        settings: fields of `DecodeConfig` in place of those that each file ships.
+        variants: name -> settings of one more method per file, on top of `settings`.
+        sweep: settings of more methods, which are neither timed nor in the image grid.
 
     Raises:
         WeightsError: a file that cannot be loaded.
         ConfigError: a value out of range.
     """
-    rows: list[Method] = []
+    methods: list[Method] = []
     taken = set(_RESERVED)
     for source in sources:
-        released = checkpoint.load(source, device=device)
-        network = CachedPredictor(released.generator)
-        name = _row_name(source, taken)
-        about = {"checkpoint": source, "digest": released.digest}
-        usual = with_overrides(released.decode, settings or {})
-        rows.append(network.method(name, usual, about=about))
-        for extra, values in (further or {}).items():
-            rows.append(
-                network.method(f"{name} ({extra})", with_overrides(usual, values), about=about)
-            )
+        colorizer = Colorizer.from_pretrained(source, str(device))
+        network = CachedPredictor(colorizer)
+        name = _method_name(source, taken)
+        metadata = {"checkpoint": source, "digest": colorizer.digest}
+        base = with_overrides(colorizer.decode, settings or {})
+        methods.append(network.method(name, base, metadata=metadata))
+        for variant, values in (variants or {}).items():
+            decode = with_overrides(base, values)
+            methods.append(network.method(f"{name} ({variant})", decode, metadata=metadata))
         for values in sweep:
             label = ", ".join(f"{_LABELS[key]}{value:g}" for key, value in values.items())
-            decode = with_overrides(usual, values)
-            rows.append(network.method(f"{name} {label}", decode, featured=False, about=about))
-    return rows
+            decode = with_overrides(base, values)
+            methods.append(
+                network.method(f"{name} {label}", decode, primary=False, metadata=metadata)
+            )
+    return methods
 
 
 def with_overrides(decode: DecodeConfig, settings: Settings) -> DecodeConfig:
-    """A setting with some values changed; ConfigError names a value that is out of range."""
+    """Decoding settings with some values replaced; ConfigError names one that is out of range."""
     try:
         return DecodeConfig.model_validate({**decode.model_dump(), **settings})
     except ValidationError as error:
@@ -82,7 +89,7 @@ def with_overrides(decode: DecodeConfig, settings: Settings) -> DecodeConfig:
 
 
 def parse_variants(texts: Sequence[str]) -> dict[str, Settings]:
-    """`NAME:temperature=1,vividness=0` -> settings by name; ConfigError says what is wrong."""
+    """`NAME:temperature=1,vividness=0` -> settings by name; ConfigError names a wrong text."""
     out: dict[str, Settings] = {}
     for text in texts:
         name, sign, values = text.partition(":")
@@ -96,7 +103,7 @@ def parse_variants(texts: Sequence[str]) -> dict[str, Settings]:
 
 
 def parse_sweep(texts: Sequence[str]) -> list[Settings]:
-    """`temperature=0.4,1 vividness=0,0.5` -> every combination; ConfigError says what is wrong."""
+    """`temperature=0.4,1 vividness=0,0.5` -> every combination; ConfigError names a wrong text."""
     if not texts:
         return []
     axes: dict[str, list[float]] = {}
@@ -109,8 +116,8 @@ def parse_sweep(texts: Sequence[str]) -> list[Settings]:
     ]
 
 
-def _row_name(source: str, taken: set[str]) -> str:
-    """A short name for a checkpoint: its run's, or its file's; it is taken afterwards."""
+def _method_name(source: str, taken: set[str]) -> str:
+    """A short name for a checkpoint: its run's, or its file's; it is added to `taken`."""
     path = Path(source)
     if source == DEFAULT or hub.parse(source):
         name = source

@@ -1,7 +1,7 @@
-"""What a classifier trained on color photos reads in recolored ones.
+"""Accuracy of a classifier, trained on color photos, on recolored ones.
 
-Zhang et al. 2016 call it semantic interpretability: colors that mean something win back the
-accuracy that gray pictures lose. Classes come from the photos' names.
+Zhang et al. 2016 call it semantic interpretability: plausible colors recover the accuracy that gray
+photos lose. Classes come from the names of the photos.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Classifier:
 
     Args:
         name_or_file: a torchvision network's name (its default weights are downloaded), or a file
-            with the weights of one of `models.encoders.NAMES`, which is found by its keys.
+            with the weights of one of `models.encoders.NAMES`, which its keys identify.
         device: where it runs.
 
     Raises:
@@ -43,8 +43,8 @@ class Classifier:
 
     def __init__(self, name_or_file: str | Path, *, device: torch.device | str = "cpu") -> None:
         path = Path(name_or_file)
-        known = path.is_file() or path.suffix in {".safetensors", ".pth", ".pt"}
-        self.name, net = _from_file(path) if known else _from_torchvision(str(name_or_file))
+        is_file = path.is_file() or path.suffix in {".safetensors", ".pth", ".pt"}
+        self.name, net = _from_file(path) if is_file else _from_torchvision(str(name_or_file))
         self._net = net.eval().requires_grad_(False).to(device)
         self._mean, self._std = (
             torch.tensor(values, device=device).view(1, 3, 1, 1)
@@ -53,7 +53,7 @@ class Classifier:
 
     @torch.no_grad()
     def topk(self, rgb: Tensor, count: int = 5) -> Tensor:
-        """The likeliest classes of pictures B,3,H,W in 0..1: B,count int64, best first."""
+        """The likeliest classes of images B,3,H,W in 0..1: B,count int64, best first."""
         height, width = rgb.shape[-2:]
         scale = SHORTER_SIDE / min(height, width)
         rgb = resize(rgb.float(), round(height * scale), round(width * scale))
@@ -68,15 +68,15 @@ class Classifier:
         NaN where a label is UNKNOWN.
         """
         label = torch.tensor(list(labels))
-        right = (self.topk(rgb).cpu() == label.unsqueeze(1)).double()
-        right[label == UNKNOWN] = torch.nan
-        return right[:, 0], right.amax(1)
+        correct = (self.topk(rgb).cpu() == label.unsqueeze(1)).double()
+        correct[label == UNKNOWN] = torch.nan
+        return correct[:, 0], correct.amax(1)
 
 
 def labels_of(names: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Each photo's class: from a WordNet id that its file's name begins with, or else from the
-    nearest folder that begins with one or is called like a class (`tabby`, `great_white_shark`).
-    Case matters only where it tells two classes apart: `Cardigan` is a dog, `cardigan` a jacket.
+    """Each photo's class: from a WordNet id at the beginning of its file's name, or else from the
+    nearest folder that begins with one or has the name of a class (`tabby`, `great_white_shark`).
+    Case matters only where it distinguishes classes: `Cardigan` is a dog, `cardigan` a jacket.
 
     Raises:
         DataError: no photo has a class, or a folder's name fits several.
@@ -144,13 +144,13 @@ def _from_file(path: Path) -> tuple[str, nn.Module]:
     tensors = read_tensors(path)
     for name in encoders.NAMES:
         with torch.device("meta"):
-            wanted = {k: v.shape for k, v in encoders.build_backbone(name).state_dict().items()}
-        if wanted == {k: v.shape for k, v in tensors.items()}:
+            shapes = {k: v.shape for k, v in encoders.build_backbone(name).state_dict().items()}
+        if shapes == {k: v.shape for k, v in tensors.items()}:
             net = encoders.build_backbone(name)
             net.load_state_dict({key: value.float() for key, value in tensors.items()})
             return f"{name} ({path.name})", net
     raise WeightsError(
-        f"{path} holds the weights of none of torchvision's classifiers that are known here:"
+        f"{path} does not hold the weights of a known torchvision classifier:"
         f" {', '.join(encoders.NAMES)}"
     )
 

@@ -1,7 +1,7 @@
 """Frechet inception distance (Heusel et al. 2017) by torch-fidelity, an extra.
 
-It compares the distributions of two sets of pictures in a network's features. It falls with the
-number of photos (Chong and Forsyth 2020): compare it only between rows of the same photos.
+It compares the distributions of two sets of images in a network's features. It falls with the
+number of photos (Chong and Forsyth 2020): compare it only between methods on the same photos.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ Features = Callable[[Tensor], Tensor]
 
 
 class Fid:
-    """Gathers features of named rows of pictures.
+    """Collects the features of the images of several methods.
 
     Args:
-        features: of pictures, as `inception` gives it.
+        features: of images, from `inception`.
         description: of the network, for the report.
     """
 
     def __init__(self, features: Features, *, description: str) -> None:
         self.description = description
         self._features = features
-        self._seen: dict[str, list[Tensor]] = {}
+        self._collected: dict[str, list[Tensor]] = {}
 
-    def update(self, row: str, rgb: Tensor) -> None:
-        """Count a row's pictures: B,3,H,W in 0..1."""
+    def update(self, method: str, rgb: Tensor) -> None:
+        """Add images of a method: B,3,H,W in 0..1."""
         levels = (rgb.clamp(0, 1) * 255).round().byte()
-        self._seen.setdefault(row, []).append(self._features(levels).cpu().double())
+        self._collected.setdefault(method, []).append(self._features(levels).cpu().double())
 
     def reset(self) -> None:
-        """Forget all pictures."""
-        self._seen.clear()
+        """Remove all images."""
+        self._collected.clear()
 
     def distances(self, reference: str) -> dict[str, float]:
-        """Every row's distance to a row, which has 0 to itself.
+        """The distance of every method to a reference, whose own is 0.
 
-        Empty where there are fewer than two pictures: one has no distribution.
+        Empty with fewer than two images, which have no distribution.
         """
         from torch_fidelity.metric_fid import (
             KEY_METRIC_FID,
@@ -53,12 +53,15 @@ class Fid:
             fid_statistics_to_metric,
         )
 
-        if sum(map(len, self._seen.get(reference, []))) < 2:
+        if sum(map(len, self._collected.get(reference, []))) < 2:
             return {}
-        known = {name: fid_features_to_statistics(torch.cat(f)) for name, f in self._seen.items()}
+        statistics = {
+            name: fid_features_to_statistics(torch.cat(features))
+            for name, features in self._collected.items()
+        }
         return {
-            name: float(fid_statistics_to_metric(one, known[reference], False)[KEY_METRIC_FID])
-            for name, one in known.items()
+            name: float(fid_statistics_to_metric(one, statistics[reference], False)[KEY_METRIC_FID])
+            for name, one in statistics.items()
         }
 
 
@@ -71,7 +74,7 @@ def inception(source: str, *, device: torch.device | str) -> Fid:
 
     Raises:
         ConfigError: torch-fidelity is not installed.
-        WeightsError: the weights cannot be had.
+        WeightsError: the weights cannot be loaded or downloaded.
     """
     try:
         from torch_fidelity import version
@@ -81,24 +84,24 @@ def inception(source: str, *, device: torch.device | str) -> Fid:
     path = None if source == "inception" else Path(source)
     if path is not None:
         if path.suffix == ".safetensors":
-            raise WeightsError(f"{path}: torch-fidelity reads its weights from a .pth file alone")
-        read_tensors(path)  # torch-fidelity would run what a pickle holds
+            raise WeightsError(f"{path}: torch-fidelity reads its weights only from a .pth file")
+        read_tensors(path)  # refuses pickles with code, which torch-fidelity would run
     try:
         net: Any = FeatureExtractorInceptionV3(
             "inception-v3-compat", ["2048"], feature_extractor_weights_path=path
         )
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"Inception's weights for FID cannot be had ({str(error).splitlines()[0]:.80}); give"
+            f"Inception's weights for FID cannot be loaded ({str(error).splitlines()[0]:.80}); give"
             " torch-fidelity's file of them as evaluate.fid"
         ) from None
     net = net.eval().to(device)
 
     @torch.no_grad()
     def features(levels: Tensor) -> Tensor:
-        found: Tensor = net(levels)[0]
-        return found
+        pooled: Tensor = net(levels)[0]
+        return pooled
 
     origin = path.name if path is not None else "torch-fidelity's download"
-    said = f"torch-fidelity {version.__version__}, Inception v3, weights from {origin}"
-    return Fid(features, description=said)
+    description = f"torch-fidelity {version.__version__}, Inception v3, weights from {origin}"
+    return Fid(features, description=description)

@@ -1,8 +1,8 @@
-"""FD: Frechet distance of mean-pooled features of a network whose weights are at hand.
+"""FD: Frechet distance of mean-pooled features of a network.
 
 It is the distance of FID (Heusel et al. 2017) in the features of another network than Inception,
-so its values compare with no published FID. Like FID it falls with the number of photos: compare it
-only between rows of the same photos, the same network and the same picture size.
+so its values cannot be compared with a published FID. Like FID it falls with the number of photos:
+compare it only for the same photos, the same network and the same image size.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from pix2color.models.mobilenet import MobileNetV2
 Array = npt.NDArray[np.float64]
 BACKBONES = ("mobilenet_v2", "squeezenet1_1")
 _SMALLEST = {"mobilenet_v2": 64, "squeezenet1_1": 17}
-"""Sides below this leave no feature: mobilenet_v2's last map is then a single pixel that sees more
-padding than picture, and its activations are 0."""
+"""Smallest sides with features: below, mobilenet_v2's last map is a single pixel that depends on
+more padding than image, and its activations are 0."""
 
 
 class Backbone:
-    """A frozen network's last feature map, averaged over the picture.
+    """A frozen network's last feature map, averaged over the image.
 
-    Pictures are normalized with ImageNet's mean and standard deviation, at the size they have.
+    Images are normalized with ImageNet's mean and standard deviation, at the size they have.
 
     Args:
         path: torchvision's weights of one of BACKBONES (`.safetensors` or `.pth`; the `features`
-            part is enough), which is recognized by its keys and shapes.
+            part is enough), identified by its keys and shapes.
         device: where it runs.
 
     Raises:
@@ -60,7 +60,7 @@ class Backbone:
 
     @torch.no_grad()
     def features(self, rgb: Tensor) -> Tensor:
-        """B,3,H,W in 0..1 -> B,dimensions float32; NaN where the pictures are too small."""
+        """B,3,H,W in 0..1 -> B,dimensions float32; NaN where the images are too small."""
         if min(rgb.shape[-2:]) < _SMALLEST[self.name]:
             return torch.full((len(rgb), self.dimensions), torch.nan, device=rgb.device)
         return self._pooled(rgb.float())
@@ -76,10 +76,9 @@ def frechet_distance(one: npt.NDArray[np.floating], other: npt.NDArray[np.floati
 
     |m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1 C2)^(1/2), with unbiased covariances C. The last trace is
     the sum of the singular values of X1 X2' / sqrt((n1 - 1) (n2 - 1)), X the centered features: no
-    product of covariances and no root of one is taken, so nothing is lost where they are singular.
-    They are so with at most as many photos as dimensions; then the formula still is exact for these
-    covariances, which however know little of the directions the few photos do not span, and the
-    distance of two draws of the same pictures is far from 0.
+    product or root of covariances is computed, so singular ones lose no precision. With at most as
+    many photos as dimensions the covariances are singular; the formula is still exact for them,
+    but the distance of two draws of the same images is far from 0.
 
     Args:
         one, other: N,F; rows that are not finite are left out.
@@ -109,20 +108,20 @@ def _root(centered: Array) -> Array:
 
 def _recognize(tensors: dict[str, Tensor], path: Path) -> tuple[str, nn.Module]:
     """The network whose `features` these tensors are, filled with them."""
-    given = {
+    features_only = {
         key.removeprefix("features."): value
         for key, value in tensors.items()
         if not key.startswith("classifier.")
     }
     for name in BACKBONES:
         with torch.device("meta"):
-            wanted = {key: value.shape for key, value in _features(name).state_dict().items()}
-        if wanted == {key: value.shape for key, value in given.items()}:
+            shapes = {key: value.shape for key, value in _features(name).state_dict().items()}
+        if shapes == {key: value.shape for key, value in features_only.items()}:
             features = _features(name)
-            features.load_state_dict({key: value.float() for key, value in given.items()})
+            features.load_state_dict({key: value.float() for key, value in features_only.items()})
             return name, features
     raise WeightsError(
-        f"{path} holds the features of none of the networks that FD can be measured with:"
+        f"{path} does not hold a network that FD can be measured with:"
         f" torchvision's {' and '.join(BACKBONES)}"
     )
 
@@ -132,5 +131,5 @@ def _features(name: str) -> nn.Module:
         return MobileNetV2().features
     from torchvision.models import squeezenet1_1
 
-    found: nn.Module = squeezenet1_1().features
-    return found
+    features: nn.Module = squeezenet1_1().features
+    return features

@@ -1,5 +1,5 @@
-"""LPIPS (Zhang et al. 2018) by the lpips package, version 0.1, with a backbone from a file or the
-network."""
+"""LPIPS (Zhang et al. 2018) by the lpips package, version 0.1, with a backbone from a file or a
+download."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pix2color.errors import WeightsError
 NetName = Literal["alex", "vgg", "squeeze"]
 NETS: tuple[NetName, ...] = get_args(NetName)
 _ARCHITECTURE = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
-_SMALLEST = {"alex": 31, "vgg": 16, "squeeze": 17}  # sides below this leave no feature
+_SMALLEST = {"alex": 31, "vgg": 16, "squeeze": 17}  # smallest sides with features
 
 
 class Lpips:
-    """Distances of pictures in a network's features.
+    """Distances of images in a network's features.
 
-    Features of the truth are taken once and compared with every row's: that halves the cost.
+    Features of the truth are computed once for all methods, which halves the cost.
 
     Args:
         net: alex (the usual report), vgg or squeeze.
@@ -66,7 +66,7 @@ class Lpips:
 
     @torch.no_grad()
     def features(self, rgb: Tensor) -> list[Tensor] | None:
-        """Normalized features of pictures B,3,H,W in 0..1; None where these are too small."""
+        """Normalized features of images B,3,H,W in 0..1; None where these are too small."""
         from lpips import normalize_tensor
 
         if min(rgb.shape[-2:]) < _SMALLEST[self.net]:
@@ -78,14 +78,12 @@ class Lpips:
 
     @torch.no_grad()
     def distance(self, one: list[Tensor] | None, other: list[Tensor] | None) -> Tensor | None:
-        """LPIPS of two sets of features of the same shapes: B float64, 0 for equal pictures.
-
-        It lies on the CPU."""
+        """LPIPS of two sets of features of the same shapes: B float64 on the CPU, 0 for equals."""
         if one is None or other is None:
             return None
         total = torch.zeros(len(one[0]), dtype=torch.float64)
-        for line, a, b in zip(self._model.lins, one, other, strict=True):
-            total += line((a - b).square()).flatten(1).cpu().double().mean(1)
+        for linear, a, b in zip(self._model.lins, one, other, strict=True):
+            total += linear((a - b).square()).flatten(1).cpu().double().mean(1)
         return total
 
 
@@ -105,15 +103,15 @@ def _fill(
     backbone: torch.nn.Module, tensors: dict[str, Tensor], net: NetName, path: str | Path
 ) -> None:
     """Copy torchvision's `features.N.*` to the package's `sliceK.N.*`, by N."""
-    given = {key.removeprefix("features."): value for key, value in tensors.items()}
+    features = {key.removeprefix("features."): value for key, value in tensors.items()}
     state = {}
-    for key, own in backbone.state_dict().items():
-        value = given.get(key.partition(".")[2])
-        if value is None or value.shape != own.shape:
+    for key, parameter in backbone.state_dict().items():
+        value = features.get(key.partition(".")[2])
+        if value is None or value.shape != parameter.shape:
             raise WeightsError(
                 f"{path} does not hold torchvision's {_ARCHITECTURE[net]}, the backbone of"
                 f" LPIPS ({net}): features.{key.partition('.')[2]} is missing or of another"
                 " shape"
             )
-        state[key] = value.to(own.dtype)
+        state[key] = value.to(parameter.dtype)
     backbone.load_state_dict(state)

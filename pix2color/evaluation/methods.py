@@ -1,160 +1,182 @@
-"""What is compared: truth, gray, random, a constant color, and networks.
+"""The compared methods: truth, gray, random, a constant color, and networks.
 
-A row is a name and a function from a batch of photos to their ab. Networks read only the batch's
-lightness; truth and random are there to show what the figures' ends mean.
+A method turns photos into RGB pixels. Networks read only a photo's gray values, and color them as
+infer.py does, to the last code value: `Colorizer.predict`, `Prediction.ab`,
+`postprocess.to_pixels`. The other methods show the ends of each metric.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pix2color.color.lab import rgb_to_lab
 from pix2color.config import DecodeConfig
 from pix2color.data.dataset import Pixels
-from pix2color.evaluation.protocol import network_input, resize, stack
+from pix2color.evaluation.protocol import resize, stack
+from pix2color.inference import postprocess, preprocess
+from pix2color.inference.colorizer import Colorizer
+from pix2color.inference.compose import compose_rgb
+from pix2color.inference.prediction import Prediction
+from pix2color.photo import Photo
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Photos of one shape, on the device."""
+    """Photos of one shape."""
 
+    photos: list[Pixels]
+    """H,W,3 uint8 each."""
     indices: list[int]
-    """Which of the evaluated photos they are."""
-    rgb: Tensor
-    """B,3,H,W in 0..1."""
-    lightness: Tensor
-    """B,1,H,W in 0..100."""
-    ab: Tensor
-    """B,2,H,W: the true colors."""
+    """Their numbers among the evaluated photos."""
+    device: torch.device | str = "cpu"
+    """Where the tensors are."""
 
     @classmethod
     def of(
         cls, photos: Sequence[Pixels], indices: Sequence[int], device: torch.device | str
     ) -> Batch:
         """The photos with these indices, which share one shape."""
-        rgb = stack(photos, indices, device)
-        lightness, ab = rgb_to_lab(rgb).split((1, 2), dim=1)
-        return cls(list(indices), rgb, lightness, ab)
+        return cls([photos[index] for index in indices], list(indices), device)
+
+    @cached_property
+    def gray(self) -> list[npt.NDArray[np.uint8]]:
+        """H,W each: the gray values that a method colors."""
+        return [preprocess.gray_values(Photo(np.ascontiguousarray(p))) for p in self.photos]
+
+    @cached_property
+    def rgb(self) -> Tensor:
+        """B,3,H,W in 0..1."""
+        return stack(self.photos, self.device)
+
+    @cached_property
+    def lab(self) -> Tensor:
+        """B,3,H,W: the truth."""
+        return rgb_to_lab(self.rgb)
+
+    @property
+    def lightness(self) -> Tensor:
+        """B,1,H,W in 0..100: the true L."""
+        return self.lab[:, :1]
+
+    @property
+    def ab(self) -> Tensor:
+        """B,2,H,W: the true colors."""
+        return self.lab[:, 1:]
 
     def mirrored(self) -> Batch:
         """The same photos flipped left to right."""
-        planes = (plane.flip(-1) for plane in (self.rgb, self.lightness, self.ab))
-        return Batch(self.indices, *planes)
+        return Batch([photo[:, ::-1] for photo in self.photos], self.indices, self.device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Method:
-    """A line of the table."""
+    """One compared method."""
 
     name: str
-    predict: Callable[[Batch], Tensor]
-    """A batch -> ab B,2,H,W in Lab units; it may lie outside sRGB."""
+    predict: Callable[[Batch], list[Pixels]]
+    """The photos of a batch -> H,W,3 uint8 each."""
     primary: bool = False
-    """Timed, and shown in the picture grid."""
+    """Timed, and shown in the image grid."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Plain values for the report: checkpoint, digest, settings, parameters."""
 
+    @classmethod
+    def from_ab(cls, name: str, predict_ab: Callable[[Batch], Tensor], **options: Any) -> Method:
+        """A method that is a function from a batch to ab, B,2,H,W in Lab units of any gamut."""
 
-class RawGenerator(Protocol):
-    """What a network row needs of a generator (`pix2color.models.Generator` or a stand-in)."""
+        def predict(batch: Batch) -> list[Pixels]:
+            ab = predict_ab(batch).float().cpu().numpy()
+            return [compose_rgb(*pair) for pair in zip(batch.gray, ab, strict=True)]
 
-    def predict_raw(self, lightness: Tensor) -> Tensor:
-        """L B,1,H,W in 0..100 -> raw output."""
-        ...
-
-    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: DecodeConfig) -> Tensor:
-        """Raw output -> ab B,2,*size."""
-        ...
+        return cls(name, predict, **options)
 
 
 class CachedPredictor:
-    """A generator whose last raw output is kept, so that rows with other settings share the pass.
+    """A network whose outputs for the last batch are kept, so that settings share its passes.
+
+    Photos go through the network one at a time, as infer.py sends them: a photo's result then does
+    not depend on the batch.
 
     Args:
-        generator: in evaluation mode, on the device of the batches.
-        autocast: run it in this precision (torch.bfloat16); None: float32.
+        colorizer: whose network and decoding they are.
     """
 
-    def __init__(self, generator: RawGenerator, *, autocast: torch.dtype | None = None) -> None:
-        self._generator = generator
-        self._autocast = autocast
+    def __init__(self, colorizer: Colorizer) -> None:
+        self._colorizer = colorizer
         self._batch: Batch | None = None
-        self._raw: dict[int, tuple[Tensor, tuple[int, int]]] = {}
+        self._predictions: dict[int, list[Prediction]] = {}
 
     def method(
         self,
         name: str,
         decode: DecodeConfig,
         *,
-        featured: bool = True,
-        about: Mapping[str, Any] | None = None,
+        primary: bool = True,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Method:
-        """A row of this network with one setting."""
-        settings = {**(about or {}), "decode": decode.model_dump()}
-        return Method(name, lambda batch: self.predict_ab(batch, decode), featured, settings)
+        """This network with one setting."""
+        metadata = {**(metadata or {}), "decode": decode.model_dump()}
+        return Method(name, lambda batch: self.predict(batch, decode), primary, metadata)
 
-    def predict_ab(self, batch: Batch, decode: DecodeConfig) -> Tensor:
-        """ab of a batch with one setting, at the photos' size; as `protocol.predict_ab`."""
+    def predict(self, batch: Batch, decode: DecodeConfig) -> list[Pixels]:
+        """The photos of a batch colored with one setting: H,W,3 uint8 each."""
         if self._batch is not batch:
-            self._batch, self._raw = batch, {}
-        if decode.input_size not in self._raw:
-            small = network_input(batch.lightness, decode.input_size)
-            dtype = self._autocast
-            with torch.autocast(
-                small.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None
-            ):
-                raw = self._generator.predict_raw(small)
-            self._raw[decode.input_size] = (raw, (small.shape[-2], small.shape[-1]))
-        raw, size = self._raw[decode.input_size]
-        ab = self._generator.decode_raw(raw, size, decode)
-        return resize(ab.float(), *batch.lightness.shape[-2:])
+            self._batch, self._predictions = batch, {}
+        size = decode.input_size
+        if size not in self._predictions:
+            self._predictions[size] = [self._colorizer.predict(g, size) for g in batch.gray]
+        return [
+            postprocess.to_pixels(gray, one.ab(decode), one.cell_lightness(), one.guide)
+            for gray, one in zip(batch.gray, self._predictions[size], strict=True)
+        ]
 
 
 def truth() -> Method:
-    """The photo itself: what a perfect colorizer would reach."""
-    return Method("truth", lambda batch: batch.ab)
+    """The photo itself: the result of a perfect colorizer."""
+    return Method("truth", lambda batch: batch.photos)
 
 
 def gray() -> Method:
-    """No color at all: what every gain is measured from."""
+    """No color at all: the reference of every gain."""
     return constant("gray", (0.0, 0.0))
 
 
 def constant(name: str, ab: tuple[float, float]) -> Method:
     """One color everywhere, such as the mean ab of the training photos."""
 
-    def color(batch: Batch) -> Tensor:
+    def predict_ab(batch: Batch) -> Tensor:
         return batch.ab.new_tensor(ab).view(1, 2, 1, 1).expand_as(batch.ab)
 
-    return Method(name, color, metadata={"ab": list(ab)})
+    return Method.from_ab(name, predict_ab, metadata={"ab": list(ab)})
 
 
-def random(photos: Sequence[Pixels], *, seed: int = 0, own: bool = True) -> Method:
+def random(photos: Sequence[Pixels], *, seed: int = 0, from_evaluated: bool = True) -> Method:
     """The ab of another photo, drawn at random and resized to this one.
 
     Args:
         photos: to draw from: the evaluated photos themselves, or training photos.
         seed: of the draw.
-        own: they are the evaluated photos, so that no photo may draw itself.
+        from_evaluated: they are the evaluated photos, so that no photo may draw itself.
     """
     order = np.random.default_rng(seed).permutation(len(photos))
     partner = np.empty(len(photos), dtype=np.intp)
-    # A cycle through a permutation: everyone gets another one, and each is drawn once.
+    # A cycle through a permutation: each photo gets another one, and each is drawn once.
     partner[order] = np.roll(order, 1)
 
-    def color(batch: Batch) -> Tensor:
+    def predict_ab(batch: Batch) -> Tensor:
         height, width = batch.ab.shape[-2:]
-        drawn = [int(partner[i] if own else order[i % len(order)]) for i in batch.indices]
-        return torch.cat([resize(_ab_of(photos[i], batch.ab.device), height, width) for i in drawn])
+        drawn = [
+            int(partner[i] if from_evaluated else order[i % len(order)]) for i in batch.indices
+        ]
+        planes = [rgb_to_lab(stack([photos[i]], batch.device))[:, 1:] for i in drawn]
+        return torch.cat([resize(ab, height, width) for ab in planes])
 
-    return Method("random", color, metadata={"seed": seed})
-
-
-def _ab_of(photo: Pixels, device: torch.device) -> Tensor:
-    return rgb_to_lab(stack([photo], [0], device))[:, 1:]
+    return Method.from_ab("random", predict_ab, metadata={"seed": seed})

@@ -1,4 +1,4 @@
-"""The networks that measure, found or named as missing."""
+"""The networks behind LPIPS, FD and accuracy: loaded, or named as missing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pix2color.evaluation.lpips import Lpips, NetName
 
 @dataclass(frozen=True)
 class MetricModels:
-    """What LPIPS, FD and accuracy are measured with."""
+    """The networks behind LPIPS, FD and accuracy."""
 
     lpips: Lpips | None
     backbone: Backbone | None
     """Of FD."""
     classifier: Classifier | None
     descriptions: dict[str, str]
-    """LPIPS, FD, classifier: net and file."""
+    """LPIPS, FD, classifier -> network and file."""
     unavailable: dict[str, tuple[str, str]]
-    """Figure -> what its cell says, and why it is missing and how to mend that."""
+    """Metric -> text of its cells, and why it is missing and the remedy."""
 
 
 def find_metric_models(
@@ -36,10 +36,10 @@ def find_metric_models(
     lpips: bool = True,
     fd_backbone: str | Path | None = None,
 ) -> MetricModels:
-    """Load what is asked for.
+    """Load the networks.
 
-    LPIPS without a backbone of one's own is left out where torchvision's cannot be downloaded;
-    what is named and does not hold is an error.
+    LPIPS without a backbone file is left out where torchvision's weights cannot be downloaded. A
+    file or network that was named and cannot be loaded is an error.
 
     Args:
         net: of LPIPS.
@@ -50,28 +50,28 @@ def find_metric_models(
         fd_backbone: a weights file of one of `frechet.BACKBONES`; None: no FD.
 
     Raises:
-        WeightsError: a file or a network that was named.
+        WeightsError: a file or a network that was named cannot be loaded.
     """
-    described: dict[str, str] = {}
-    missing: dict[str, tuple[str, str]] = {}
+    descriptions: dict[str, str] = {}
+    unavailable: dict[str, tuple[str, str]] = {}
     distance: Lpips | None = None
     if lpips:
         try:
             distance = Lpips(net, backbone=backbone, device=device)
-            described["LPIPS"] = distance.description
+            descriptions["LPIPS"] = distance.description
         except WeightsError as error:
             if backbone is not None:
                 raise
-            missing["lpips"] = ("no weights of its backbone", f"{error}")
+            unavailable["lpips"] = ("no weights of its backbone", f"{error}")
     features: Backbone | None = None
     if fd_backbone is not None:
         features = Backbone(fd_backbone, device=device)
-        described["FD"] = (
+        descriptions["FD"] = (
             f"Frechet distance of mean-pooled features of {features.description},"
             f" {features.dimensions} dimensions"
         )
-    reader: Classifier | None = None
+    network: Classifier | None = None
     if classifier is not None:
-        reader = Classifier(classifier, device=device)
-        described["classifier"] = f"{reader.name}, {PREPARATION}"
-    return MetricModels(distance, features, reader, described, missing)
+        network = Classifier(classifier, device=device)
+        descriptions["classifier"] = f"{network.name}, {PREPARATION}"
+    return MetricModels(distance, features, network, descriptions, unavailable)

@@ -1,8 +1,4 @@
-"""The figures of one photo, for batches of tensors on any device, in float32.
-
-Every figure is taken of the picture a user gets: the true L with the predicted ab, colors outside
-sRGB moved into it at their own L and hue (`color.fit_gamut`), not rounded to 8 bits. Rounding would
-cap PSNR at 58.9 dB and change nothing else that can be seen.
+"""The metrics of one photo, for batches of tensors on any device, in float32.
 
 Shapes: rgb B,3,H,W in 0..1; ab B,2,H,W in Lab units; results B unless stated, percentages 0..100.
 """
@@ -17,40 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pix2color.color import ab_bins
-from pix2color.color.lab import lab_to_rgb, reduce_chroma_to_gamut
 
 AUC_LIMIT = 150.0
 """Distances in ab beyond this count as this (Zhang et al. 2016), Lab units."""
 PSNR_CAP = 100.0
-"""Identical pictures would be infinite, and one of them would make the mean so."""
+"""Identical images have an infinite PSNR, and one of them would make the mean infinite."""
 BIN_SHARE = 1e-5
-"""A bin takes part in the rebalanced AuC when it holds at least this share of the pixels."""
+"""The rebalanced AuC averages the bins that hold at least this share of the pixels."""
 SSIM_WINDOW = "11x11 Gaussian of sigma 1.5, K1 0.01, K2 0.03, mean over R, G and B"
 _SSIM_RADIUS = 5
 _SSIM_SIGMA = 1.5
 _GRID_EXTENT = 130  # of the table of nearest bins, Lab units
-
-
-def render(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor]:
-    """The picture a user gets from a prediction.
-
-    Args:
-        lightness: B,1,H,W in 0..100.
-        ab: B,2,H,W.
-
-    Returns:
-        rgb B,3,H,W in 0..1 and the ab B,2,H,W that it has: inside sRGB, at the same L.
-    """
-    lab = torch.cat((lightness, ab), dim=1).float()
-    rgb = lab_to_rgb(lab, clip=False)
-    outside = ((rgb < 0) | (rgb > 1)).any(dim=1)
-    if bool(outside.any()):
-        # The search for the largest chroma that fits is dear; few pixels need it.
-        pixels = lab.movedim(1, 0)[:, outside].unsqueeze(1)  # 3,1,N
-        fitted = reduce_chroma_to_gamut(pixels)
-        lab = _replace(lab, outside, fitted)
-        rgb = _replace(rgb, outside, lab_to_rgb(fitted))
-    return rgb.clamp(0.0, 1.0), lab[:, 1:]
 
 
 def ab_error(ab: Tensor, true_ab: Tensor) -> Tensor:
@@ -70,7 +43,7 @@ def auc(error: Tensor) -> Tensor:
     is 1 - mean(min(error, 150)) / 150 exactly, with no sampling of thresholds.
 
     Args:
-        error: B,H,W as `distance` gives it.
+        error: B,H,W, of `ab_error`.
     """
     return 100.0 * (1.0 - _mean(error.clamp_max(AUC_LIMIT)) / AUC_LIMIT)
 
@@ -93,16 +66,16 @@ def nearest_bin(ab: Tensor) -> Tensor:
 
 
 def per_bin_auc_sums(error: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
-    """Each photo's sums from which the rebalanced AuC of any set of photos follows.
+    """Sums per photo, which give the rebalanced AuC of any set of photos.
 
     Args:
-        error: B,H,W as `distance` gives it.
+        error: B,H,W, of `ab_error`.
         bins: B,H,W int64, `nearest_bin` of the true colors.
 
     Returns:
         scores: B,313 float64, the sum of max(0, 1 - error / 150) over the pixels of each bin.
         counts: B,313 float64, the pixels of each bin.
-    Both lie on the CPU, as all figures in float64: not every device has it.
+    Both are on the CPU, as everything in float64: not every device has it.
     """
     score = (1.0 - error.clamp_max(AUC_LIMIT) / AUC_LIMIT).flatten(1).cpu().double()
     index = bins.flatten(1).cpu()
@@ -115,19 +88,19 @@ def auc_rebalanced(scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """The macro average: each bin's own AuC, averaged over the bins that occur.
 
     Pixels are pooled over the whole set by the nearest bin of their true color. It is Zhang's
-    rebalanced AuC (weights 1 / p) under the set's own distribution: it needs no prior.
+    rebalanced AuC (weights 1 / p) under the distribution of the set: it needs no prior.
 
     Args:
-        scores: ...,313, the sums of `bin_scores` over photos.
+        scores: ...,313, the sums of `per_bin_auc_sums` over photos.
         counts: ...,313, likewise.
 
     Returns:
         The AuC in percent (...) and how many bins hold at least BIN_SHARE of the pixels (...).
     """
-    takes_part = (counts >= BIN_SHARE * counts.sum(-1, keepdim=True)) & (counts > 0)
-    own = torch.where(takes_part, scores / counts.clamp_min(1.0), 0.0)
-    bins = takes_part.sum(-1)
-    return 100.0 * own.sum(-1) / bins.clamp_min(1), bins
+    occurs = (counts >= BIN_SHARE * counts.sum(-1, keepdim=True)) & (counts > 0)
+    per_bin = torch.where(occurs, scores / counts.clamp_min(1.0), 0.0)
+    bins = occurs.sum(-1)
+    return 100.0 * per_bin.sum(-1) / bins.clamp_min(1), bins
 
 
 def auc_weighted(scores: Tensor, counts: Tensor, weights: Tensor) -> Tensor:
@@ -144,34 +117,15 @@ def psnr(rgb: Tensor, true_rgb: Tensor) -> Tensor:
 def psnr_lab(ab: Tensor, true_ab: Tensor) -> Tensor:
     """PSNR of Lab scaled to 0..1 with the exact L included, in dB, at most PSNR_CAP.
 
-    L / 100 and (ab + 128) / 255: the likeliest reading of a figure that system A reported without
-    naming its channels (34 dB). It lies about 5 dB above the PSNR of RGB.
+    L / 100 and (ab + 128) / 255: the likeliest reading of the 34 dB that system A reported without
+    naming the channels. It is about 5 dB above the PSNR of RGB.
     """
     squared = ((ab.float() - true_ab.float()) / 255.0).square().sum(1) / 3.0
     return _decibels(_mean(squared))
 
 
-def larger_agrees(ab: Tensor, true_ab: Tensor) -> Tensor:
-    """Percent of the pixels where the larger of a and b is the same one: B.
-
-    What Keras calls accuracy for two outputs: one reading of the 92.1 % that system D reported
-    without saying of what. AuC and `closeness` are the others.
-    """
-    same = (ab[:, 0] >= ab[:, 1]) == (true_ab[:, 0] >= true_ab[:, 1])
-    return 100.0 * same.cpu().double().flatten(1).mean(1)
-
-
-def closeness(ab: Tensor, true_ab: Tensor) -> Tensor:
-    """100 less the mean absolute error of a and b in percent of their range of 256: B.
-
-    See `larger_agrees`.
-    """
-    off = (ab.float() - true_ab.float()).abs().cpu().double().flatten(1).mean(1)
-    return 100.0 * (1.0 - off / 256.0)
-
-
 def ssim_reference(true_rgb: Tensor) -> Tensor | None:
-    """The truth's half of `ssim`, for comparing many pictures with it; None below 11 pixels a side.
+    """The truth's part of `ssim`, which many images share; None below 11 pixels per side.
 
     B,6,h,w: local means and variances of R, G and B.
     """
@@ -184,12 +138,12 @@ def ssim_reference(true_rgb: Tensor) -> Tensor | None:
 def ssim(rgb: Tensor, true_rgb: Tensor, reference: Tensor | None = None) -> Tensor:
     """Structural similarity (Wang et al. 2004) with SSIM_WINDOW: B in -1..1.
 
-    Borders where the window does not fit are left out, as in the original. L is exact here, so
-    that even a gray picture scores high: read it beside the others. NaN below 11 pixels a side.
+    Borders where the window does not fit are left out, as in the original. L is the true one, so
+    even a gray image scores high. NaN below 11 pixels per side.
 
     Args:
         rgb, true_rgb: B,3,H,W.
-        reference: `ssim_reference(true_rgb)` where it is at hand.
+        reference: `ssim_reference(true_rgb)`, if already computed.
     """
     x, y = rgb.float(), true_rgb.float()
     reference = ssim_reference(y) if reference is None else reference
@@ -222,26 +176,19 @@ def colorfulness_lab(ab: Tensor) -> Tensor:
 
 
 def _spread_and_center(planes: Tensor) -> tuple[Tensor, Tensor]:
-    """Of B,2,N: the square root of the summed variances, and how far the mean lies from 0."""
+    """B,2,N -> the root of the summed variances and the norm of the mean: two B float64."""
     variance, mean = torch.var_mean(planes, dim=-1, correction=0)
     variance, mean = variance.cpu().double(), mean.cpu().double()
     return variance.sum(1).sqrt(), mean.square().sum(1).sqrt()
 
 
 def _mean(planes: Tensor) -> Tensor:
-    """Over all but the batch, B float64; float32 sums in torch are pairwise and exact enough."""
+    """Mean over all but the batch: B float64. torch's pairwise float32 sums are exact enough."""
     return planes.flatten(1).mean(1).cpu().double()
 
 
 def _decibels(mean_squared: Tensor) -> Tensor:
     return (-10.0 * mean_squared.clamp_min(1e-30).log10()).clamp_max(PSNR_CAP)
-
-
-def _replace(planes: Tensor, where: Tensor, pixels: Tensor) -> Tensor:
-    """B,C,H,W with the pixels at `where` (B,H,W) taken from C,1,N."""
-    channels_first = planes.movedim(1, 0).clone()
-    channels_first[:, where] = pixels.squeeze(1)
-    return channels_first.movedim(0, 1)
 
 
 def _blur(planes: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""How photos become what is measured: squares, batches, the network's size and its colors.
+"""The measured part of photos, batches of it, and the fast validation during a training.
 
-The network sees L with its shorter side at `decode.input_size`; its ab are enlarged bilinearly to the
-photo, joined with the photo's own L, and moved into sRGB (`metrics.show`). Inference does the same
-but for its edge-aware enlargement of ab, whose gain is therefore not in these figures.
+`validate` is fast because it is approximate: it works on batches on the device, upsamples ab
+bilinearly and does not round to 8 bits, where infer.py and `evaluator.evaluate_methods` upsample
+along edges and round. docs/benchmarking.md states the difference.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pix2color.color.lab import rgb_to_lab
+from pix2color.color.lab import lab_to_rgb_in_gamut, rgb_to_lab
 from pix2color.config import DecodeConfig
 from pix2color.data.dataset import Pixels
 from pix2color.evaluation import cast, metrics
@@ -72,12 +72,10 @@ def group_by_shape(
             yield members[start : start + step]
 
 
-def stack(
-    photos: Sequence[Pixels], indices: Sequence[int], device: torch.device | str = "cpu"
-) -> Tensor:
+def stack(photos: Sequence[Pixels], device: torch.device | str = "cpu") -> Tensor:
     """Photos of one shape as rgb B,3,H,W float32 in 0..1."""
-    whole = torch.from_numpy(np.stack([photos[index] for index in indices])).to(device)
-    return whole.permute(0, 3, 1, 2).contiguous().float() / 255.0
+    channels_last = torch.from_numpy(np.stack(photos)).to(device)
+    return channels_last.permute(0, 3, 1, 2).contiguous().float() / 255.0
 
 
 def resize(planes: Tensor, height: int, width: int) -> Tensor:
@@ -97,8 +95,8 @@ def network_input(lightness: Tensor, size: int) -> Tensor:
     return small.clamp(0.0, 100.0)
 
 
-def predict_ab(generator: Predictor, lightness: Tensor, decode: DecodeConfig) -> Tensor:
-    """The generator's colors at the photo's size.
+def predict_ab_fast(generator: Predictor, lightness: Tensor, decode: DecodeConfig) -> Tensor:
+    """The generator's colors at the photo's size, upsampled bilinearly.
 
     Args:
         generator: in evaluation mode.
@@ -124,22 +122,24 @@ def validate(
     autocast: torch.dtype | None = None,
     backbone: Backbone | None = None,
 ) -> dict[str, float]:
-    """The figures a training run watches, on the center squares of a few fixed photos.
+    """The metrics of a training's validation, on the center squares of a few fixed photos.
+
+    The fast way: the values differ a little from those of `evaluator.evaluate_methods`, which
+    measures what infer.py writes (docs/benchmarking.md).
 
     Args:
         generator: is switched to evaluation and back.
         photos: H,W,3 uint8.
-        batch: photos that the network sees together.
+        batch: photos per pass of the network.
         crop: largest side of a square in pixels; None: the photos' own.
-        autocast: run the network in this precision (torch.bfloat16, torch.float16).
+        autocast: precision of the network (torch.bfloat16, torch.float16).
         backbone: of FD; None leaves FD out.
 
     Returns:
-        auc, auc_rebalanced (percent), psnr (dB), their gains over the gray picture (auc_gain,
+        auc, auc_rebalanced (percent), psnr (dB), their gains over the gray photo (auc_gain,
         auc_rebalanced_gain, psnr_gain), colorfulness, colorfulness_truth and their
-        colorfulness_ratio, cast (percent), fd where there is a backbone, bins (that the
-        rebalanced AuC averages) and composite, which is
-        AuC + 0.25 rebalanced AuC - 0.1 |colorfulness - truth's|.
+        colorfulness_ratio, cast (percent), fd with a backbone, bins (how many the rebalanced AuC
+        averages) and composite, AuC + 0.25 rebalanced AuC - 0.1 |colorfulness - truth's|.
     """
     if not photos:
         raise ValueError("no photos to validate on")
@@ -150,52 +150,54 @@ def validate(
     generator.train(False)
     try:
         for indices in group_by_shape(squares, size=batch):
-            rgb = stack(squares, indices, device)
-            found, predicted = _validate_batch(generator, rgb, decode, autocast)
-            for name, values in found.items():
+            rgb = stack([squares[index] for index in indices], device)
+            per_photo, predicted = _validate_batch(generator, rgb, decode, autocast)
+            for name, values in per_photo.items():
                 sums[name] = sums.get(name, 0) + values.cpu().double().sum(0)
             if backbone is not None:
-                for seen, pictures in zip(features, (predicted, rgb), strict=True):
-                    seen.append(backbone.features(pictures).cpu())
+                for collected, images in zip(features, (predicted, rgb), strict=True):
+                    collected.append(backbone.features(images).cpu())
     finally:
         generator.train(was_training)
-    figures = _validation_figures(sums, len(squares))
+    result = _validation_metrics(sums, len(squares))
     if backbone is not None:
-        figures["fd"] = frechet_distance(*(torch.cat(seen).numpy() for seen in features))
-    return figures
+        result["fd"] = frechet_distance(*(torch.cat(collected).numpy() for collected in features))
+    return result
 
 
 def _validate_batch(
     generator: Predictor, rgb: Tensor, decode: DecodeConfig, autocast: torch.dtype | None
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Each figure of each photo, of the prediction and of gray (names ending in _gray); and the
-    predicted pictures, B,3,H,W in 0..1."""
+    """Each metric of each photo, of the prediction and of gray (names ending in _gray); and the
+    predicted images, B,3,H,W in 0..1."""
     lightness, true_ab = rgb_to_lab(rgb).split((1, 2), dim=1)
-    kind = rgb.device.type
-    with torch.autocast(kind, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
-        ab = predict_ab(generator, lightness, decode)
-    shown = metrics.render(lightness, ab)
-    gray = metrics.render(lightness, torch.zeros_like(true_ab))
+    device_type = rgb.device.type
+    with torch.autocast(device_type, autocast or torch.bfloat16, enabled=autocast is not None):
+        ab = predict_ab_fast(generator, lightness, decode)
     bins = metrics.nearest_bin(true_ab)
-    figures = {
-        "colorfulness": metrics.colorfulness(shown[0]),
+    predicted, gray = (
+        lab_to_rgb_in_gamut(torch.cat((lightness, colors), dim=1))
+        for colors in (ab, torch.zeros_like(ab))
+    )
+    values = {
+        "colorfulness": metrics.colorfulness(predicted),
         "colorfulness_truth": metrics.colorfulness(rgb),
-        "cells": cast.cell_counts(lightness, shown[1]),
+        "cells": cast.cell_counts(lightness, rgb_to_lab(predicted)[:, 1:]),
         "cells_truth": cast.cell_counts(lightness, true_ab),
     }
-    for suffix, (its_rgb, its_ab) in (("", shown), ("_gray", gray)):
-        error = metrics.ab_error(its_ab, true_ab)
+    for suffix, image in (("", predicted), ("_gray", gray)):
+        error = metrics.ab_error(rgb_to_lab(image)[:, 1:], true_ab)
         scores, counts = metrics.per_bin_auc_sums(error, bins)
-        figures |= {
+        values |= {
             f"auc{suffix}": metrics.auc(error),
-            f"psnr{suffix}": metrics.psnr(its_rgb, rgb),
+            f"psnr{suffix}": metrics.psnr(image, rgb),
             f"scores{suffix}": scores,
             "counts": counts,
         }
-    return figures, shown[0]
+    return values, predicted
 
 
-def _validation_figures(sums: dict[str, Tensor], photos: int) -> dict[str, float]:
+def _validation_metrics(sums: dict[str, Tensor], photos: int) -> dict[str, float]:
     counts = sums.pop("counts")
     values = {"cast": float(cast.cast(sums.pop("cells"), sums.pop("cells_truth")))}
     for suffix in ("", "_gray"):

@@ -1,4 +1,4 @@
-"""A picture of the shares behind `cast`: predicted beside true, one row per lightness band."""
+"""A chart of the shares behind `cast`: predicted beside true, one row per lightness band."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from pix2color.color.lab import lab_to_rgb, reduce_chroma_to_gamut
+from pix2color.color.lab_numpy import lab_to_rgb_in_gamut
 from pix2color.evaluation import cast
 
 Array = npt.NDArray[np.float64]
 _CHROMA = 45.0
-"""Of the colors that stand for the sectors; less where sRGB has none so strong."""
-_LEAST_LABELED = 9.0  # percent of a bar that hold their number
+"""Of the colors that stand for the sectors; less where sRGB has no color so strong."""
+_MIN_LABELED = 9.0  # percent of a bar from which a part has its number
 _COLUMNS = 3
 _BAR = 0.42  # of the height of a row
 
 
 def share_chart(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """A PNG file: a panel per row, in it two bars per lightness band: predicted above true.
+    """A PNG file: one panel per method with two bars per lightness band, predicted above true.
 
     A bar divides the pixels of its band into neutral and the six hue sectors; numbers are percent.
-    The right margin of a panel says how much the band contributes to the row's cast; the left one
-    how many of all pixels it holds.
+    At the right of a panel is each band's part of the cast, at the left its share of all pixels.
 
     Args:
         rows: of a report's tree, the truth first; each has a name, figures and color_shares.
@@ -42,8 +40,8 @@ def share_chart(rows: Sequence[Mapping[str, Any]]) -> bytes:
     width, height = 1.1 + 4.6 * columns, 5.6 * lines
     figure = Figure(figsize=(width, height))
     bands = [f"L {10 * band}..{10 * band + 10}" for band in range(cast.BANDS)]
-    held = 100 * truth.sum(1)
-    labels = [f"{name}\n{share:.1f} %" for name, share in zip(bands, held, strict=True)]
+    percents = 100 * truth.sum(1)
+    labels = [f"{name}\n{percent:.1f} %" for name, percent in zip(bands, percents, strict=True)]
     for number, (row, predicted) in enumerate(zip(rows[1:], others, strict=True)):
         axes = figure.add_subplot(lines, columns, number + 1)
         _draw_panel(axes, predicted, truth)
@@ -66,15 +64,15 @@ def _draw_panel(axes: Any, predicted: Array, truth: Array) -> None:
         if not truth[band].sum():
             continue
         colors = _colors(10.0 * band + 5.0)
-        for shares, place in ((predicted[band], band + 0.22), (truth[band], band - 0.22)):
+        for shares, y in ((predicted[band], band + 0.22), (truth[band], band - 0.22)):
             percent = 100 * shares / shares.sum()
             starts = np.cumsum(percent) - percent
-            axes.barh(place, percent, _BAR, left=starts, color=colors, edgecolor="none")
+            axes.barh(y, percent, _BAR, left=starts, color=colors, edgecolor="none")
             for start, part, (red, green, blue) in zip(starts, percent, colors, strict=True):
-                if part >= _LEAST_LABELED:
+                if part >= _MIN_LABELED:
                     ink = "white" if 0.3 * red + 0.6 * green + 0.1 * blue < 0.5 else "black"
                     axes.text(
-                        start + part / 2, place, f"{part:.0f}",
+                        start + part / 2, y, f"{part:.0f}",
                         color=ink, fontsize=6, ha="center", va="center",
                     )  # fmt: skip
         moved = 50 * np.abs(predicted[band] - truth[band]).sum()
@@ -90,7 +88,7 @@ def _colors(lightness: float) -> Array:
     """7,3 RGB in 0..1: neutral and each sector's middle hue at a lightness."""
     edges = np.deg2rad([*cast.SECTOR_EDGES, 360.0])
     hues = (edges[1:] + edges[:-1]) / 2
-    ab = _CHROMA * np.stack((np.cos(hues), np.sin(hues)))
-    lab = np.concatenate((np.full((1, len(hues) + 1), lightness), np.pad(ab, ((0, 0), (1, 0)))))
-    planes = torch.from_numpy(lab).float().view(1, 3, 1, -1)
-    return lab_to_rgb(reduce_chroma_to_gamut(planes))[0, :, 0].T.clamp(0, 1).double().numpy()
+    ab = _CHROMA * np.stack((np.cos(hues), np.sin(hues)), axis=-1)
+    lab = np.full((len(hues) + 1, 3), lightness)
+    lab[:, 1:] = np.pad(ab, ((1, 0), (0, 0)))
+    return np.clip(lab_to_rgb_in_gamut(lab), 0, 1)

@@ -31,9 +31,7 @@ class Guidance:
         if self.variants < 1:
             raise Pix2ColorError(f"the number of variants is at least 1, not {self.variants}")
         if not 0 <= self.strength <= 1:
-            raise Pix2ColorError(
-                f"the strength of a reference lies in 0..1, not at {self.strength:g}"
-            )
+            raise Pix2ColorError(f"the strength of a reference is in 0..1, not {self.strength:g}")
 
     @property
     def needs_features(self) -> bool:

@@ -18,16 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw
 
-from pix2color.color.constants import HINT_AB_SCALE
+from pix2color.color.constants import AB_RANGE
 from pix2color.color.lab_numpy import rgb_to_lab
 from pix2color.errors import Pix2ColorError
 
 Floats = NDArray[np.float32]
 _KEYS = {"x", "y", "color", "ab", "radius", "points", "box"}
-_FINE = 8  # subdivisions of a cell, along each axis, on which shapes are drawn
-_MOST_AB = 150.0
-_MOST_RADIUS = 1e6  # pixels
-_MOST_TEXT = 16_000_000  # characters of a file; a device has no end
+_SUBCELLS = 8  # of a cell along each axis, on which shapes are drawn
+_MAX_AB = 150.0
+_MAX_RADIUS = 1e6  # pixels
+_MAX_TEXT = 16_000_000  # characters of a file; a device such as /dev/zero has no end
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ def read_hints(path: str | Path) -> list[Hint] | dict[str, list[Hint]]:
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
-            text = file.read(_MOST_TEXT + 1)
-        if len(text) > _MOST_TEXT:
-            raise Pix2ColorError(f"hints {path}: above {_MOST_TEXT // 10**6} million characters")
+            text = file.read(_MAX_TEXT + 1)
+        if len(text) > _MAX_TEXT:
+            raise Pix2ColorError(f"hints {path}: above {_MAX_TEXT // 10**6} million characters")
         tree = json.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise Pix2ColorError(f"hints {path}: cannot be read: {error}") from None
@@ -64,7 +64,7 @@ def read_hints(path: str | Path) -> list[Hint] | dict[str, list[Hint]]:
     except ValueError as error:  # a number of thousands of digits
         raise Pix2ColorError(f"hints {path}: no JSON: {error}") from None
     if isinstance(tree, dict) and "x" not in tree:
-        return {str(name): parse_hints(one, f"{path}: {name}") for name, one in tree.items()}
+        return {str(name): parse_hints(hints, f"{path}: {name}") for name, hints in tree.items()}
     return parse_hints(tree, str(path))
 
 
@@ -77,48 +77,48 @@ def parse_hints(tree: Any, where: str = "hints") -> list[Hint]:
     if not isinstance(tree, Sequence) or isinstance(tree, str):
         raise Pix2ColorError(f"{where}: expected a list of hints")
     return [
-        one if isinstance(one, Hint) else _parse(one, f"{where}, hint {number}")
-        for number, one in enumerate(tree, start=1)
+        item if isinstance(item, Hint) else _parse(item, f"{where}, hint {number}")
+        for number, item in enumerate(tree, start=1)
     ]
 
 
-def _parse(one: Any, where: str) -> Hint:
-    if not isinstance(one, Mapping):
+def _parse(item: Any, where: str) -> Hint:
+    if not isinstance(item, Mapping):
         raise Pix2ColorError(f"{where}: expected an object with x, y and color")
-    if unknown := sorted(set(one) - _KEYS):
+    if unknown := sorted(set(item) - _KEYS):
         raise Pix2ColorError(
             f"{where}: unknown key {unknown[0]}; known: {', '.join(sorted(_KEYS))}"
         )
-    shapes = [key for key in ("x", "points", "box") if key in one]
+    shapes = [key for key in ("x", "points", "box") if key in item]
     if len(shapes) != 1:
         raise Pix2ColorError(f"{where}: give a point (x, y), points of a stroke, or a box")
-    ab = _color(one, where)
-    radius = _number(one.get("radius", 0), f"{where}: radius")
-    if not 0 <= radius <= _MOST_RADIUS:
-        raise Pix2ColorError(f"{where}: radius {radius:g} does not lie in 0..{_MOST_RADIUS:g}")
-    if "box" in one:
-        x0, y0, x1, y1 = _numbers(one["box"], 4, f"{where}: box")
+    ab = _color(item, where)
+    radius = _number(item.get("radius", 0), f"{where}: radius")
+    if not 0 <= radius <= _MAX_RADIUS:
+        raise Pix2ColorError(f"{where}: radius {radius:g} is outside 0..{_MAX_RADIUS:g}")
+    if "box" in item:
+        x0, y0, x1, y1 = _numbers(item["box"], 4, f"{where}: box")
         return Hint(ab, box=(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)))
-    corners = one["points"] if "points" in one else [[one["x"], one.get("y")]]
+    corners = item["points"] if "points" in item else [[item["x"], item.get("y")]]
     if not isinstance(corners, Sequence) or isinstance(corners, str) or not corners:
         raise Pix2ColorError(f"{where}: points is a list of [x, y]")
     pairs = [_numbers(corner, 2, f"{where}: point") for corner in corners]
     return Hint(ab, tuple((x, y) for x, y in pairs), radius)
 
 
-def _color(one: Mapping[str, Any], where: str) -> tuple[float, float]:
-    if ("color" in one) == ("ab" in one):
+def _color(item: Mapping[str, Any], where: str) -> tuple[float, float]:
+    if ("color" in item) == ("ab" in item):
         raise Pix2ColorError(f"{where}: give a color such as #2040ff, or ab, and not both")
-    if "ab" in one:
-        a, b = _numbers(one["ab"], 2, f"{where}: ab")
-        if math.hypot(a, b) > _MOST_AB:
+    if "ab" in item:
+        a, b = _numbers(item["ab"], 2, f"{where}: ab")
+        if math.hypot(a, b) > _MAX_AB:
             raise Pix2ColorError(f"{where}: ab [{a:g}, {b:g}] is no color that sRGB has")
         return a, b
     try:
-        rgb = ImageColor.getrgb(str(one["color"]))[:3]
+        rgb = ImageColor.getrgb(str(item["color"]))[:3]
     except ValueError:
         raise Pix2ColorError(
-            f"{where}: unknown color {one['color']!r}; write it as #2040ff or by its CSS name"
+            f"{where}: unknown color {item['color']!r}; write it as #2040ff or by its CSS name"
         ) from None
     _, a, b = rgb_to_lab(np.array(rgb) / 255)
     return float(a), float(b)
@@ -148,14 +148,14 @@ def encode_hints(
         hints, photo_size, grid: as for `rasterize`.
 
     Returns:
-        3,h,w: ab / HINT_AB_SCALE and 1 where a cell is hinted, 0 elsewhere.
+        3,h,w: ab / AB_RANGE and 1 where a cell is hinted, 0 elsewhere.
 
     Raises:
-        Pix2ColorError: a hint lies outside the photo.
+        Pix2ColorError: a hint is outside the photo.
     """
     coverage, ab = rasterize(hints, photo_size, grid)
     hinted = (coverage > 0).astype(np.float32)
-    return np.concatenate((ab / np.float32(HINT_AB_SCALE) * hinted, hinted[None]))
+    return np.concatenate((ab / np.float32(AB_RANGE) * hinted, hinted[None]))
 
 
 def rasterize(
@@ -173,7 +173,7 @@ def rasterize(
         the mean where several hints meet).
 
     Raises:
-        Pix2ColorError: a hint lies outside the photo.
+        Pix2ColorError: a hint is outside the photo.
     """
     coverage = np.zeros(grid, np.float32)
     total = np.zeros((2, *grid), np.float32)
@@ -192,14 +192,14 @@ def _check_inside(hint: Hint, photo_size: tuple[int, ...], number: int) -> None:
     for x, y in corners:
         if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
             raise Pix2ColorError(
-                f"hint {number}: ({x:g}, {y:g}) lies outside the photo of {width} x {height} pixels"
+                f"hint {number}: ({x:g}, {y:g}) is outside the photo of {width} x {height} pixels"
             )
 
 
 def _coverage(hint: Hint, photo_size: tuple[int, ...], grid: tuple[int, int]) -> Floats:
     """The share of each cell that a hint covers; a point covers at least its own cell."""
     rows, columns = grid
-    canvas = Image.new("L", (columns * _FINE, rows * _FINE))
+    canvas = Image.new("L", (columns * _SUBCELLS, rows * _SUBCELLS))
     pen = ImageDraw.Draw(canvas)
     scale_x, scale_y = canvas.width / photo_size[1], canvas.height / photo_size[0]
     if hint.box is not None:
@@ -214,7 +214,7 @@ def _coverage(hint: Hint, photo_size: tuple[int, ...], grid: tuple[int, int]) ->
     for x, y in centers:
         pen.ellipse((x - radius_x, y - radius_y, x + radius_x, y + radius_y), fill=255)
     fine = np.asarray(canvas, np.float32) / np.float32(255)
-    share = fine.reshape(rows, _FINE, columns, _FINE).mean(axis=(1, 3))
+    share = fine.reshape(rows, _SUBCELLS, columns, _SUBCELLS).mean(axis=(1, 3))
     for x, y in centers:
-        share[min(int(y / _FINE), rows - 1), min(int(x / _FINE), columns - 1)] = 1
+        share[min(int(y / _SUBCELLS), rows - 1), min(int(x / _SUBCELLS), columns - 1)] = 1
     return share

@@ -71,10 +71,8 @@ def match_palette(prediction: Prediction, palette: Floats, strength: float) -> P
         strength: 0: its own colors; 1: the palette's.
 
     Raises:
-        Pix2ColorError: the weights have no classes, or the strength lies outside 0..1.
+        Pix2ColorError: the weights have no classes.
     """
-    if not 0 <= strength <= 1:
-        raise Pix2ColorError(f"the strength of a reference lies in 0..1, not at {strength:g}")
     log_p = prediction.log_probabilities().reshape(ab_bins_numpy.COUNT, -1)
     own = np.exp(log_p).mean(axis=1)
     target = np.exp(_log(own) * (1 - strength) + np.log(palette) * strength)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pix2color.color.icc_matrix import SRGB, ColorSpace
+from pix2color.color.icc_matrix import SRGB
 from pix2color.config import DecodeConfig
 from pix2color.errors import PhotoError, Pix2ColorError
 from pix2color.guidance.guidance import NO_GUIDANCE, Guidance
 from pix2color.guidance.hints import Hint, encode_hints, parse_hints
 from pix2color.guidance.palette import palette_of
-from pix2color.inference import bands, images, postprocess, preprocess
+from pix2color.inference import images, postprocess, preprocess
 from pix2color.inference.images import ImageLike
 from pix2color.inference.prediction import Floats, Prediction
 from pix2color.photo import Photo, profiles
@@ -219,7 +218,9 @@ class Colorizer:
         ]
         photos = []
         for number, ab in enumerate(variants):
-            pixels, band_notes = _to_pixels(gray, ab, prediction, color_space)
+            pixels, band_notes = postprocess.to_pixels_within_memory(
+                gray, ab, prediction.cell_lightness(), prediction.guide, color_space
+            )
             its_pages = tuple(page[number] for page in pages)
             page_notes = (note for page in its_pages for note in page.notes)
             notes = (*photo.notes, *memory_notes, *band_notes, *page_notes)
@@ -299,17 +300,3 @@ class Colorizer:
                 note = f"out of memory: network at {size} pixels on {device.partition(':')[0]}"
                 return prediction, result, (note,)
         raise PhotoError(f"out of memory even with the network at {sizes[-1]} pixels")
-
-
-def _to_pixels(
-    gray: Pixels, ab: Floats, prediction: Prediction, color_space: ColorSpace
-) -> tuple[Pixels, tuple[str, ...]]:
-    """The colored pixels, in smaller bands where memory runs out; and notes about that."""
-    arrays = (gray, ab, prediction.cell_lightness(), prediction.guide, color_space)
-    with contextlib.suppress(MemoryError):
-        return postprocess.to_pixels(*arrays), ()
-    try:
-        pixels = postprocess.to_pixels(*arrays, band_pixels=bands.BAND_PIXELS // 16)
-        return pixels, ("out of memory: colored in smaller bands",)
-    except MemoryError:
-        raise PhotoError("out of memory: the photo does not fit even in small bands") from None

@@ -6,11 +6,14 @@ and the web app call `to_pixels`, or its parts where they need ab on the way.
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pix2color.color.icc_matrix import SRGB, ColorSpace
-from pix2color.inference import borders, compose, upsample
+from pix2color.errors import PhotoError
+from pix2color.inference import bands, borders, compose, upsample
 from pix2color.photo.photo import Pixels
 
 Floats = NDArray[np.float32]
@@ -43,6 +46,24 @@ def to_pixels(
     """
     full = upsample_ab(ab, cell_lightness, guide)
     return compose.compose_rgb(gray, full, color_space, band_pixels=band_pixels)
+
+
+def to_pixels_within_memory(
+    gray: Pixels, ab: Floats, cell_lightness: Floats, guide: Floats, color_space: ColorSpace = SRGB
+) -> tuple[Pixels, tuple[str, ...]]:
+    """`to_pixels`, in smaller bands where memory runs out; and notes about that.
+
+    Raises:
+        PhotoError: not enough memory even for small bands.
+    """
+    arrays = (gray, ab, cell_lightness, guide, color_space)
+    with contextlib.suppress(MemoryError):
+        return to_pixels(*arrays), ()
+    try:
+        pixels = to_pixels(*arrays, band_pixels=bands.BAND_PIXELS // 16)
+        return pixels, ("out of memory: colored in smaller bands",)
+    except MemoryError:
+        raise PhotoError("out of memory: the photo does not fit even in small bands") from None
 
 
 def upsample_ab(ab: Floats, cell_lightness: Floats, guide: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""A folder of photos: every one ends as done, skipped or failed, with the reason."""
+"""Coloring many photos: each ends as done, skipped or failed, with the reason."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pix2color.inference.colorizer import Colorizer
 
 MAX_MAP_SIDE = 2048
-"""Longest side of a map of confidence, in pixels: the network's grid is far coarser."""
+"""Longest side of a confidence map, in pixels; the network's grid is far coarser."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +52,26 @@ class JobOptions:
     decode: DecodeConfig
     limits: Limits = field(default_factory=Limits)
     provenance: Provenance | None = None
-    """What the metadata says; None says nothing."""
+    """Written into the metadata; None writes nothing."""
     skip_color: bool = False
     """Skip photos that already have color."""
     srgb: bool = False
     """Write sRGB in place of another RGB profile."""
     lossless: bool = False
-    """Keep the luminance coefficients of JPEGs (`reversible.color`)."""
+    """Keep the luminance coefficients of JPEGs (`lossless_jpeg.colorize`)."""
     resume: bool = False
-    """Skip photos whose target is there and not older."""
+    """Skip photos whose outputs exist and are not older."""
     guidance: Guidance = NO_GUIDANCE
     """Palette and variants, of every photo."""
     hints: Mapping[str, tuple[Hint, ...]] = field(default_factory=dict)
-    """By the source's name."""
+    """By the file name of the source."""
     confidence: bool = False
-    """Write the map of confidence, too: the last of the job's further files."""
+    """Also write the confidence map, the last of the job's extra outputs."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one photo ended."""
+    """The result of one photo or video."""
 
     job: Job
     status: Literal["done", "skipped", "failed"]
@@ -80,12 +80,12 @@ class Outcome:
     remedy: str = ""
     """How to fix a failure: as `Pix2ColorError.remedy`."""
     notes: tuple[str, ...] = ()
-    """What to know about a photo that is done."""
+    """Remarks on a photo that is done, such as dropped metadata."""
     seconds: float = 0.0
 
 
 def provenance_of(colorizer: Colorizer, decode: DecodeConfig) -> Provenance:
-    """What the metadata says of photos colored so."""
+    """The metadata of photos that are colored with these weights and settings."""
     words = " ".join(f"{name} {value:g}" for name, value in decode.model_dump().items())
     if colorizer.runtime.kind != "torch":
         words += f" backend {colorizer.runtime.kind}"
@@ -102,33 +102,31 @@ def colorize_jobs(
 ) -> Iterator[Outcome]:
     """Color every photo; yields each outcome as it comes, in no fixed order.
 
-    A worker takes one photo from reading to writing, so that one photo's decoding runs beside
-    another's network and a third's encoding; only the network itself is passed from one to the
-    next. The photos that are in memory at a time have, all versions together, no more pixels than
-    the largest photo that `options.limits` allows.
+    Each worker thread reads, colors and writes one photo at a time, so that photos are decoded and
+    encoded while the network runs on another one. All photos in memory, variants included, have
+    together no more pixels than `options.limits` allows for one photo.
 
     Args:
-        colorizer: gives the Colorizer; called when the first photo has been read.
-        workers: photos at a time; default: the processor's cores.
-        stop: asked before each photo: True starts no further one. Those under way are finished
-            and yielded; the others have no outcome.
+        colorizer: returns the Colorizer; called by each worker after it has read its photo.
+        workers: number of threads; default: the processor's cores.
+        stop: called before each photo; where it returns True, no further photo is started. The
+            running ones are finished and yielded; the others have no outcome.
 
-    Raises:
-        Nothing for a photo: whatever exception it causes is its outcome.
+    An exception that one photo causes is its outcome and is not raised.
     """
-    at_once = workers or bands.cores()
+    num_workers = workers or bands.cores()
     if options.resume:
         for folder in sorted({job.target.parent for job in jobs}):
             remove_stale_parts(folder)
-    room = _Room(options.limits.megapixels * 1e6)
-    with ThreadPoolExecutor(at_once, thread_name_prefix="photos") as pool:
+    budget = _PixelBudget(options.limits.megapixels * 1e6)
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="photos") as pool:
         running: set[Future[Outcome]] = set()
         try:
             for job in jobs:
                 if stop():
                     break
-                running.add(pool.submit(_one, job, colorizer, options, room))
-                if len(running) >= at_once:
+                running.add(pool.submit(_run_job, job, colorizer, options, budget))
+                if len(running) >= num_workers:
                     finished, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in finished:
                         yield future.result()
@@ -136,26 +134,26 @@ def colorize_jobs(
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     yield future.result()
-        finally:  # Ctrl-C, or the caller stops: what has not begun is not begun
+        finally:  # after an interrupt nothing further is started
             for future in running:
                 future.cancel()
 
 
-class _Room:
-    """A number of pixels that photos share; who finds too few left waits, first come first served.
+class _PixelBudget:
+    """A number of pixels that threads share; they wait in order while too few are free.
 
-    A photo of more than all of them gets all.
+    A photo that is larger than the budget waits for all of it.
     """
 
     def __init__(self, pixels: float) -> None:
-        self._all = self._free = pixels
+        self._total = self._free = pixels
         self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def held(self, pixels: float) -> Iterator[None]:
-        """Wait for so many pixels and hold them for the time of the block."""
-        pixels = min(pixels, self._all)
+    def reserve(self, pixels: float) -> Iterator[None]:
+        """Wait until so many pixels are free, and reserve them for the block."""
+        pixels = min(pixels, self._total)
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)
@@ -171,7 +169,7 @@ class _Room:
                 self._changed.notify_all()
 
 
-def _pixels(path: Path) -> int:
+def _pixel_count(path: Path) -> int:
     """How many pixels a photo has by its header, all pages together; 0 where this is unknown."""
     try:
         sizes = reading.page_sizes(path.read_bytes(), path.suffix)
@@ -180,10 +178,12 @@ def _pixels(path: Path) -> int:
     return sum(width * height for width, height in sizes)
 
 
-def _one(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, room: _Room) -> Outcome:
+def _run_job(
+    job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, budget: _PixelBudget
+) -> Outcome:
     start = time.perf_counter()
     try:
-        outcome = _outcome(job, colorizer, options, room)
+        outcome = _reserve_and_colorize(job, colorizer, options, budget)
     except Exception as error:
         outcome = failed(job, error)
     return replace(outcome, seconds=time.perf_counter() - start)
@@ -207,90 +207,83 @@ def _reason(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
-        f" ({Path(frame.filename).name}, line {frame.lineno}; a fault of this program, not of the"
-        " photo)"
+        f" ({Path(frame.filename).name}, line {frame.lineno}; a bug of this program, not of"
+        " the file)"
     )
 
 
-def _outcome(
-    job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, room: _Room
+def _reserve_and_colorize(
+    job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, budget: _PixelBudget
 ) -> Outcome:
     if job.problem:
         return Outcome(job, "failed", job.problem)
-    if options.resume and _done(job):
+    if options.resume and job.is_done():
         return Outcome(job, "skipped", "already done")
     if not is_regular(job.source):
         return Outcome(job, "failed", NOT_REGULAR)
-    # A few hundred bytes may hold a photo of many megapixels. Where the bytes are more, they count:
-    # 16-bit files are as large as 8-bit ones of twice the pixels.
+    # A small file may hold many megapixels. The larger of file size and pixels counts, since a
+    # 16-bit photo needs twice the memory per pixel.
     size = job.source.stat().st_size
-    with room.held(size):
-        pixels = _pixels(job.source)
-    with room.held(max(size, pixels) * options.guidance.variants):
-        return _colorized(job, colorizer, options)
+    with budget.reserve(size):
+        pixels = _pixel_count(job.source)
+    with budget.reserve(max(size, pixels) * options.guidance.variants):
+        return _colorize_photo(job, colorizer, options)
 
 
-def _colorized(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions) -> Outcome:
+def _colorize_photo(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions) -> Outcome:
     photo = read(job.source, limits=options.limits)
     if options.skip_color and preprocess.is_colored(photo):
         return Outcome(job, "skipped", "it already has color")
     if options.lossless and photo.format == "JPEG":
-        return _reversibly(job, photo, colorizer(), options)
+        return _colorize_losslessly(job, photo, colorizer(), options)
     guidance = replace(options.guidance, hints=options.hints.get(job.source.name, ()))
-    versions, guess = colorizer().colorize_variants(
+    variants, prediction = colorizer().colorize_variants(
         photo, options.decode, srgb=options.srgb, guidance=guidance
     )
     if options.confidence:
-        sure = guess.confidence()
+        confidence = prediction.confidence()
         with writing.atomic_open_photo(job.extra_outputs[-1]) as file:
-            file.write(confidence_map(sure, photo.width, photo.height))
-    left_out: tuple[str, ...] = ()
-    # The photo itself last: where it is, the others are.
-    for version, target in reversed(
-        [*zip(versions, (job.target, *job.extra_outputs), strict=False)]
-    ):
-        left_out = write(
-            add_provenance(version, options.provenance) if options.provenance else version, target
-        )
-    return Outcome(job, "done", notes=(*versions[0].notes, *left_out))
+            file.write(confidence_map(confidence, photo.width, photo.height))
+    notes: tuple[str, ...] = ()
+    # The target last: where it exists, the extra outputs do.
+    for variant, target in reversed([*zip(variants, job.targets, strict=False)]):
+        if options.provenance:
+            variant = add_provenance(variant, options.provenance)
+        notes = write(variant, target)
+    return Outcome(job, "done", notes=(*variants[0].notes, *notes))
 
 
-def confidence_map(sure: NDArray[np.float32], width: int, height: int) -> bytes:
-    """A gray PNG: white where the network is sure, black where any color would do.
+def confidence_map(confidence: NDArray[np.float32], width: int, height: int) -> bytes:
+    """A gray PNG: white where the network is sure, black where all colors are as likely.
 
     Args:
-        sure: h,w in 0..1.
-        width, height: of the photo; the map has its shape, at most MAP pixels a side.
+        confidence: h,w in 0..1.
+        width, height: of the photo; the map has its shape, reduced to MAX_MAP_SIDE pixels.
     """
     scale = min(1.0, MAX_MAP_SIDE / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    image = Image.fromarray(np.rint(255 * sure).astype(np.uint8))
+    image = Image.fromarray(np.rint(255 * confidence).astype(np.uint8))
     file = io.BytesIO()
     image.resize(size, Image.Resampling.BILINEAR).save(file, "PNG")
     return file.getvalue()
 
 
-def _reversibly(job: Job, photo: Photo, colorizer: Colorizer, options: JobOptions) -> Outcome:
+def _colorize_losslessly(
+    job: Job, photo: Photo, colorizer: Colorizer, options: JobOptions
+) -> Outcome:
     from pix2color.jobs import lossless_jpeg
 
     notes = list(photo.notes)
 
-    def paint(gray: Photo) -> Photo:
+    def colorize_photo(gray: Photo) -> Photo:
         result = colorizer.colorize(gray, options.decode)
         notes.extend(result.notes)
         return result
 
     data = job.source.read_bytes()
-    result = lossless_jpeg.colorize(data, paint, mark=options.provenance, limits=options.limits)
+    result = lossless_jpeg.colorize(
+        data, colorize_photo, provenance=options.provenance, limits=options.limits
+    )
     with writing.atomic_open_photo(job.target) as file:
         file.write(result)
     return Outcome(job, "done", notes=tuple(notes))
-
-
-def _done(job: Job) -> bool:
-    try:
-        if not all(path.exists() for path in job.extra_outputs):
-            return False
-        return job.target.stat().st_mtime >= job.source.stat().st_mtime
-    except OSError:
-        return False

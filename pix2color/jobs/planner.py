@@ -1,4 +1,4 @@
-"""Which photo or film goes where: settled, or refused as dangerous, before anything is done."""
+"""Plans a run: where each photo and video goes. Dangerous targets are refused beforehand."""
 
 from __future__ import annotations
 
@@ -16,34 +16,46 @@ from pix2color.video import pyav as video
 
 @dataclass(frozen=True)
 class Job:
-    """One photo or film to be colored."""
+    """One photo or video to be colored."""
 
     source: Path
     target: Path
     extra_outputs: tuple[Path, ...] = ()
-    """Further files: the second and later variants, then the map of confidence; of a film, its
-    partial one."""
+    """Further files of a photo: the second and later variants, then the confidence map; of a video,
+    its partial file."""
     problem: str = ""
-    """Why it cannot be done, in one line: it fails with this reason, and the others go on."""
+    """Why this job cannot be done, in one line; the run fails it with this reason."""
 
     @property
     def targets(self) -> tuple[Path, ...]:
-        """Every file that it may write."""
+        """Every file that the job may write."""
         return (self.target, *self.extra_outputs)
+
+    def is_done(self, *, extra: bool = True) -> bool:
+        """Whether an earlier run wrote the target, and (`extra`) all extra outputs.
+
+        A target that is older than the source does not count.
+        """
+        try:
+            if extra and not all(path.exists() for path in self.extra_outputs):
+                return False
+            return self.target.stat().st_mtime >= self.source.stat().st_mtime
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True)
 class JobPlan:
-    """What a run will do."""
+    """The jobs of a run, and the files that it leaves out."""
 
     jobs: tuple[Job, ...]
     """Photos, in the order of their targets' names."""
     unsupported: tuple[Path, ...]
-    """Photos of formats that cannot be read, and films where PyAV is missing."""
+    """Photos of formats that cannot be read, and videos where PyAV is missing."""
     videos: tuple[Job, ...] = ()
     """In the order of their targets' names."""
     left_out: tuple[LeftOut, ...] = ()
-    """Links that lead nowhere or back, pipes, devices, folders that may not be read."""
+    """Broken and circular links, pipes, devices, folders without read permission."""
 
 
 def plan_jobs(
@@ -53,60 +65,60 @@ def plan_jobs(
     variants: int = 1,
     confidence: bool = False,
 ) -> JobPlan:
-    """Find the photos and films, and where each goes: the same tree and names below `out`.
+    """Find the photos and videos, and where each goes: the same tree and names below `out`.
 
-    Folders are walked as `walk` says; hidden files and `out` itself are left out. A file given by
-    name is taken whatever its ending (films are told by theirs). Photos that would become one file
-    (also on disks that ignore case or Unicode composition) get this as their `problem`.
+    Folders are searched as by `walk`, without hidden files and `out` itself. A file that is named
+    itself is taken whatever its suffix (a video needs one). Photos with the same target (also on
+    disks that ignore case or Unicode composition) get a `problem`.
 
     Args:
-        variants: versions of each photo; those after the first are called NAME-2, NAME-3, ...
-        confidence: a NAME-confidence.png beside each.
+        variants: number of versions of each photo: NAME, NAME-2, NAME-3, ...
+        confidence: also NAME-confidence.png for each photo.
 
     Raises:
         Pix2ColorError: an input that is empty, not there or no file; no photo at all; an `out` that
-            is no folder; a target that is one of the sources; or a film given by name where PyAV
+            is no folder; a target that is one of the sources; or a named video where PyAV
             is missing.
     """
     folder = _output_folder(out)
     jobs: list[Job] = []
-    films: list[Job] = []
+    videos: list[Job] = []
     unsupported: list[Path] = []
     left_out: list[LeftOut] = []
-    can_films = video.installed()
-    for path, relative in _found(inputs, folder, left_out):
+    has_pyav = video.installed()
+    for path, relative in _input_files(inputs, folder, left_out):
         suffix = path.suffix.lower()
-        named = relative is None
+        is_named = relative is None
         relative = Path(path.name) if relative is None else relative
-        if suffix in video.SUFFIXES and (can_films or named):
-            if not can_films:
+        if suffix in video.SUFFIXES and (has_pyav or is_named):
+            if not has_pyav:
                 raise Pix2ColorError(f"{path}: {video.MISSING}")
-            films.append(_film(path, folder, relative))
-        elif named or suffix in PHOTO_SUFFIXES:
+            videos.append(_video_job(path, folder, relative))
+        elif is_named or suffix in PHOTO_SUFFIXES:
             target = folder / relative.with_suffix(output_suffix(relative.suffix))
-            jobs.append(Job(path, target, _also(target, variants, confidence)))
+            jobs.append(Job(path, target, _extra_outputs(target, variants, confidence)))
         elif suffix in UNSUPPORTED_SUFFIXES | video.SUFFIXES:
             unsupported.append(path)
-    if not jobs and not films and not unsupported:
+    if not jobs and not videos and not unsupported:
         where = ", ".join(str(i) for i in inputs)
         looked_for = " ".join((*sorted(PHOTO_SUFFIXES), *sorted(video.SUFFIXES)))
         further = "".join(f"; {entry.path}: {entry.reason}" for entry in left_out[:1])
-        raise Pix2ColorError(f"no photo in {where}, nor a film; looked for {looked_for}{further}")
-    every = _without_doubles([*jobs, *films])
+        raise Pix2ColorError(f"no photo in {where}, nor a video; looked for {looked_for}{further}")
+    every = _unique([*jobs, *videos])
     refuse_sources([path for job in every for path in job.targets], [job.source for job in every])
     problems = _collisions(every)
     every = [replace(job, problem=problems.get(job, "")) for job in every]
-    kinds = {job.source for job in films}
+    video_sources = {job.source for job in videos}
     return JobPlan(
-        tuple(job for job in every if job.source not in kinds),
+        tuple(job for job in every if job.source not in video_sources),
         tuple(sorted(unsupported)),
-        tuple(job for job in every if job.source in kinds),
+        tuple(job for job in every if job.source in video_sources),
         tuple(sorted(left_out)),
     )
 
 
 def _output_folder(out: str | Path) -> Path:
-    """Raises Pix2ColorError for what is no folder and cannot become one."""
+    """The path of `out`; raises Pix2ColorError where it is no folder and cannot become one."""
     if not str(out):
         raise Pix2ColorError("the output folder's name is empty; '.' is the current folder")
     for path in (Path(out), *Path(out).parents):
@@ -117,14 +129,14 @@ def _output_folder(out: str | Path) -> Path:
     return Path(out)
 
 
-def _found(
+def _input_files(
     inputs: Sequence[str | Path], out: Path, left_out: list[LeftOut]
 ) -> Iterator[tuple[Path, Path | None]]:
-    """Every file of the inputs, with its path below the input; None: it was given by name."""
-    for given in inputs:
-        if not str(given):
+    """Every file of the inputs, with its path below its folder; None: the file is an input."""
+    for name in inputs:
+        if not str(name):
             raise Pix2ColorError("an input's name is empty; '.' is the current folder")
-        root = Path(given)
+        root = Path(name)
         if root.is_dir():
             for entry in walk(root, {identity(out)} if out.exists() else None):
                 if isinstance(entry, LeftOut):
@@ -140,31 +152,31 @@ def _found(
 
 
 def skip_reason(path: Path) -> str:
-    """Why a file of `Plan.unsupported` was left out, and what helps."""
+    """Why a file of `JobPlan.unsupported` was left out, and what to do."""
     if path.suffix.lower() in video.SUFFIXES:
         return video.MISSING
     return f"{path.suffix} cannot be read; export it as TIFF, PNG or JPEG"
 
 
-def _film(path: Path, out: Path, relative: Path) -> Job:
+def _video_job(path: Path, out: Path, relative: Path) -> Job:
     target = out / relative.with_suffix(video.output_suffix(relative.suffix))
     return Job(path, target, (video.partial_name(target),))
 
 
-def _also(target: Path, variants: int, confidence: bool) -> tuple[Path, ...]:
+def _extra_outputs(target: Path, variants: int, confidence: bool) -> tuple[Path, ...]:
     names = [f"{target.stem}-{number}{target.suffix}" for number in range(2, variants + 1)]
     if confidence:
         names.append(f"{target.stem}-confidence.png")
     return tuple(target.with_name(name) for name in names)
 
 
-def _key(path: Path | str) -> str:
-    """One for all spellings that some file system takes for the same name."""
+def _normalized(path: Path | str) -> str:
+    """The same for all spellings that some file system treats as one name."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 
-def _without_doubles(jobs: Sequence[Job]) -> list[Job]:
-    """Each photo once where several inputs hold it, in the order of the targets' names."""
+def _unique(jobs: Sequence[Job]) -> list[Job]:
+    """Each job once, in the order of the targets' names."""
     first: dict[tuple[str, Path], Job] = {}
     for job in jobs:
         first.setdefault((os.path.realpath(job.source), job.target), job)
@@ -172,17 +184,17 @@ def _without_doubles(jobs: Sequence[Job]) -> list[Job]:
 
 
 def _collisions(jobs: Sequence[Job]) -> Mapping[Job, str]:
-    """Why photos cannot be colored together, where several would become one file."""
+    """The problem of each job whose target is also another's."""
     owners: dict[str, list[Job]] = {}
     for job in jobs:
         for target in job.targets:
-            owners.setdefault(_key(target), []).append(job)
+            owners.setdefault(_normalized(target), []).append(job)
     problems: dict[Job, str] = {}
     for name, several in owners.items():
         for job in several:
             other = next((o for o in several if o is not job), None)
             if other is not None:
-                target = next(path for path in job.targets if _key(path) == name)
+                target = next(path for path in job.targets if _normalized(path) == name)
                 problems[job] = (
                     f"it and {other.source} would both become {target}; color one of them into"
                     " another folder"
@@ -191,11 +203,11 @@ def _collisions(jobs: Sequence[Job]) -> Mapping[Job, str]:
 
 
 def refuse_sources(targets: Sequence[Path], sources: Sequence[Path]) -> None:
-    """Raise Pix2ColorError where a file to be written is one to be read, under whatever name."""
-    names = {_key(os.path.realpath(source)): source for source in sources}
+    """Raise Pix2ColorError where a target is one of the sources, under whatever name."""
+    names = {_normalized(os.path.realpath(source)): source for source in sources}
     files = {_identity(source): source for source in sources}
     for target in targets:
-        source = names.get(_key(os.path.realpath(target)))
+        source = names.get(_normalized(os.path.realpath(target)))
         if source is None and target.exists():
             source = files.get(_identity(target))
         if source is not None:

@@ -7,9 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pix2color.color.ab_bins import SoftLabels
-
-AB_RANGE = 110.0
-"""Networks and losses take ab divided by this, about 1 at most."""
+from pix2color.color.constants import AB_RANGE
 
 
 def l1(ab: Tensor, target: Tensor) -> Tensor:

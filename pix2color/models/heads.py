@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2color.color import ab_bins
+from pix2color.color.ab_bins_numpy import MARGINAL_BIN_WIDTH, MARGINAL_BINS, MARGINAL_MIN_AB
 from pix2color.losses.ab import soft_cross_entropy
 
 
@@ -120,7 +121,7 @@ class ClassificationHead(Head):
         prior = prior.double()
         self.log_prior.copy_(prior.log().float())
         if self.rebalance_lambda is not None:
-            weight = ab_bins.rebalancing_weights(prior, mix=self.rebalance_lambda)
+            weight = ab_bins.rebalancing_weights(prior, lam=self.rebalance_lambda)
             self.class_weight.copy_(weight.float())
         elif self.logit_adjustment_tau > 0:
             weight = prior**-self.logit_adjustment_tau
@@ -191,9 +192,7 @@ class MarginalClassHead(Head):
         in_channels, kernel, bias: see Head.
     """
 
-    BINS = 64
-    BIN_WIDTH = 4.0
-    MIN_AB = -128.0
+    BINS, BIN_WIDTH, MIN_AB = MARGINAL_BINS, MARGINAL_BIN_WIDTH, MARGINAL_MIN_AB
 
     def __init__(self, in_channels: int, *, kernel: int = 1, bias: bool = True) -> None:
         super().__init__(in_channels, 2 * self.BINS, kernel=kernel, bias=bias)

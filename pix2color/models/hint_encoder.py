@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2color.losses.ab import AB_RANGE
+from pix2color.color.constants import AB_RANGE
 
 
 class HintEncoder(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pix2color.color.ab_bins_numpy import COUNT, MARGINAL_LEAST, MARGINAL_STEP
+from pix2color.color.ab_bins_numpy import COUNT, MARGINAL_BIN_WIDTH, MARGINAL_MIN_AB
 from pix2color.config import DecodeConfig, HeadConfig, ModelConfig
 from pix2color.errors import Pix2ColorError, WeightsError
 from pix2color.runtime.base import Floats, NetworkInfo, NetworkOutput
@@ -165,7 +165,7 @@ def _decode_raw(raw: Floats, head: HeadConfig) -> Floats:
     if head.type == "marginal64":
         batch, channels, height, width = raw.shape
         steps = raw.reshape(batch, 2, channels // 2, height, width).argmax(2)
-        return (MARGINAL_LEAST + MARGINAL_STEP * (steps + 0.5)).astype(np.float32)
+        return (MARGINAL_MIN_AB + MARGINAL_BIN_WIDTH * (steps + 0.5)).astype(np.float32)
     return raw
 
 

@@ -1,1 +1,1 @@
-"""Training: steps as pure functions, the loop, its state, its log and its pictures."""
+"""Training: a task's steps, the loop, its state, its log and its sample pictures."""

@@ -1,9 +1,9 @@
-"""What a training has to remember, and where it lies on disk.
+"""Saving and restoring the state of a training.
 
 `state/samples-N/` holds accelerate's `save_state` (networks, optimizers, scaler, random numbers of
-each process), the averaged weights as `ema.safetensors` and `Progress` as `progress.json`. It is
+each process), the averaged weights as `ema.safetensors` and `TrainState` as `progress.json`. It is
 written beside its name and renamed, and the last two are kept, so that a kill at any moment costs
-one interval at most. Nothing of it is unpickled without PyTorch's list of harmless types.
+one interval at most. PyTorch unpickles only its list of safe types.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _PROGRESS = "progress.json"
 
 @dataclass
 class TrainState:
-    """How far a training is. The data position is `samples` itself (see data.loader)."""
+    """Progress of a training. `samples` is also the position in the data (see data.loader)."""
 
     samples: int = 0
     steps: int = 0
     seconds: float = 0.0
-    """Spent in steps; validating and saving do not count."""
+    """Time of the steps alone, without validating and saving."""
     skipped: int = 0
-    """Steps left out because of non-finite gradients."""
+    """Steps skipped because of non-finite gradients."""
     best: float = float("-inf")
     """The best validation figure so far; negated where lower is better."""
     best_samples: int = 0
 
     def load(self, path: Path) -> None:
-        """Take over what `save` wrote; raises ValueError where that is something else."""
+        """Read a file of `save`; raises ValueError for another file."""
         tree = json.loads(path.read_text(encoding="utf-8"))
         names = {field.name for field in fields(self)}
         if not isinstance(tree, dict) or tree.keys() != names:
@@ -61,9 +61,9 @@ class TrainState:
 
 
 def make_ema(generator: nn.Module, *, half_life: int, samples_per_step: int) -> AveragedModel:
-    """An exponential average of the weights; batch statistics are copied.
+    """An exponential moving average of the weights; batch statistics are copied.
 
-    The decay rises as min(d, (1 + n) / (10 + n)), so that the average forgets the start.
+    The decay rises as min(d, (1 + n) / (10 + n)), so that the first weights soon count little.
 
     Args:
         generator: unwrapped.
@@ -73,7 +73,7 @@ def make_ema(generator: nn.Module, *, half_life: int, samples_per_step: int) -> 
     decay = 0.5 ** (samples_per_step / half_life) if half_life else 0.0
 
     def update(means: Tensors, news: Tensors, count: Tensor | int) -> None:
-        # Not `count`, which lies on the device: reading it would wait for the device at each step.
+        # Not `count`, which is on the device: reading it would wait for the device at each step.
         n = float(average.n_averaged)
         share = min(decay, (1 + n) / (10 + n)) if half_life else 0.0
         torch._foreach_lerp_(list(means), list(news), 1 - share)
@@ -85,14 +85,14 @@ def make_ema(generator: nn.Module, *, half_life: int, samples_per_step: int) -> 
 def save(accelerator: Accelerator, folder: Path, ema: AveragedModel, progress: TrainState) -> None:
     """Write `folder/samples-N`, then drop all but the last two. Called by every process.
 
-    Machines that do not share the folder's disk each keep a whole state of their own.
+    Machines that do not share a disk each keep a complete state of their own.
     """
     final = folder / f"samples-{progress.samples:09d}"
     aside = folder / f".{final.name}.part"
     if accelerator.is_main_process:
         _make_aside(aside)
     accelerator.wait_for_everyone()
-    # A listing, because network disks answer questions about single names from their caches.
+    # A listing, because network disks look up single names in their caches.
     own_disk = not folder.is_dir() or aside.name not in {p.name for p in folder.iterdir()}
     accelerator.wait_for_everyone()
     writes = accelerator.is_main_process or (own_disk and accelerator.is_local_main_process)
@@ -109,7 +109,8 @@ def save(accelerator: Accelerator, folder: Path, ema: AveragedModel, progress: T
     if writes:
         shutil.rmtree(final, ignore_errors=True)
         aside.rename(final)
-    # Older ones go when the new one is whole everywhere, so that all machines share one at least.
+    # Older states are removed when the new one is complete on all machines, so that they always
+    # have one in common.
     accelerator.wait_for_everyone()
     if writes:
         for old in list_checkpoints(folder)[:-_KEPT]:
@@ -125,7 +126,7 @@ def _make_aside(aside: Path) -> None:
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The whole states in a folder, oldest first."""
+    """The complete states in a folder, oldest first."""
     return sorted(p for p in folder.glob("samples-*") if p.is_dir())
 
 
@@ -193,5 +194,5 @@ def restore(
 
 
 def _options(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """What each group says beside its parameters."""
+    """The options of each parameter group, without the parameters."""
     return [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]

@@ -1,4 +1,4 @@
-"""What a training tells while it goes on, and how it ended."""
+"""Events and the final result of a training."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class TrainEvent:
-    """What an observer is told while training goes on."""
+    """Progress of a training, for its observer."""
 
     samples: int
     total: int | None
-    """None where the budget is in minutes alone."""
+    """Samples in all; None where the budget is in minutes."""
     fraction: float
-    """Of the budget, 0..1."""
+    """The fraction of the budget that is spent, 0..1."""
     rate: float
-    """Samples a second over the last interval."""
+    """Samples per second over the last log interval; 0 for other events."""
     metrics: Figures
     """Means of the losses (log) or the validation figures."""
     kind: Literal["step", "log", "validation"]
@@ -28,7 +28,7 @@ class TrainEvent:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a training ended."""
+    """The result of a training."""
 
     samples: int
     seconds: float
@@ -37,7 +37,7 @@ class TrainResult:
     best: float
     best_samples: int
     metrics: Figures
-    """Of the last validation."""
+    """The figures of the last validation."""
     release: Path | None
     finished: bool
-    """False when it was stopped before its budget was spent."""
+    """Whether the budget was spent."""

@@ -1,4 +1,4 @@
-"""The run folder's record: metrics.jsonl, curves.png, and the trackers of accelerate."""
+"""The log of a run: metrics.jsonl, curves.png, and config values for trackers."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _NOT_DRAWN = {"kind", "samples", "bins", "skipped", "composite", "colorfulness_t
 
 
 class MetricAverager:
-    """Means of named scalars over an interval, kept on the device so that no step waits."""
+    """Means of named scalars over an interval; sums stay on the device, so that no step waits."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = defaultdict(int)
 
     def update(self, values: Mapping[str, Tensor]) -> None:
-        """Count one step's values."""
+        """Add the values of one step."""
         for name, value in values.items():
             value = value.detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] += 1
 
     def compute(self) -> dict[str, float]:
-        """The means so far; starts anew."""
+        """The means since the last call."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._sums.clear()
         self._counts.clear()
@@ -42,7 +42,7 @@ class MetricsLogger:
 
     Args:
         folder: of the run.
-        resumed_at: when resuming, lines beyond this sample are dropped: they will come again.
+        resumed_at: when resuming, lines beyond this sample are dropped: they will be written again.
     """
 
     def __init__(self, folder: Path, *, resumed_at: int | None = None) -> None:
@@ -50,8 +50,8 @@ class MetricsLogger:
         if resumed_at is None:
             self.path.write_text("", encoding="utf-8")
         elif self.path.is_file():
-            kept = [line for line in read_log(self.path) if line["samples"] <= resumed_at]
-            text = "".join(json.dumps(line) + "\n" for line in kept)
+            lines = [line for line in read_log(self.path) if line["samples"] <= resumed_at]
+            text = "".join(json.dumps(line) + "\n" for line in lines)
             atomic_write(self.path, text)
 
     def write(self, kind: str, samples: int, values: Mapping[str, float]) -> None:
@@ -63,7 +63,7 @@ class MetricsLogger:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; one that a kill cut short is left out."""
+    """The lines of a metrics.jsonl, without one that was cut off by a kill."""
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
@@ -74,7 +74,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def draw_curves(folder: Path) -> None:
-    """Write curves.png: a panel for each loss and validation figure, against samples."""
+    """Write curves.png: one panel per loss and validation figure, over samples."""
     import matplotlib
 
     matplotlib.use("Agg", force=False)
@@ -93,7 +93,7 @@ def draw_curves(folder: Path) -> None:
     columns = 4
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(3.2 * columns, 2.2 * rows))
-    # Fixed margins: a layout engine would take longer than all the drawing.
+    # Fixed margins, because a layout engine takes longer than the drawing.
     figure.subplots_adjust(0.04, 0.06, 0.99, 0.94, wspace=0.25, hspace=0.45)
     for number, (title, (xs, ys)) in enumerate(sorted(panels.items())):
         axes = figure.add_subplot(rows, columns, number + 1)
@@ -105,11 +105,11 @@ def draw_curves(folder: Path) -> None:
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys with plain values, as trackers want them."""
-    plain: dict[str, Any] = {}
+    """Nested sections as dotted keys with plain values, the form that trackers take."""
+    values: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            plain |= flat(value, f"{prefix}{key}.")
+            values |= flat(value, f"{prefix}{key}.")
         else:
-            plain[f"{prefix}{key}"] = value if isinstance(value, int | float | str) else str(value)
-    return plain
+            values[f"{prefix}{key}"] = value if isinstance(value, int | float | str) else str(value)
+    return values

@@ -1,4 +1,4 @@
-"""From a config to a trainer that is ready to `fit`: photos, prior, parts, accelerator."""
+"""From a config to a trainer that is ready to `fit`: photos, prior, components, accelerator."""
 
 from __future__ import annotations
 
@@ -34,35 +34,32 @@ from pix2color.training.events import TrainEvent
 from pix2color.training.trainer import Trainer
 
 _PRIOR_CROPS = 2048
-_PRIOR_CROPS_A_PHOTO = 16
+_PRIOR_CROPS_PER_PHOTO = 16
 _PRIOR_BATCH = 64
 
 
 def resolve_init_from(config: Config, *, announce: Callable[[str], object]) -> Config:
     """The config with an `init_from` that exists.
 
-    A run folder's release that is not there yet is replaced by the packaged weights, where they
-    are of the recipe's network, and that is said, with the command that makes it.
+    A missing release file of a run folder is replaced by the packaged weights, where they fit the
+    recipe's network; this is announced, with the command that trains the missing file.
 
     Raises:
-        ConfigError: it is missing, and nothing can take its place.
+        ConfigError: the file is missing and cannot be replaced.
     """
     start = config.init_from
     if start is None or start == "default" or Path(start).is_file() or hub.parse(start):
         return config
     path = Path(start)
     if path.name == "release.safetensors" and path.parent.parent.name == "runs":
-        missing = (
-            f"init_from {start} is not there: make it with `accelerate launch train.py --config "
-            f"{path.parent.name}.yaml`"
-        )
+        missing = f"init_from {start} does not exist: train {path.parent.name}.yaml first"
         if not build.matches_default_checkpoint(config.model):
             raise ConfigError(missing)
         announce(f"{missing}. Starting from the packaged default weights instead.")
         return config.model_copy(update={"init_from": "default"})
     raise ConfigError(
-        f"init_from {start} is not there: give a release file, user/repo of the Hugging Face Hub,"
-        " or `default`"
+        f"init_from {start} does not exist: give a release file, user/repo of the Hugging Face"
+        " Hub, or `default`"
     )
 
 
@@ -74,7 +71,7 @@ def resolve_launch(config: Config) -> Config:
     """
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
     accumulation = int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1"))
-    # accelerate launch always names both: "no" and 1 may be asked for or not.
+    # accelerate launch always sets both: "no" and 1 may be the user's choice or its default.
     return _resolved(
         config,
         precision=precision if precision != "no" else config.train.mixed_precision or "no",
@@ -85,7 +82,7 @@ def resolve_launch(config: Config) -> Config:
 
 
 def _resolved(config: Config, *, precision: str, accumulation: int) -> Config:
-    """The config with what accelerate uses; ConfigError where it says otherwise."""
+    """The config with the values that accelerate uses; ConfigError where it has others."""
     train = config.train
     for key, own, used in (
         ("mixed_precision", train.mixed_precision, precision),
@@ -94,7 +91,7 @@ def _resolved(config: Config, *, precision: str, accumulation: int) -> Config:
         if own is not None and own != used:
             raise ConfigError(
                 f"train.{key} is {own}, accelerate was launched with {used}: make them agree, or "
-                f"leave train.{key} out"
+                f"remove train.{key}"
             )
     tree = config.model_dump(mode="json")
     tree["train"] |= {
@@ -125,7 +122,7 @@ def make_accelerator(config: Config) -> Accelerator:
         )
     except (ValueError, ImportError) as error:
         raise ConfigError(f"train.mixed_precision or train.trackers: {error}") from None
-    # accelerate leaves out what is not installed without a word.
+    # accelerate ignores trackers that are not installed.
     missing = set(train.trackers) - {str(tracker) for tracker in accelerator.log_with}
     if missing:
         raise ConfigError(f"train.trackers: {', '.join(sorted(missing))} is not installed")
@@ -141,20 +138,20 @@ def make_trainer(
     resume: bool = False,
     photos: tuple[PhotoSet, PhotoSet] | None = None,
     announce: Callable[[str], object] = lambda line: None,
-    observer: Callable[[TrainEvent], object] = lambda status: None,
+    observer: Callable[[TrainEvent], object] = lambda event: None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Trainer:
-    """Everything that comes before the first step.
+    """Read the photos and build a trainer, which is ready for its first step.
 
     Args:
         config: of the recipe.
         accelerator: None makes one from the config.
-        resume: go on from the run folder's state.
+        resume: continue from the state in the run folder.
         photos: for training and for validation, where they are in RAM already; None: they are
             read as `data` says.
-        announce: is given lines for people (main process only).
-        observer: of the training.
-        progress: of reading the photos: (done, total).
+        announce: called with messages for people (main process only).
+        observer: called with the events of the training.
+        progress: called with (photos read, photos in all).
 
     Raises:
         Pix2ColorError: photos, weights or config do not allow it.
@@ -168,70 +165,78 @@ def make_trainer(
     if not accelerator.is_main_process:
         announce, progress = _silent, None
     folder = Path(config.output)
-    _check_folder(config, folder, resume=resume)
-    before = _previous_config(folder) if resume else {}
-    if resume:  # its weights are those of the state, wherever they once started from
-        config = config.model_copy(update={"init_from": before.get("init_from")})
+    _check_folder(folder, resume=resume)
+    previous = _previous_config(folder) if resume else {}
+    if resume:  # the state holds the weights, wherever the run started from
+        config = config.model_copy(update={"init_from": previous.get("init_from")})
     else:
         config = resolve_init_from(config, announce=announce)
     set_seed(config.train.seed)
-    data, seed = config.data, config.train.seed
     validation: Sequence[Pixels] = ()
-    if accelerator.is_main_process:  # which alone validates
+    if accelerator.is_main_process:  # no other process validates
         validation = photos[1].photos if photos else load_validation(config, announce=announce)
-    source: PhotoSource
-    if photos or data.cache == "ram":
-        training = (
-            photos[0]
-            if photos
-            else load_photos(
-                data,
-                splits=["train"],
-                announce=announce,
-                progress=progress,
-                copies=int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)),
-            )
+    training = photos[0] if photos else None
+    if training is None and config.data.cache == "ram":
+        copies = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
+        training = load_photos(
+            config.data, splits=["train"], announce=announce, progress=progress, copies=copies
         )
-        source = InMemorySource(training.photos, data, seed=seed, names=training.names)
-        facts = dataset_summary(config, training)
-    else:
-        rank, world = accelerator.process_index, accelerator.num_processes
-        source = StreamingSource(data, seed=seed, rank=rank, world=world)
-        facts = {"roots": _names(config), "photos": None}
-    prior = None
-    if config.model.head.type == "classes":
-        # Counted on the same photos in every process.
-        prior_source = StreamingSource(data, seed=seed) if facts["photos"] is None else source
-        with closing(DeviceLoader(prior_source, data, device=accelerator.device)) as crops:
-            prior = estimate_prior(crops, facts)
-    batches = DeviceLoader(source, data, device=accelerator.device, world=accelerator.num_processes)
-    # The networks' first weights follow from the seed alone, not from what was drawn before.
-    set_seed(seed)
-    trainer = Trainer(
-        config,
-        build.build_training(
-            config, prior=prior, start=not resume, fused=accelerator.device.type == "cuda"
-        ),
-        batches,
-        validation,
-        data_stats=facts,
-        accelerator=accelerator,
-        folder=folder,
-        observer=observer,
-    )
+    trainer = _build_trainer(config, training, validation, accelerator, observer, resume=resume)
     if resume:
-        for line in _config_diff(before, config.model_dump(mode="json")):
+        for line in _config_diff(previous, config.model_dump(mode="json")):
             announce(f"resumed with another {line}")
         trainer.resume()
-    # Last, so that resuming with the wrong recipe leaves the run its own.
+    # Last, so that resuming with the wrong recipe changes nothing in the run folder.
     if accelerator.is_main_process:
         atomic_write(folder / "config.yaml", config.dump())
         remove_stale_parts(folder)
     return trainer
 
 
+def _build_trainer(
+    config: Config,
+    training: PhotoSet | None,
+    validation: Sequence[Pixels],
+    accelerator: Accelerator,
+    observer: Callable[[TrainEvent], object],
+    *,
+    resume: bool,
+) -> Trainer:
+    """Batches, prior, components and trainer; `training` None streams the photos."""
+    data, seed, device = config.data, config.train.seed, accelerator.device
+    rank, world = accelerator.process_index, accelerator.num_processes
+    source: PhotoSource
+    if training is not None:
+        source = InMemorySource(training.photos, data, seed=seed, names=training.names)
+    else:
+        source = StreamingSource(data, seed=seed, rank=rank, world=world)
+    data_stats = dataset_summary(config, training)
+    prior = None
+    if config.model.head.type == "classes":
+        # From the same photos in every process.
+        prior_source = StreamingSource(data, seed=seed) if training is None else source
+        with closing(DeviceLoader(prior_source, data, device=device)) as crops:
+            prior = estimate_prior(crops, data_stats["photos"])
+    batches = DeviceLoader(source, data, device=device, world=world)
+    # The first weights of the networks follow from the seed alone, not from earlier draws.
+    set_seed(seed)
+    components = build.build_training(
+        config, prior=prior, start=not resume, fused=device.type == "cuda"
+    )
+    return Trainer(
+        config,
+        components,
+        batches,
+        validation,
+        data_stats=data_stats,
+        accelerator=accelerator,
+        folder=Path(config.output),
+        observer=observer,
+    )
+
+
 def load_validation(config: Config, *, announce: Callable[[str], object]) -> Sequence[Pixels]:
-    """The photos of the validation figure, the same ones in every start.
+    """The photos of the validation figures, the same ones in every run.
 
     With `data.cache: none` reading ends when `train.num_val_photos` are found, in shards (or
     files) taken in an order that is always the same.
@@ -239,8 +244,7 @@ def load_validation(config: Config, *, announce: Callable[[str], object]) -> Seq
     Raises:
         DataError: as `load_photos` and `stream_photos`.
     """
-    data = config.data
-    data = data.model_copy(update={"source_weights": {}})
+    data = config.data.model_copy(update={"source_weights": {}})
     if data.cache == "ram":
         return load_photos(data, splits=["val"], announce=_silent).photos
     splits: Sequence[Split] = ["val"]
@@ -253,37 +257,47 @@ def load_validation(config: Config, *, announce: Callable[[str], object]) -> Seq
         return [photo.pixels for photo in islice(photos, config.train.num_val_photos)]
 
 
-def dataset_summary(config: Config, photos: PhotoSet) -> dict[str, Any]:
-    """What a release file says of its training photos: counts and a hash, no path of a machine."""
+def dataset_summary(config: Config, photos: PhotoSet | None) -> dict[str, Any]:
+    """What a release file records about its training photos: names, counts and a hash, no paths.
+
+    Args:
+        photos: None for a stream, whose photos are not counted beforehand.
+    """
+    summary: dict[str, Any] = {
+        "roots": [Path(root).name for root in config.data.roots] or ["bundled with scikit-image"],
+        "photos": None if photos is None else len(photos),
+    }
+    if config.data.source_weights:
+        summary["source_weights"] = config.data.source_weights
+    if photos is None:
+        return summary
     counts = photos.counts
-    return {
-        "roots": _names(config),
-        "photos": len(photos),
+    return summary | {
         "gray_left_out": counts.gray,
         "duplicates_left_out": counts.duplicates,
-        "broken": len(counts.corrupt),
+        "corrupt": len(counts.corrupt),
         "digest": photos.digest,
     }
 
 
-def estimate_prior(batches: BatchSource, facts: dict[str, Any]) -> Prior:
-    """The color prior of the training crops, shrunk towards the packaged one."""
-    counter = PriorEstimator()
-    most = facts["photos"] * _PRIOR_CROPS_A_PHOTO if facts["photos"] else _PRIOR_CROPS
-    for first in range(0, min(most, _PRIOR_CROPS), _PRIOR_BATCH):
-        counter.update(F.avg_pool2d(batches.get(first, _PRIOR_BATCH).target_lab[:, 1:], 4))
-    source = f"{facts['photos'] or 'streamed'} training photos"
-    return counter.compute(source).shrink_towards(Prior.load())
+def estimate_prior(batches: BatchSource, photos: int | None) -> Prior:
+    """The color prior of the training crops, shrunk towards the packaged one.
+
+    Args:
+        photos: number of training photos; None where they are streamed.
+    """
+    estimator = PriorEstimator()
+    crops = min(photos * _PRIOR_CROPS_PER_PHOTO, _PRIOR_CROPS) if photos else _PRIOR_CROPS
+    for first in range(0, crops, _PRIOR_BATCH):
+        estimator.update(F.avg_pool2d(batches.get(first, _PRIOR_BATCH).target_lab[:, 1:], 4))
+    source = f"{photos or 'streamed'} training photos"
+    return estimator.compute(source).shrink_towards(Prior.load())
 
 
-def _names(config: Config) -> list[str]:
-    return [Path(root).name for root in config.data.roots] or ["bundled with scikit-image"]
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    """Refuse to overwrite a run, or to resume one that does not exist.
 
-
-def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
-    """A run folder is never written over by another run.
-
-    One without a whole state, such as after a kill during the first save, has nothing to lose.
+    A folder without a complete state, such as after a kill during the first save, is no run yet.
     """
     started = bool(checkpointing.list_checkpoints(folder / "state"))
     if started and not resume:
@@ -296,7 +310,7 @@ def _check_folder(config: Config, folder: Path, *, resume: bool) -> None:
 
 
 def _previous_config(folder: Path) -> dict[str, Any]:
-    """The config that a run folder was last trained with; empty where it cannot be read."""
+    """The config of the run in a folder; empty where it cannot be read."""
     try:
         return read_yaml(folder / "config.yaml")
     except ConfigError:
@@ -304,7 +318,7 @@ def _previous_config(folder: Path) -> dict[str, Any]:
 
 
 def _config_diff(before: Mapping[str, Any], now: Mapping[str, Any], section: str = "") -> list[str]:
-    """A line for each value of two trees that differs; keys of one tree alone are left out."""
+    """A line per value that differs between two trees; keys of only one tree are left out."""
     lines = []
     for key in before.keys() & now.keys():
         old, new, name = before[key], now[key], f"{section}{key}"
@@ -316,4 +330,4 @@ def _config_diff(before: Mapping[str, Any], now: Mapping[str, Any], section: str
 
 
 def _silent(line: str) -> None:
-    """Says nothing: only one process speaks."""
+    """Discard a message: only the main process announces."""

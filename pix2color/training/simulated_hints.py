@@ -14,7 +14,7 @@ _STOP = 1 / 8
 
 
 def sample_hints(ab: Tensor, seeds: Sequence[int]) -> Tensor:
-    """Points of the truth: how many is geometric with mean 7, none for one photo in eight.
+    """Random points of the true colors: a geometric number with mean 7, 0 for one photo in eight.
 
     Zhang et al. 2017, section 3.2, draw the number so; places are uniform here, as are those of the
     curves that are measured. A photo's hints depend on its own seed alone.

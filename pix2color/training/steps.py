@@ -1,6 +1,6 @@
 """What one step computes: pure functions from networks and a batch to named losses.
 
-The loop knows neither color nor loss: it sums `dict[name, scalar]` by the recipe's weights.
+`training.task` combines them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def reconstruction_losses(
     """Losses of the generator's output against the true colors.
 
     Args:
-        raw: B,C,h,w from the generator for `batch.seen`.
+        raw: B,C,h,w from the generator for `batch.input_lightness`.
         batch: the true photo.
         head: of the generator.
         ab_losses: taken on the head's ab at temperature 1 and the true ab averaged to h,w.
@@ -75,7 +75,7 @@ def discriminator_losses(
 
 
 def adversarial_losses(discriminator: Network, fake: Tensor, *, mode: str) -> dict[str, Tensor]:
-    """What the generator is told by the discriminator."""
+    """The generator's loss by the discriminator."""
     return {"adversarial": adversarial.generator_loss(discriminator(fake), mode=mode)}
 
 

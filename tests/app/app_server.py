@@ -50,8 +50,8 @@ def run_app(temporary: Path, *options: str) -> Iterator[AppServer]:
         line = process.stdout.readline()
         killer.cancel()
         try:
-            assert line.startswith("the page: "), (temporary / "log").read_text()
-            yield AppServer(line.removeprefix("the page: ").strip(), temporary, process.pid)
+            assert line.startswith("web app: "), (temporary / "log").read_text()
+            yield AppServer(line.removeprefix("web app: ").strip(), temporary, process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
             try:

@@ -110,6 +110,6 @@ def make_entries(crowd: Path) -> Callable[..., list[RecipeRun]]:
     """A plan's entries, to be trained on the crowd."""
 
     def make(plan: BenchmarkPlan, out: Path, folder: Path = Path()) -> list[RecipeRun]:
-        return resolve_runs(plan, folder, out=out, roots=[str(crowd)], say=lambda line: None)
+        return resolve_runs(plan, folder, out=out, roots=[str(crowd)], log=lambda line: None)
 
     return make

@@ -28,7 +28,7 @@ def everything(mobilenet_file: Path) -> tuple[list[RecipeRun], list[str]]:
     files = {"mobilenet_v2": str(mobilenet_file)}
     plan = load_plan("benchmark.yaml", overrides={"pretrained": files})
     said: list[str] = []
-    found = plans.resolve_runs(plan, CONFIGS, out=Path("out"), roots=["photos"], say=said.append)
+    found = plans.resolve_runs(plan, CONFIGS, out=Path("out"), roots=["photos"], log=said.append)
     return found, said
 
 
@@ -76,11 +76,12 @@ def test_a_smoke_budget_lies_over_the_file_and_under_what_is_asked_for() -> None
 def test_all_is_every_recipe_of_the_folder_and_no_plan(
     everything: tuple[list[RecipeRun], list[str]],
 ) -> None:
-    files = {path.stem for path in CONFIGS.glob("*.yaml")} - {"benchmark"}
+    files = {path.stem for path in CONFIGS.glob("*.yaml")} - {"benchmark", "packaged"}
     found = [entry.name for entry in everything[0]]
     assert set(found) == files
     assert len(found) == len(files)
     assert {"pretrain_l2", "pretrain_class", "gan"} <= files
+    assert "packaged: left out, since it starts from default" in everything[1]
 
 
 def test_one_more_file_is_one_more_row(tmp_path: Path, make_plan: Make, make_entries: Make) -> None:
@@ -218,7 +219,7 @@ def test_without_any_download_the_packaged_encoder_stands_in_and_that_is_said(
         if entry.name == "strided":
             assert (entry.note, entry.config.model.pretrained) == ("", "none")
         else:
-            assert "packaged weights" in entry.note and "flatters" in entry.note
+            assert "packaged weights" in entry.note and "advantage" in entry.note
             assert entry.config.model.encoder == "mobilenet_v2"
             assert entry.config.model.pretrained == "default"
     monkeypatch.setattr(

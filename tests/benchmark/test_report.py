@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from markupsafe import escape
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -23,7 +24,7 @@ from pix2color.benchmark.run import Benchmark
 from pix2color.cli import main
 from pix2color.data.dataset import PhotoSet
 from pix2color.errors import TrainingError
-from pix2color.evaluation import bootstrap, evaluator
+from pix2color.evaluation import evaluator, registry
 
 Make = Callable[..., Any]
 RECIPES = ("strided", "strided_gan", "zhang_class", "fusion")
@@ -38,7 +39,7 @@ ROWS = ["truth", "gray", "random", "mean", "strided", "strided_gan (start)", "st
 def make(plan: Any, crowd: Path, out: Path) -> Benchmark:
     """A benchmark whose recipes are trained."""
     benchmark = Benchmark(
-        plan, Path(), roots=[str(crowd)], out=out, device="cpu", say=lambda line: None
+        plan, Path(), roots=[str(crowd)], out=out, device="cpu", log=lambda line: None
     )
     benchmark.train(lambda entry, status: None, lambda: False)
     return benchmark
@@ -85,7 +86,7 @@ def report(
         patch.setattr(evaluator, "_TIMED_PHOTOS", 1)
         patch.setattr(images, "_bundled", lambda: [small_photos[0][:48, :48]])
         made = make(plan, crowd, out).report(
-            lambda *news: told.append(news), publish=out / "published"
+            lambda *news: told.append(news), public=out / "published"
         )
     assert made == out / "index.html"
     assert [news for news in told if news[1] == news[2]] == [("test", 4, 4), ("further", 3, 3)]
@@ -119,10 +120,10 @@ def test_the_figures_that_are_asked_for_are_there(tree: dict[str, Any]) -> None:
     truth = rows["truth"]["figures"]
     assert (truth["auc"]["value"], truth["colorfulness_ratio"]["value"]) == (100, 1)
     assert rows["strided"]["milliseconds"] > 0
-    assert {name for name, row in rows.items() if row["featured"]} == set(ROWS[4:])
+    assert {name for name, row in rows.items() if row["primary"]} == set(ROWS[4:])
     assert rows["random"]["figures"]["auc"]["value"] < rows["mean"]["figures"]["auc"]["value"]
     assert tree["sets"]["test"]["unmeasured"].keys() == {"lpips"}
-    for name in bootstrap.FAILURES:
+    for name in registry.FAILURES:
         assert name in rows["strided"]["figures"]
         assert name not in tree["sets"]["further"]["rows"][4]["figures"]
 
@@ -134,7 +135,7 @@ def test_fd_and_its_backbone_are_in_the_tree(report: Path, tree: dict[str, Any])
         assert figures["gray"]["value"] > 0 and figures["gray"]["low"] is None
         assert "squeezenet1_1 (squeeze.pth, SHA-256" in one["measured_with"]["FD"]
     assert tree["plan"]["evaluate"]["fd_backbone"] == "squeeze.pth"
-    assert "FD is of 4 photos and no FID" in (report / "report.md").read_text(encoding="utf-8")
+    assert "FD is of 4 photos and is not FID" in (report / "report.md").read_text(encoding="utf-8")
 
 
 def test_the_protocol_is_in_the_tree(tree: dict[str, Any]) -> None:
@@ -153,12 +154,14 @@ def test_the_three_files_agree(report: Path, tree: dict[str, Any]) -> None:
     wanted = [tables.training(tree)]
     for one in tree["sets"].values():
         wanted += [tables.figures(one), tables.gains(one)]
-    wanted.append(tables.readings(tree["sets"]["test"]))
     failures = tables.failures(tree["sets"]["test"])
     assert failures is not None
     for table in (*wanted, failures):
         assert table.markdown() in markdown
-        assert table.html() in html
+        for line in table.lines:
+            for cell in line:
+                assert escape(cell.text) in html and escape(cell.interval) in html
+    assert html.count("<tr>") == sum(1 + len(table.lines) for table in (*wanted, failures))
     assert html.count("<b>") == len(re.findall(r"\*\*[^*]+\*\*", markdown))
     missing = ("no weights of its backbone", "needs the weights of a whole classifier")
     for text in (tables.summary(tree), *missing):
@@ -196,12 +199,12 @@ def test_what_is_published_shows_no_photo_of_the_data_and_no_path(
 
 
 def test_the_failure_page_has_all_five(report: Path) -> None:
-    html = (report / "index.html").read_text(encoding="utf-8")
+    html = " ".join((report / "index.html").read_text(encoding="utf-8").split())
     wanted = ("Color bias", "Desaturation", "Inconsistent color", "Edge pollution", "Bleeding")
     assert tuple(failure.title for failure in FAILURES) == wanted
     for number, failure in enumerate(FAILURES, start=1):
-        assert f"<h3>{number}. {failure.title}</h3>\n<p>Measure: " in html
-        assert failure.figure in bootstrap.FAILURES
+        assert f"<h3>{number}. {failure.title}</h3> <p>Metric: " in html
+        assert failure.metric in registry.FAILURES
 
 
 def test_photos_without_any_color_are_no_crash(report: Path, tree: dict[str, Any]) -> None:
@@ -280,7 +283,7 @@ def test_an_instrument_that_was_missing_is_used(again: Make, monkeypatch: Any) -
     class Told(measure.BenchmarkEvaluator):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
-            self.described["LPIPS"] = "found at last"
+            self.descriptions["LPIPS"] = "found at last"
 
     monkeypatch.setattr("pix2color.benchmark.run.BenchmarkEvaluator", Told)
     assert again() == ["further", "test"]
@@ -294,7 +297,7 @@ def test_a_lost_array_is_measured_again(again: Make) -> None:
 
 def test_nothing_trained_is_no_report(crowd: Path, make_plan: Make, tmp_path: Path) -> None:
     benchmark = make(make_plan("fusion"), crowd, tmp_path)
-    with pytest.raises(TrainingError, match="no recipe came to its end: fusion: needs"):
+    with pytest.raises(TrainingError, match="no recipe finished: fusion: needs"):
         benchmark.report(lambda *news: None)
 
 
@@ -330,7 +333,7 @@ def test_a_page_without_failures_says_so(tree: dict[str, Any], tmp_path: Path) -
         (["--test", "photos"], "--test 'photos': write it as NAME=PATH"),
         (["--pretrained", "=x"], "write it as NAME=PATH"),
         (["--set", "evaluate.photo=3"], "did you mean evaluate.photos"),
-        (["--minutes", "0"], "budget.minutes"),
+        (["--minutes", "0"], "--minutes 0: at least 0.001"),
         (["--classifier", "nothing.pth", "--recipes", "strided"], "no weights file nothing.pth"),
     ],
 )

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from pix2color.benchmark.images import FAILURES
-from pix2color.evaluation.bootstrap import METRICS
+from pix2color.evaluation.registry import METRICS
 
 ROOT = Path(__file__).parents[2]
-RECIPES = {p.stem for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark"}
+RECIPES = {p.stem for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark", "packaged"}
 
 
 def stands_apart(rows: list[dict[str, Any]], name: str) -> str | None:
@@ -25,7 +25,7 @@ def stands_apart(rows: list[dict[str, Any]], name: str) -> str | None:
     ends = {
         row["name"]: sorted(sign * row["figures"][name][end] for end in ("low", "high"))
         for row in rows
-        if row["featured"]
+        if row["primary"]
     }
     for one, (low, _) in ends.items():
         if METRICS[name].better and all(low > high for o, (_, high) in ends.items() if o != one):
@@ -52,7 +52,7 @@ def test_every_recipe_becomes_a_row(mobilenet_file: Path, tmp_path: Path) -> Non
     tree = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert {one["name"]: one["status"] for one in tree["recipes"]} == dict.fromkeys(RECIPES, "done")
     rows = tree["sets"]["test"]["rows"]
-    starts = {name for name in RECIPES if name.endswith("_gan")}
+    starts = {name for name in RECIPES if name.endswith("gan")}
     titles = {one["title"] for one in tree["recipes"]}
     names = {"truth", "gray", "random", "mean"} | titles | {f"{name} (start)" for name in starts}
     assert {row["name"] for row in rows} == names

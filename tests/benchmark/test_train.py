@@ -52,8 +52,8 @@ def go(training_photos: tuple[PhotoSet, PhotoSet]) -> Make:
             entries,
             training_photos,
             out,
-            gan_share=0.5,
-            say=lambda line: None,
+            gan_budget_fraction=0.5,
+            log=lambda line: None,
             observer=watch.observe,
             stopped=watch.stopped,
         )
@@ -266,8 +266,8 @@ def make(crowd: Path, tmp_path: Path) -> Callable[..., Benchmark]:
     """Makes a benchmark of a plan; it must not train."""
 
     def made(plan: Any, *, root: Path = crowd, out: Path = tmp_path, **options: Any) -> Benchmark:
-        roots, say = [str(root)], options.pop("say", lambda line: None)
-        return Benchmark(plan, Path(), roots=roots, out=out, device="cpu", say=say, **options)
+        roots, log = [str(root)], options.pop("log", lambda line: None)
+        return Benchmark(plan, Path(), roots=roots, out=out, device="cpu", log=log, **options)
 
     return made
 
@@ -290,9 +290,9 @@ def test_recipes_of_different_precision_are_refused(
     make_plan: Make, make: Make, tmp_path: Path
 ) -> None:
     own = tmp_path / "other.yaml"
-    own.write_text("extends: strided.yaml\ntrain: {precision: bf16}\n", encoding="utf-8")
+    own.write_text("extends: strided.yaml\ntrain: {mixed_precision: bf16}\n", encoding="utf-8")
     plan = make_plan("strided").model_copy(update={"recipes": ("strided", str(own))})
-    with pytest.raises(ConfigError, match=r"train\.precision: bf16 \(other\), no \(strided\)"):
+    with pytest.raises(ConfigError, match=r"mixed_precision: bf16 \(other\), no \(strided\)"):
         make(plan)
 
 
@@ -320,7 +320,7 @@ def test_too_few_photos_for_a_split_are_said_at_once(
         shutil.copy(path, few)
     with pytest.raises(DataError, match="12 photos are too few for a split"):
         make(make_plan("strided"), root=few)
-    assert make(make_plan("strided"), root=few, smoke=True).training.shared
+    assert make(make_plan("strided"), root=few, smoke=True).training.unsplit
     # Enough to be split, but none falls into the third part.
     thin = make_plan("strided", split={"train": 0.5, "val": 0.4999, "test": 0.0001})
     with pytest.raises(DataError, match="30 photos are too few for a split"):
@@ -336,7 +336,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> None:
         known: Any = object() if options["classifier"] else None
         return MetricModels(None, None, known, {}, {})
 
-    monkeypatch.setattr(measure, "find_instruments", found)
+    monkeypatch.setattr(measure, "find_metric_models", found)
 
 
 @pytest.fixture
@@ -363,7 +363,7 @@ def test_unknown_classes_are_said_at_once(
     assert [one.labels for one in make(plan("mobilenet_v2")).sets] == [None, [1, 1]]
     shutil.rmtree(folders / "goldfish")
     (folders / "n01443537_b.png").rename(folders / "b.png")
-    with pytest.raises(DataError, match="classifier: no photo of test or labelled has a class"):
+    with pytest.raises(DataError, match="no photo of test or labelled has a class"):
         make(plan("mobilenet_v2"))
 
 
@@ -371,7 +371,7 @@ def test_weights_that_measure_are_looked_for_at_once(
     make_plan: Make, make: Make, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    make(make_plan("strided"), say=said.append)
+    make(make_plan("strided"), log=said.append)
     assert any(line.startswith("no lpips: ") for line in said)
     (tmp_path / "foreign.pth").write_bytes(b"no weights")
     for key in ("lpips_backbone", "classifier"):

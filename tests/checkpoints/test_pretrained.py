@@ -45,7 +45,7 @@ def test_a_pickle_in_the_download_cache_is_not_run(
 def test_files_that_are_no_state_dict_are_refused_unread(load: object, tmp_path: Path) -> None:
     boom = tmp_path / "boom"
     for name, content in (
-        ("bomb.pth", pickle.dumps(Bomb(boom))),
+        ("bomb.pth", pickle.dumps(Bomb(boom), protocol=2)),
         ("text.pth", b"weights, as promised"),
         ("list.pth", pickle.dumps([1, 2], protocol=2)),
     ):

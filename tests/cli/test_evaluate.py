@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import lpips
@@ -17,36 +16,39 @@ import torchvision
 from PIL import Image
 from torch import Tensor
 
-from pix2color.checkpoints import checkpoint, release_file
+from pix2color.checkpoints import release_file
 from pix2color.cli import evaluate
 from pix2color.config import DecodeConfig
 from pix2color.errors import EXIT_OK, EXIT_USAGE
+from pix2color.inference.colorizer import Colorizer
+from pix2color.runtime.base import NetworkInfo, NetworkOutput
 
 
 class _Sepia:
-    """Brown where it is bright."""
+    """A runtime: brown where it is bright."""
 
-    def predict_raw(self, lightness: Tensor) -> Tensor:
-        return F.avg_pool2d(lightness, 2, ceil_mode=True)
+    kind, device = "torch", "cpu"
+    info = NetworkInfo("sepia", "d1", DecodeConfig(input_size=48), output_stride=2)
 
-    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: DecodeConfig) -> Tensor:
-        ab = torch.cat((raw, 2 * raw), dim=1) * decode.saturation / 10
-        return F.interpolate(ab, size=size)
+    def run(self, lightness: np.ndarray, **options: Any) -> NetworkOutput:
+        cells = F.avg_pool2d(torch.from_numpy(lightness), 2).numpy() / 10
+        return NetworkOutput(np.concatenate((cells, 2 * cells), axis=1))
 
 
 @pytest.fixture(autouse=True)
 def _stand_ins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No packaged weights, no download."""
 
-    def load(source: str, device: Any) -> Any:
-        if not source.startswith("runs/"):
-            return release_file.read(source)
-        return SimpleNamespace(generator=_Sepia(), decode=DecodeConfig(input_size=48), digest="d1")
+    from_pretrained = Colorizer.from_pretrained
+
+    def load(source: str, device: str) -> Colorizer:
+        is_run = source.startswith("runs/")
+        return Colorizer(_Sepia()) if is_run else from_pretrained(source, device)
 
     def offline(*args: Any, **options: Any) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(checkpoint, "load", load)
+    monkeypatch.setattr(Colorizer, "from_pretrained", load)
     monkeypatch.setattr(release_file, "DEFAULT_FILE", tmp_path / "none.safetensors")
     monkeypatch.setattr(lpips, "LPIPS", offline)
 
@@ -82,7 +84,7 @@ def test_a_folder_becomes_a_report(
     assert tree["photos"] == 3 and tree["data"]["found"] == 4
     assert tree["protocol"]["name"] == "center"
     printed = capsys.readouterr().out
-    assert "no backbone: give --lpips-backbone FILE" in printed
+    assert "no weights of its backbone" in printed
     assert "no weights are packaged" in printed
     with Image.open(out / "grid.png") as grid:
         assert grid.width == 4 * 192  # gray, sepia, sepia (gray), truth
@@ -92,13 +94,13 @@ def test_a_quick_sweep_passes_each_photo_once_per_size(
     photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[tuple[int, int]] = []
-    usual = _Sepia.predict_raw
+    run = _Sepia.run
 
-    def counted(self: _Sepia, lightness: Tensor) -> Tensor:
+    def counted(self: _Sepia, lightness: np.ndarray, **options: Any) -> NetworkOutput:
         passes.append((len(lightness), lightness.shape[-1]))
-        return usual(self, lightness)
+        return run(self, lightness, **options)
 
-    monkeypatch.setattr(_Sepia, "predict_raw", counted)
+    monkeypatch.setattr(_Sepia, "run", counted)
     out = tmp_path / "report"
     code = _run(
         "--data", photo_folder, "--checkpoint", "runs/sepia/release.safetensors", "--crop", "48",
@@ -106,7 +108,7 @@ def test_a_quick_sweep_passes_each_photo_once_per_size(
         "--out", out,
     )  # fmt: skip
     assert code == EXIT_OK
-    assert sorted(passes) == [(4, 32), (4, 48)]
+    assert sorted(passes) == [(1, 32)] * 4 + [(1, 48)] * 4
     tree = _tree(out)
     assert len(tree["rows"]) == 3 + 12
     assert {"auc", "psnr", "cast", "colorfulness_ratio"} <= tree["rows"][-1]["figures"].keys()
@@ -133,7 +135,7 @@ def test_fd_is_measured_in_the_features_of_a_file(
     assert figures["gray"]["value"] != figures["sepia saturation 2"]["value"] > 0
     page, digest = (out / "report.md").read_text(), hashlib.sha256(file.read_bytes()).hexdigest()
     assert f"squeezenet1_1 (net.pth, SHA-256 {digest[:12]})" in page
-    assert "FD is of 4 photos and no FID" in page and "| FD |" in capsys.readouterr().out
+    assert "FD is of 4 photos and is not FID" in page and "| FD |" in capsys.readouterr().out
 
 
 def test_without_data_the_bundled_photos_serve(tmp_path: Path) -> None:
@@ -223,8 +225,8 @@ def test_figures_by_folder(small_photos: list[np.ndarray], tmp_path: Path) -> No
         (("--quick", "--failures"), "--quick leaves out what --failures measures"),
         (("--classifier", "{tmp}/no.safetensors"), "no weights file"),
         (("--device", "nowhere"), "no device"),
-        (("--out", "{tmp}/pickle.safetensors"), "is no folder"),
-        (("--out", "{tmp}/pickle.safetensors/deep"), "is no folder"),
+        (("--out", "{tmp}/pickle.safetensors"), "is not a writable folder"),
+        (("--out", "{tmp}/pickle.safetensors/deep"), "is not a writable folder"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(
@@ -286,5 +288,5 @@ def test_classes_of_folders_are_read(
     assert code == EXIT_OK
     tree = _tree(out)
     assert tree["rows"][0]["figures"]["top1"]["value"] == 50
-    assert tree["rows"][0]["figures"]["top1_won_back"]["value"] is None  # gray is as good
+    assert tree["rows"][0]["figures"]["top1_recovered"]["value"] is None  # gray is as good
     assert "2 photos have a class" in tree["measured_with"]["classifier"]

@@ -133,5 +133,5 @@ def test_a_hint_outside_its_photo_fails_that_photo_alone(
     hints.write_text(json.dumps({"rocket.png": [{"x": 900, "y": 4, "color": "red"}]}))
     out = tmp_path / "out"
     assert infer.main([str(folder), "--out", str(out), "--hints", str(hints), *SMALL]) == 1
-    assert "lies outside the photo of 160 x 120 pixels" in capsys.readouterr().err
+    assert "is outside the photo of 160 x 120 pixels" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["camera.png"]

@@ -142,7 +142,7 @@ def test_numpy_encodes_as_torch(neighbors: int, small_photos: list[np.ndarray]) 
 def test_weights_average_to_one_under_the_prior(seed: int, mix: float) -> None:
     drawn = torch.rand(313, generator=torch.Generator().manual_seed(seed)).double() + 1e-6
     prior = drawn / drawn.sum()
-    weights = ab_bins.rebalancing_weights(prior, mix=mix)
+    weights = ab_bins.rebalancing_weights(prior, lam=mix)
     assert float((prior * weights).sum()) == pytest.approx(1, abs=1e-9)
     expected = 1 / ((1 - mix) * prior + mix / 313)
     torch.testing.assert_close(weights / weights[0], expected / expected[0])
@@ -153,12 +153,12 @@ def test_weights_follow_the_published_formula() -> None:
     prior = torch.full((313,), 1e-12, dtype=torch.float64)
     prior[120] = 0.1181
     prior[0:100] = (1 - prior.sum()) / 100 + 1e-12
-    weights = ab_bins.rebalancing_weights(prior / prior.sum(), mix=0.5)
+    weights = ab_bins.rebalancing_weights(prior / prior.sum(), lam=0.5)
     assert float(weights[312] / weights[120]) == pytest.approx(38.0, abs=0.05)
 
 
 def test_no_rebalancing_at_lambda_one() -> None:
-    weights = ab_bins.rebalancing_weights(Prior.load().probability, mix=1)
+    weights = ab_bins.rebalancing_weights(Prior.load().probability, lam=1)
     torch.testing.assert_close(weights, torch.ones_like(weights))
 
 

@@ -60,7 +60,7 @@ NUMPY_ONLY = {
 
 
 @pytest.mark.parametrize("names", NUMPY_ONLY.values(), ids=NUMPY_ONLY)
-def test_the_way_of_a_photo_imports_no_torch(names: tuple[str, ...]) -> None:
+def test_packages_of_the_colorize_path_import_no_torch(names: tuple[str, ...]) -> None:
     modules = []
     for name in names:
         path = PACKAGE.joinpath(*name.split("."))

@@ -1,8 +1,9 @@
-"""A stand-in for networks, photos as tensors, and the files that only some machines have."""
+"""Small networks, photos as tensors, and the files that only some machines have."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from pix2color.color.lab import rgb_to_lab
 from pix2color.config import DecodeConfig
+from pix2color.runtime.base import NetworkInfo, NetworkOutput
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
@@ -30,26 +32,41 @@ class Warm:
         self.training = mode
         return self
 
-    def predict_raw(self, lightness: Tensor) -> Tensor:
+    def predict(self, lightness: Tensor, decode: DecodeConfig) -> Tensor:
         """As Generator's."""
         self.passes += 1
         self.sizes.append((lightness.shape[-2], lightness.shape[-1]))
-        return F.avg_pool2d(lightness - 50, 2, ceil_mode=True)
+        cells = F.avg_pool2d(lightness - 50, 2, ceil_mode=True)
+        ab = torch.cat((cells, cells), dim=1) * decode.saturation / 2
+        return F.interpolate(ab, size=lightness.shape[-2:], mode="bilinear")
 
-    def decode_raw(self, raw: Tensor, size: tuple[int, int], decode: DecodeConfig) -> Tensor:
-        """As Generator's; the temperature turns the hue."""
-        ab = torch.cat((raw, raw * decode.temperature), dim=1) * decode.saturation / 2
-        return F.interpolate(ab, size=size, mode="bilinear")
 
-    def predict(self, lightness: Tensor, decode: DecodeConfig) -> Tensor:
-        """As Generator's."""
-        return self.decode_raw(self.predict_raw(lightness), lightness.shape[-2:], decode)
+class WarmRuntime:
+    """The same colors as a `Runtime`; counts its passes."""
+
+    kind, device = "torch", "cpu"
+
+    def __init__(self, **decode: Any) -> None:
+        self.info = NetworkInfo("warm", "d1", DecodeConfig(**decode), output_stride=2)
+        self.passes = 0
+
+    def run(self, lightness: np.ndarray, **options: Any) -> NetworkOutput:
+        """See `Runtime.run`."""
+        self.passes += 1
+        cells = F.avg_pool2d(torch.from_numpy(lightness) - 50, 2).numpy() / 2
+        return NetworkOutput(np.concatenate((cells, cells), axis=1))
 
 
 @pytest.fixture
 def warm() -> Warm:
-    """The stand-in generator, in training mode."""
+    """A generator that needs no training, in training mode."""
     return Warm()
+
+
+@pytest.fixture
+def warm_runtime() -> WarmRuntime:
+    """The runtime of `warm`."""
+    return WarmRuntime(input_size=64)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pix2color.color.ab_bins import PriorEstimator
 from pix2color.color.lab import rgb_to_lab
-from pix2color.evaluation import failure_metrics, metrics
+from pix2color.evaluation import cast, failure_metrics, metrics
 
 
 class OnDevice(torch.Tensor):
@@ -41,14 +41,19 @@ def scores(ab: Tensor, true_ab: Tensor) -> None:
 def figures(ab: Tensor, true_ab: Tensor) -> None:
     metrics.auc(metrics.ab_error(ab, true_ab))
     metrics.psnr_lab(ab, true_ab)
-    metrics.larger_agrees(ab, true_ab)
-    metrics.closeness(ab, true_ab)
     metrics.colorfulness_lab(ab)
     rgb, true_rgb = (torch.cat((x, x[:, :1]), dim=1) / 255 + 0.5 for x in (ab, true_ab))
     metrics.psnr(rgb, true_rgb)
     metrics.ssim(rgb, true_rgb)
     metrics.ssim(rgb[..., :8, :8], true_rgb[..., :8, :8])
     metrics.colorfulness(rgb)
+
+
+def cast_counts(ab: Tensor, true_ab: Tensor) -> None:
+    lightness = 50 + ab[:, :1]
+    counts = cast.cell_counts(lightness, ab)
+    assert counts.sum() == ab[:, 0].numel()
+    cast.cast(counts, cast.cell_counts(lightness, true_ab))
 
 
 def failure_measures(ab: Tensor, true_ab: Tensor) -> None:
@@ -60,7 +65,7 @@ def failure_measures(ab: Tensor, true_ab: Tensor) -> None:
     failure_metrics.measure(guides, ab, true_ab, metrics.nearest_bin(true_ab))
 
 
-@pytest.mark.parametrize("measure", [prior, scores, figures, failure_measures])
+@pytest.mark.parametrize("measure", [prior, scores, figures, cast_counts, failure_measures])
 def test_no_float64_is_asked_of_the_device(
     measure: Callable[[Tensor, Tensor], None], square: Tensor
 ) -> None:

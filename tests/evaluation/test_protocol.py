@@ -12,6 +12,7 @@ from pix2color.color.lab import rgb_to_lab
 from pix2color.config import DecodeConfig
 from pix2color.evaluation import methods, protocol, validate
 from pix2color.evaluation.evaluator import evaluate_methods
+from pix2color.inference.colorizer import Colorizer
 
 
 def _ramp(height: int, width: int) -> np.ndarray:
@@ -49,14 +50,16 @@ def test_batches_hold_photos_of_one_shape_each_once() -> None:
 
 def test_the_network_sees_its_own_size(warm: Any) -> None:
     lightness = torch.rand(1, 1, 40, 60) * 100
-    ab = protocol.predict_ab(warm, lightness, DecodeConfig(input_size=32))
+    ab = protocol.predict_ab_fast(warm, lightness, DecodeConfig(input_size=32))
     assert warm.sizes == [(32, 48)]
     assert ab.shape == (1, 2, 40, 60)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (7, 5)])
 def test_photos_of_any_size_are_colored(warm: Any, shape: tuple[int, int]) -> None:
-    ab = protocol.predict_ab(warm, torch.full((1, 1, *shape), 50.0), DecodeConfig(input_size=32))
+    ab = protocol.predict_ab_fast(
+        warm, torch.full((1, 1, *shape), 50.0), DecodeConfig(input_size=32)
+    )
     assert ab.shape == (1, 2, *shape)
     assert ab.isfinite().all()
 
@@ -84,7 +87,7 @@ def test_validate_of_gray_gains_nothing(small_photos: list[np.ndarray]) -> None:
 
 def test_validate_of_the_truth_gains_all(small_photos: list[np.ndarray]) -> None:
     squares = [protocol.crop_photo(photo, "center", crop=None) for photo in small_photos]
-    truth = rgb_to_lab(protocol.stack(squares, range(4)))
+    truth = rgb_to_lab(protocol.stack(squares))
 
     class Oracle(_Gray):
         def predict(self, lightness: torch.Tensor, decode: DecodeConfig) -> torch.Tensor:
@@ -101,8 +104,10 @@ def test_validate_of_the_truth_gains_all(small_photos: list[np.ndarray]) -> None
 
 
 def test_validate_measures_cast_and_fd_as_an_evaluation_does(
-    warm: Any, small_photos: list[np.ndarray]
+    warm: Any, warm_runtime: Any, small_photos: list[np.ndarray]
 ) -> None:
+    """Nearly: upsampling and rounding differ."""
+
     class Means:
         def features(self, rgb: torch.Tensor) -> torch.Tensor:
             return 255 * rgb.mean((2, 3))
@@ -110,11 +115,11 @@ def test_validate_measures_cast_and_fd_as_an_evaluation_does(
     squares = [protocol.crop_photo(photo, "center", crop=48) for photo in small_photos]
     decode, backbone = DecodeConfig(input_size=32), Means()
     found = validate(warm, squares, decode, backbone=backbone, batch=3)  # type: ignore[arg-type]
-    row = methods.CachedPredictor(warm).method("warm", decode)
-    measured = evaluate_methods(squares, [row], backbone=backbone, resamples=0)  # type: ignore[arg-type]
+    warm_method = methods.CachedPredictor(Colorizer(warm_runtime)).method("warm", decode)
+    measured = evaluate_methods(squares, [warm_method], backbone=backbone, resamples=0)  # type: ignore[arg-type]
     figures = measured.figures()[2][0]
-    for name in ("auc", "cast", "fd"):
-        assert found[name] == pytest.approx(figures[name].value, rel=1e-3), name
+    for name, tolerance in (("auc", 0.01), ("cast", 0.1), ("fd", 0.1)):
+        assert found[name] == pytest.approx(figures[name].value, rel=tolerance), name
     assert found["cast"] > 0 and found["fd"] > 0
 
 

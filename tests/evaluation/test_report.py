@@ -19,11 +19,11 @@ from pix2color.evaluation.report import Context
 @pytest.fixture(scope="module")
 def evaluation(small_photos: list[np.ndarray]) -> Evaluation:
     squares = [protocol.crop_photo(photo, "center", crop=40) for photo in small_photos]
-    half = Method(
+    half = Method.from_ab(
         "half", lambda batch: batch.ab / 2, primary=True, metadata={"decode": {"input_size": 192}}
     )
-    dull = Method("dull", lambda batch: batch.ab / 4)
-    return evaluate_methods(squares, [half, dull], pictures=2, resamples=20)
+    dull = Method.from_ab("dull", lambda batch: batch.ab / 4)
+    return evaluate_methods(squares, [half, dull], num_images=2, resamples=20)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_files_are_written_whole(evaluation: Evaluation, context: Context, tmp_p
     assert json.loads((folder / "metrics.json").read_text()) == tree
     lines = (folder / "photos.csv").read_text().splitlines()
     assert len(lines) == 1 + 4 * 4
-    assert lines[0].startswith("photo,row,auc,psnr")
+    assert lines[0].startswith("photo,method,auc,psnr")
     assert lines[1].startswith("photos/0.png,truth,100")
 
 
@@ -115,7 +115,7 @@ def test_the_page_says_what_is_missing_and_why(evaluation: Evaluation, context: 
 
 
 def test_the_grid_shows_gray_featured_rows_and_truth(evaluation: Evaluation) -> None:
-    columns = report.featured_pictures(evaluation)
+    columns = report.primary_images(evaluation)
     assert list(columns) == ["gray", "half", "truth"]
     sheet = report.grid(columns)
     assert isinstance(sheet, Image.Image)
@@ -125,5 +125,5 @@ def test_the_grid_shows_gray_featured_rows_and_truth(evaluation: Evaluation) -> 
 
 
 def test_long_names_fit_their_column(evaluation: Evaluation) -> None:
-    pictures = evaluation.pictures["gray"]
+    pictures = evaluation.images["gray"]
     assert report.grid({"a very long name of a row, again and again": pictures}).width == 192

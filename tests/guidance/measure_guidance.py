@@ -26,7 +26,12 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 
 from pix2color.color.ab_bins_numpy import nearest_bin
-from pix2color.color.lab import lab_to_rgb, lightness_to_gray, rgb_to_lab
+from pix2color.color.lab import (
+    lab_to_rgb,
+    lab_to_rgb_in_gamut,
+    lightness_to_gray,
+    rgb_to_lab,
+)
 from pix2color.config import DataConfig, DecodeConfig
 from pix2color.data.dataset import ALL_SPLITS, load_photos
 from pix2color.evaluation import metrics
@@ -72,8 +77,8 @@ def photos(arguments: argparse.Namespace) -> Iterator[Sample]:
 def figures(sample: Sample, ab: np.ndarray) -> tuple[float, float]:
     """AuC and PSNR of colors at the photo's size."""
     lab = torch.from_numpy(sample.lab)[None]
-    rgb, shown = metrics.render(lab[:, :1], torch.from_numpy(ab)[None])
-    error = metrics.ab_error(shown, lab[:, 1:])
+    rgb = lab_to_rgb_in_gamut(torch.cat((lab[:, :1], torch.from_numpy(ab)[None]), dim=1))
+    error = metrics.ab_error(rgb_to_lab(rgb)[:, 1:], lab[:, 1:])
     return float(metrics.auc(error)), float(metrics.psnr(rgb, lab_to_rgb(lab)))
 
 

@@ -55,7 +55,7 @@ def test_points_strokes_and_boxes_are_read(tmp_path: Path) -> None:
         ([{"x": 1, "color": "red"}], "None is not a number"),
         ([{"x": True, "y": 2, "color": "red"}], "True is not a number"),
         ([{"points": [], "color": "red"}], "points is a list"),
-        ([{"x": 1, "y": 2, "radius": -1, "color": "red"}], "radius -1 does not lie in 0"),
+        ([{"x": 1, "y": 2, "radius": -1, "color": "red"}], "radius -1 is outside 0"),
     ],
 )
 def test_what_is_no_hint_is_named(tree: Any, message: str) -> None:

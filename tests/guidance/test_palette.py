@@ -12,6 +12,7 @@ from photo_lab import PHOTOS
 from PIL import Image
 
 from pix2color.errors import Pix2ColorError
+from pix2color.guidance.guidance import Guidance
 from pix2color.guidance.palette import match_palette, palette_of
 from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.prediction import Prediction
@@ -32,8 +33,8 @@ def test_a_palette_changes_the_colors_towards_it(
     own = prediction.log_probabilities()
     assert np.allclose(match_palette(prediction, palette, 0.0).log_probabilities(), own, atol=1e-3)
     assert shares[0] < shares[1] < shares[2] and shares[2] > 0.5
-    with pytest.raises(Pix2ColorError, match=r"lies in 0\.\.1"):
-        match_palette(prediction, palette, 2.0)
+    with pytest.raises(Pix2ColorError, match=r"strength .* is in 0\.\.1, not 2"):
+        Guidance(palette=palette, strength=2.0)
 
 
 def test_a_reference_without_colors_is_refused(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def luma(data: bytes) -> np.ndarray:
 
 def colored(data: bytes, mark: Provenance | None = None) -> bytes:
     colorizer = fake_colorizer()
-    return lossless_jpeg.colorize(data, colorizer.colorize, mark=mark, limits=Limits())
+    return lossless_jpeg.colorize(data, colorizer.colorize, provenance=mark, limits=Limits())
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -145,5 +145,5 @@ def test_errors_of_the_network_are_not_blamed_on_the_jpeg(error: Exception) -> N
         raise error
 
     with pytest.raises(type(error)) as caught:
-        lossless_jpeg.colorize(jpeg(gray(20, 20)), paint, mark=None, limits=Limits())
+        lossless_jpeg.colorize(jpeg(gray(20, 20)), paint, provenance=None, limits=Limits())
     assert caught.value is error

@@ -21,10 +21,9 @@ from torch import Tensor
 
 from pix2color.checkpoints import checkpoint
 from pix2color.checkpoints.pretrained import pretrained_encoder
-from pix2color.color.lab import rgb_to_lab
+from pix2color.color.lab import lab_to_rgb_in_gamut, rgb_to_lab
 from pix2color.config import DataConfig, DecodeConfig
 from pix2color.data.dataset import ALL_SPLITS, load_photos
-from pix2color.evaluation import metrics
 from pix2color.evaluation.lpips import Lpips
 from pix2color.evaluation.protocol import crop_photo, network_input, resize
 from pix2color.losses.perceptual import DISTANCES
@@ -44,7 +43,7 @@ def colorings(rgb: Tensor, actual: checkpoint.Checkpoint) -> list[Tensor]:
         decode = DecodeConfig(temperature=temperature, vividness=vividness)
         ab = actual.generator.decode_raw(raw, (small.shape[-2], small.shape[-1]), decode)
         abs_.append(resize(ab, *rgb.shape[-2:]))
-    return [metrics.render(lightness, ab)[0] for ab in abs_]
+    return [lab_to_rgb_in_gamut(torch.cat((lightness, ab), dim=1)) for ab in abs_]
 
 
 def main() -> int:

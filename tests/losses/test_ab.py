@@ -91,7 +91,7 @@ def test_the_class_head_s_loss_is_this_one(rebalance: float | None, ab: Tensor) 
     code = soft_encode(ab, neighbors=10)
     weight = None
     if rebalance is not None:
-        weight = ab_bins.rebalancing_weights(prior, mix=rebalance).float()
+        weight = ab_bins.rebalancing_weights(prior, lam=rebalance).float()
     expected = losses.soft_cross_entropy(logits(), code, class_weight=weight)
     assert head.loss(logits(), ab).keys() == {"cross_entropy"}
     torch.testing.assert_close(head.loss(logits(), ab)["cross_entropy"], expected)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pix2color.build import build_generator
+from pix2color.color.constants import AB_RANGE
 from pix2color.config import ModelConfig
-from pix2color.losses.ab import AB_RANGE
 from pix2color.models.generator import Generator
 from pix2color.models.hint_encoder import HintEncoder, encode_hints, pool_hints
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from pix2color.checkpoints import checkpoint
+from pix2color.color.constants import AB_RANGE
 from pix2color.config import Config
-from pix2color.losses.ab import AB_RANGE
 from pix2color.training.setup import make_trainer
 from pix2color.training.simulated_hints import sample_hints
 

@@ -472,7 +472,7 @@ def test_a_start_that_is_missing_is_said_with_the_command_that_makes_it(tmp_path
     config = load(None, [f"init_from={start}"])
     assert resolve_init_from(config, announce=said.append).init_from == "default"
     assert "train.py --config pretrain_class.yaml" in said[0]
-    with pytest.raises(ConfigError, match="is not there"):
+    with pytest.raises(ConfigError, match="does not exist"):
         resolve_init_from(load(None, ["init_from=nowhere.safetensors"]), announce=said.append)
 
 

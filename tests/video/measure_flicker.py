@@ -26,7 +26,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import video_factory as vf
 from video_factory import Frame
 
-from pix2color.color.lab import lab_to_rgb, lightness_to_gray, rgb_to_lab
+from pix2color.color.lab import (
+    lab_to_rgb,
+    lab_to_rgb_in_gamut,
+    lightness_to_gray,
+    rgb_to_lab,
+)
 from pix2color.evaluation import metrics
 from pix2color.inference import postprocess, preprocess
 from pix2color.inference.colorizer import Colorizer
@@ -139,8 +144,8 @@ def accuracy(colors: list[np.ndarray], truth: list) -> tuple[float, float]:
     """Mean AuC in percent and PSNR in dB."""
     both = []
     for ab, lab in zip(colors, truth, strict=True):
-        rgb, shown = metrics.render(lab[:, :1], torch.from_numpy(ab)[None])
-        auc = metrics.auc(metrics.ab_error(shown, lab[:, 1:]))
+        rgb = lab_to_rgb_in_gamut(torch.cat((lab[:, :1], torch.from_numpy(ab)[None]), dim=1))
+        auc = metrics.auc(metrics.ab_error(rgb_to_lab(rgb)[:, 1:], lab[:, 1:]))
         both.append((float(auc), float(metrics.psnr(rgb, lab_to_rgb(lab)))))
     auc, psnr = np.mean(both, axis=0)
     return float(auc), float(psnr)

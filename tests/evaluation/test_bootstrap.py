@@ -11,6 +11,7 @@ from pix2color.color import ab_bins
 from pix2color.evaluation import bootstrap, cast, metrics
 from pix2color.evaluation.bootstrap import PerPhotoMetrics
 from pix2color.evaluation.frechet import frechet_distance
+from pix2color.evaluation.registry import METRICS
 
 PHOTOS = 60
 
@@ -54,7 +55,7 @@ def test_the_first_drawing_is_the_set_itself(
     row: PerPhotoMetrics, truth: PerPhotoMetrics, gray: PerPhotoMetrics
 ) -> None:
     weights = bootstrap.bootstrap_weights(PHOTOS, resamples=3, seed=0)
-    found = bootstrap.figures(row, weights, gray=gray, truth=truth)
+    found = bootstrap.resampled_metrics(row, weights, gray=gray, truth=truth)
     assert found["auc"][0] == pytest.approx(row.values["auc"].mean())
     assert found["top1"][0] == pytest.approx(100 * row.values["top1"].mean())
     assert found["colorfulness_ratio"][0] == pytest.approx(
@@ -64,8 +65,8 @@ def test_the_first_drawing_is_the_set_itself(
     change = row.values["lpips"].mean() / gray.values["lpips"].mean() - 1
     assert found["lpips_change"][0] == pytest.approx(100 * change)
     won = [x.values["top1"].mean() for x in (row, gray, truth)]
-    assert found["top1_won_back"][0] == pytest.approx(100 * (won[0] - won[1]) / (won[2] - won[1]))
-    assert list(found) == [name for name in bootstrap.METRICS if name in found]
+    assert found["top1_recovered"][0] == pytest.approx(100 * (won[0] - won[1]) / (won[2] - won[1]))
+    assert list(found) == [name for name in METRICS if name in found]
 
 
 def test_draws_are_resamples_with_replacement() -> None:
@@ -80,7 +81,9 @@ def test_an_interval_of_a_mean_is_scipys(
 ) -> None:
     weights = bootstrap.bootstrap_weights(PHOTOS, resamples=4000, seed=0)
     for name in ("auc", "colorfulness", "lpips"):
-        found = bootstrap.intervals(bootstrap.figures(row, weights, gray=gray, truth=truth))[name]
+        found = bootstrap.intervals(
+            bootstrap.resampled_metrics(row, weights, gray=gray, truth=truth)
+        )[name]
         expected = stats.bootstrap((row.values[name],), np.mean, n_resamples=4000)
         width = expected.confidence_interval.high - expected.confidence_interval.low
         assert found.low == pytest.approx(expected.confidence_interval.low, abs=0.15 * width)
@@ -94,7 +97,7 @@ def test_an_interval_of_the_rebalanced_auc_is_scipys(
     one = PerPhotoMetrics(gray.values, {"scores": gray.sums["scores"]})
     counts = gray.sums["counts"]
     found = bootstrap.intervals(
-        bootstrap.figures(
+        bootstrap.resampled_metrics(
             one, weights, gray=gray, truth=PerPhotoMetrics(truth.values, {"counts": counts})
         )
     )["auc_rebalanced"]
@@ -116,7 +119,9 @@ def test_cast_is_of_the_pooled_pixels_and_its_interval_is_scipys(
     row: PerPhotoMetrics, truth: PerPhotoMetrics, gray: PerPhotoMetrics
 ) -> None:
     weights = bootstrap.bootstrap_weights(PHOTOS, resamples=2000, seed=0)
-    found = bootstrap.intervals(bootstrap.figures(row, weights, gray=gray, truth=truth))["cast"]
+    found = bootstrap.intervals(bootstrap.resampled_metrics(row, weights, gray=gray, truth=truth))[
+        "cast"
+    ]
 
     def statistic(chosen: np.ndarray) -> float:
         index = chosen.astype(int)
@@ -135,7 +140,9 @@ def test_fd_is_of_the_set_and_has_no_interval(
     row: PerPhotoMetrics, truth: PerPhotoMetrics, gray: PerPhotoMetrics
 ) -> None:
     weights = bootstrap.bootstrap_weights(PHOTOS, resamples=20, seed=0)
-    found = bootstrap.intervals(bootstrap.figures(row, weights, gray=gray, truth=truth))["fd"]
+    found = bootstrap.intervals(bootstrap.resampled_metrics(row, weights, gray=gray, truth=truth))[
+        "fd"
+    ]
     expected = frechet_distance(row.sums["features"], truth.sums["features"])
     assert found.value == pytest.approx(expected)
     assert np.isnan([found.low, found.high]).all()
@@ -148,7 +155,9 @@ def test_photos_without_a_figure_do_not_count(
     values["top1"][:] = np.nan
     values["top1"][:4] = (1, 0, 0, 1)
     weights = bootstrap.bootstrap_weights(PHOTOS, resamples=200, seed=0)
-    found = bootstrap.figures(PerPhotoMetrics(values, gray.sums), weights, gray=gray, truth=truth)
+    found = bootstrap.resampled_metrics(
+        PerPhotoMetrics(values, gray.sums), weights, gray=gray, truth=truth
+    )
     assert found["top1"][0] == 50
 
 
@@ -163,5 +172,5 @@ def test_what_is_no_number_becomes_null() -> None:
 
 
 def test_an_interval_contains_its_figure_even_where_every_resample_lies_above() -> None:
-    found = bootstrap.intervals({"divergence": np.array([0.0, *np.linspace(0.1, 0.2, 100)])})
-    assert found["divergence"].low == 0.0
+    found = bootstrap.intervals({"js_divergence": np.array([0.0, *np.linspace(0.1, 0.2, 100)])})
+    assert found["js_divergence"].low == 0.0

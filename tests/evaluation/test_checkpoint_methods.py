@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pix2color.checkpoints import checkpoint
 from pix2color.config import DecodeConfig
 from pix2color.errors import ConfigError, WeightsError
 from pix2color.evaluation import checkpoint_methods
+from pix2color.inference.colorizer import Colorizer
 
 
 def test_a_sweep_is_every_combination() -> None:
@@ -63,14 +62,14 @@ def test_values_out_of_range_are_an_error() -> None:
 
 
 def test_rows_are_named_after_runs_and_files(
-    warm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    warm_runtime: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    released = SimpleNamespace(generator=warm, decode=DecodeConfig(input_size=64), digest="d1")
-    monkeypatch.setattr(checkpoint, "load", lambda source, device: released)
+    colorizer = Colorizer(warm_runtime)
+    monkeypatch.setattr(Colorizer, "from_pretrained", lambda source, device: colorizer)
     found = checkpoint_methods.checkpoint_methods(
         ["default", "runs/gan/release.safetensors", "mine.safetensors", "gan.safetensors"],
         settings={"vividness": 0.5},
-        further={"faithful": {"vividness": 0.0}},
+        variants={"faithful": {"vividness": 0.0}},
         sweep=[{"temperature": 0.4}],
     )
     assert [row.name for row in found[::3]] == ["default", "gan", "mine", "gan #2"]
