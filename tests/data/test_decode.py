@@ -66,16 +66,15 @@ def sideways(bits: int, *, alpha: bool, gray: bool) -> Photo:
     """A photo stored on its side, with a profile that changes its colors."""
     turned = np.rot90(np.asarray(colors(5, 90, 70))).copy()
     pixels = turned[..., 1] if gray else turned
-    opacity = np.zeros(pixels.shape[:2], np.uint8) if alpha else None
-    if alpha:
-        opacity[::2] = 200  # a part is transparent, a part nearly opaque
+    opacity: np.ndarray = np.zeros(pixels.shape[:2], np.uint8)
+    opacity[::2] = 200  # half of it is transparent, half nearly opaque
     if bits == 16:
-        pixels = pixels.astype(np.uint16) * 251 + 300
-        opacity = None if opacity is None else opacity.astype(np.uint16) * 257
+        pixels, opacity = pixels.astype(np.uint16) * 251 + 300, opacity.astype(np.uint16) * 257
     exif = Image.Exif()
     exif[0x0112] = 6
     icc = profiles.srgb_profile() if gray else swapped_profile()
-    return Photo(pixels, opacity, icc=icc, exif=exif.tobytes().removeprefix(b"Exif\0\0"))
+    block = exif.tobytes().removeprefix(b"Exif\0\0")
+    return Photo(pixels, opacity if alpha else None, icc=icc, exif=block)
 
 
 @pytest.mark.parametrize("side", [None, 24])
