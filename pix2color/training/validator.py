@@ -11,9 +11,9 @@ import torch
 
 from pix2color.checkpoints import checkpoint
 from pix2color.config import Config
-from pix2color.evaluation.registry import lower_is_better
 from pix2color.evaluation.frechet import Backbone
 from pix2color.evaluation.protocol import validate
+from pix2color.evaluation.registry import lower_is_better
 from pix2color.models.generator import Generator
 from pix2color.training.checkpointing import TrainState
 from pix2color.training.visualize import sample_grid, save_picture
