@@ -246,7 +246,7 @@ def test_a_named_file_that_does_not_hold_is_an_error(
     recipe: str, make_plan: Make, make_entries: Make, tmp_path: Path
 ) -> None:
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
-    for name, said in (("other.pth", "does not hold the weights"), ("none.pth", "is no file")):
+    for name, said in (("other.pth", "does not hold the weights"), ("none.pth", "no weights file")):
         files = {"mobilenet_v2": str(tmp_path / name)}
         with pytest.raises(WeightsError, match=said):
             make_entries(make_plan(recipe, pretrained=files), tmp_path)
@@ -261,5 +261,5 @@ def test_a_recipe_keeps_the_weights_file_that_it_names(
     assert entry.config.model.pretrained == str(mobilenet_file)
     assert entry.note == ""
     write(tmp_path / "own.yaml", own | {"model": {"pretrained": str(tmp_path / "lost.pth")}})
-    with pytest.raises(WeightsError, match="is no file"):
+    with pytest.raises(WeightsError, match="no weights file"):
         make_entries(plan, tmp_path)

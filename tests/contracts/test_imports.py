@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "pix2color"
 LEVELS = (
-    ("errors", "_version", "io"),
+    ("errors", "_version", "io", "markdown"),
     ("config", "color"),
     ("losses",),
     ("photo", "data", "models"),
