@@ -81,8 +81,8 @@ def test_the_command_overfits(
     photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    code = main(["analyze", "overfit", str(photo_folder), "--steps", "2", "--size", str(SIZE), "--quiet",
-                 "--out", str(out)])  # fmt: skip
+    options = ("--steps", "2", "--size", str(SIZE), "--quiet", "--out", str(out))
+    code = main(["analyze", "overfit", str(photo_folder), *options])
     assert code == 0
     assert "MSE of ab" in capsys.readouterr().out
     assert (out / "picture.png").is_file()
