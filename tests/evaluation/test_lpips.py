@@ -88,7 +88,7 @@ def test_features_alone_are_enough(backbone: Path, tmp_path: Path, rgb: Tensor) 
 
 
 def test_a_backbone_of_another_net_is_named(backbone: Path) -> None:
-    with pytest.raises(WeightsError, match=r"alexnet, the backbone of LPIPS .alex"):
+    with pytest.raises(WeightsError, match=r"alexnet, the backbone of LPIPS \(alex\)"):
         Lpips("alex", backbone=backbone)
 
 
