@@ -42,7 +42,7 @@ def resolve_init_from(config: Config, *, announce: Callable[[str], object]) -> C
     """The config with an `init_from` that exists.
 
     A missing release file of a run folder is replaced by the packaged weights, where they fit the
-    recipe's network; this is announced, with the command that trains the missing file.
+    recipe's network; this is announced, with the recipe that trains the missing file.
 
     Raises:
         ConfigError: the file is missing and cannot be replaced.

@@ -77,7 +77,7 @@ def test_a_missing_first_stage_is_named_where_nothing_can_take_its_place(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for stage, first in (("strided_gan", "strided"), ("unet_l2_gan", "pretrain_l2")):
-        with pytest.raises(ConfigError, match=rf"--config {first}\.yaml"):
+        with pytest.raises(ConfigError, match=rf"train {first}\.yaml first"):
             resolve_init_from(load(stage), announce=print)
 
 

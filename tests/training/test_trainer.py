@@ -471,7 +471,7 @@ def test_a_start_that_is_missing_is_said_with_the_command_that_makes_it(tmp_path
     start = tmp_path / "runs" / "pretrain_class" / "release.safetensors"
     config = load(None, [f"init_from={start}"])
     assert resolve_init_from(config, announce=said.append).init_from == "default"
-    assert "train.py --config pretrain_class.yaml" in said[0]
+    assert "train pretrain_class.yaml first" in said[0]
     with pytest.raises(ConfigError, match="does not exist"):
         resolve_init_from(load(None, ["init_from=nowhere.safetensors"]), announce=said.append)
 
