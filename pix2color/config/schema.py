@@ -102,7 +102,7 @@ class DataConfig(ConfigModel):
 
 
 class HeadConfig(ConfigModel):
-    """What the network's last layer means."""
+    """The last layer of the network."""
 
     type: Literal["classes", "regression", "marginal64"] = "classes"
     """classes: 313 colors; regression: ab; marginal64: 64 steps of a and 64 of b."""
@@ -119,11 +119,11 @@ class HeadConfig(ConfigModel):
     rebalance_lambda: Fraction | None = None
     """lambda of the class weights, 0..1; null: no rebalancing in the loss (classes)."""
     logit_adjustment_tau: NonNegative = 0.0
-    """tau at which the class loss is taken: rare colors have more say in what is learned, and
-    vividness is chosen afterwards as without (classes)."""
+    """tau of the logit adjustment inside the class loss: rare colors weigh more while training, and
+    vividness is still chosen at decoding (classes)."""
     compat: Literal["none", "aml"] = "none"
-    """aml: the summed loss at full size with misplaced class weights that a published table rests
-    on (classes); to study that table, not to train with."""
+    """aml: the summed loss at full size with misplaced class weights of a published table
+    (classes); to reproduce that table, not for training."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -346,11 +346,21 @@ class DecodeConfig(ConfigModel):
     saturation: Annotated[float, Field(ge=0, le=10)] = 1.0
     """Factor on ab."""
     input_size: Annotated[int, Field(ge=32, le=2048)] = 192
-    """Shorter side of the picture the network sees, in pixels."""
+    """Shorter side of the network's input, in pixels."""
+
+
+_NOT_IN_DIGEST: Any = {
+    "data": {"roots", "decode_threads"},
+    "train": {
+        *("log_every_samples", "save_every_samples", "save_every_minutes", "num_sample_photos"),
+        *("plot_curves", "trackers", "fd_backbone"),
+    },
+    "output": True,
+}
 
 
 class Config(ConfigModel):
-    """The whole tree."""
+    """All sections of a recipe."""
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -387,22 +397,9 @@ class Config(ConfigModel):
         return text
 
     def digest(self) -> str:
-        """12 hex digits over everything that changes results, but for where files lie.
+        """12 hex digits over all values that change results; paths do not count.
 
-        Which photos were used is told by their own digest (see `data.photos.PhotoSet`).
+        The photos have a digest of their own (`data.dataset.PhotoSet.digest`).
         """
-        tree = self.model_dump(mode="json")
-        for section, key in (
-            ("data", "roots"),
-            ("data", "decode_threads"),
-            ("train", "log_every_samples"),
-            ("train", "save_every_samples"),
-            ("train", "save_every_minutes"),
-            ("train", "num_sample_photos"),
-            ("train", "plot_curves"),
-            ("train", "trackers"),
-            ("train", "fd_backbone"),
-        ):
-            del tree[section][key]
-        del tree["output"]
+        tree = self.model_dump(mode="json", exclude=_NOT_IN_DIGEST)
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:12]

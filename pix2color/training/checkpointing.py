@@ -175,7 +175,7 @@ def restore(
         ema.load_state_dict(load_file(newest / _EMA))
         progress.load(newest / _PROGRESS)
     except (SafetensorError, UnpicklingError, EOFError, OSError, JSONDecodeError) as error:
-        remedy = "delete it to go on from the one before" if len(states) > 1 else "start anew"
+        remedy = "delete it to go on from the one before" if len(states) > 1 else "start again"
         raise TrainingError(f"{newest} cannot be read ({error!s:.100}): {remedy}") from None
     except (RuntimeError, ValueError, KeyError) as error:
         raise TrainingError(

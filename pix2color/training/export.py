@@ -76,8 +76,8 @@ def export_run(
         data["averaged_with"] = [other.digest for other in others]
         mean = _mean([tensors, *grown])
         release_file.load_state_strict(generator, mean, source=str(run))
-    said = figures if figures is not None else _last_validation(run)
-    checkpoint.save(out, generator, config=config, data=data, figures=said)
+    stored_figures = figures if figures is not None else _last_validation(run)
+    checkpoint.save(out, generator, config=config, data=data, figures=stored_figures)
     return out
 
 
