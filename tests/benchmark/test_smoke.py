@@ -66,7 +66,7 @@ def test_every_recipe_becomes_a_row(mobilenet_file: Path, tmp_path: Path) -> Non
 
     html = (out / "index.html").read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href)="([^"]*)"', html)
-    assert len(sources) == 12
+    assert len(sources) == 13
     assert all(source.startswith("data:image/") for source in sources)
     for number, failure in enumerate(FAILURES, start=1):
         assert f"<h3>{number}. {failure.title}</h3>" in html
