@@ -66,8 +66,11 @@ def fake_colorizer(**decode: Any) -> Colorizer:
     return Colorizer(TorchRuntime(released(**decode)))
 
 
-def write_release(path: Path, **model: Any) -> Path:
-    """A release file of a small network with 313 classes, or what `model` says, untrained."""
+def write_release(path: Path, *, data: dict[str, Any] | None = None, **model: Any) -> Path:
+    """A release file of a small network with 313 classes, or what `model` says, untrained.
+
+    `data` is what it records about its training photos.
+    """
     from pix2color.build import build_generator
     from pix2color.checkpoints import checkpoint
     from pix2color.config import from_dict
@@ -84,5 +87,5 @@ def write_release(path: Path, **model: Any) -> Path:
     torch.manual_seed(0)
     generator = build_generator(config.model)
     torch.nn.init.normal_(generator.head.project.weight, std=0.5)
-    checkpoint.save(path, generator.eval(), config=config)
+    checkpoint.save(path, generator.eval(), config=config, data=data)
     return path

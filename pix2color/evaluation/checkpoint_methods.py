@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from pix2color.checkpoints import hub
-from pix2color.config import DecodeConfig
+from pix2color.checkpoints import hub, release_file
+from pix2color.config import DecodeConfig, SplitConfig
 from pix2color.data.discovery import unique_name
 from pix2color.errors import ConfigError
 from pix2color.evaluation.methods import CachedPredictor, Method
@@ -76,6 +76,19 @@ def checkpoint_methods(
                 network.method(f"{name} {label}", decode, primary=False, metadata=metadata)
             )
     return methods
+
+
+def recorded_splits(sources: Sequence[str]) -> dict[str, SplitConfig | None]:
+    """Source -> `data.split` of its training, which says what photos were held out; None where the
+    file does not record it (.onnx files and older release files). Errors as `checkpoint_methods`.
+    """
+    recorded: dict[str, SplitConfig | None] = {}
+    for source in sources:
+        path = hub.resolve(source)
+        is_release = path.suffix.lower() != ".onnx"
+        data = release_file.read(path).meta.get("data", {}) if is_release else {}
+        recorded[source] = SplitConfig(**data["split"]) if "split" in data else None
+    return recorded
 
 
 def with_overrides(decode: DecodeConfig, settings: Settings) -> DecodeConfig:

@@ -74,6 +74,8 @@ def export_run(
         for path, other in zip(average, grown, strict=True):
             release_file.load_state_strict(generator, other, source=str(path))
         data["averaged_with"] = [other.digest for other in others]
+        if any(other.meta.get("data", {}).get("split") != data.get("split") for other in others):
+            data.pop("split", None)  # no split holds out photos from all of them
         mean = _mean([tensors, *grown])
         release_file.load_state_strict(generator, mean, source=str(run))
     stored_figures = figures if figures is not None else _last_validation(run)

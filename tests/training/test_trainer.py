@@ -97,6 +97,7 @@ def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
     ]
     released = checkpoint.load(folder / "release.safetensors")
     assert released.meta["data"]["photos"] == 4
+    assert "split" not in released.meta["data"]  # so few photos are not split
     assert released.meta["config_digest"] == trainer.config.digest()
 
 
