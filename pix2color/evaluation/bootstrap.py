@@ -105,6 +105,11 @@ def resampled_metrics(
     if "lpips" in means:
         gray_mean = _mean(gray.values["lpips"], weights)
         out["lpips_change"] = 100 * (_divide(means["lpips"], gray_mean) - 1)
+    if "skin_auc" in means:
+        error, gray_error = (
+            100 - mean for mean in (means["skin_auc"], _mean(gray.values["skin_auc"], weights))
+        )
+        out["skin_error_ratio"] = _divide(error, gray_error)
     for name in _PERCENT & means.keys():
         low, high = (_mean(end.values[name], weights) for end in (gray, truth))
         out[f"{name}_recovered"] = 100 * _divide(means[name] - low, high - low)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pix2color.evaluation import skin
 from pix2color.evaluation.registry import METRICS, SKIN, MetricInfo
 from pix2color.markdown import table as markdown_table
 
@@ -16,15 +17,6 @@ _GAINS = ("auc", "psnr")
 _FIGURES = ("lpips_change", "cast", "colorfulness_ratio")
 _SKIN_GAINS = ("skin_auc",)
 _SKIN_FIGURES = tuple(name for name in SKIN if name not in _SKIN_GAINS)
-SKIN_TEXT = (
-    "Skin: pixels in the middle half of the true photo with Cb 77 to 127 and Cr 133 to 173 (Chai"
-    " and Ngan 1999); photos with less than a tenth of them have no figures. AuC over these pixels;"
-    " chroma, hue (negative: redder, positive: yellower) and ITA of a photo's mean skin color"
-    " against the truth's, means over photos. ITA = atan2(L - 50, b) in degrees (Chardon et al."
-    " 1991), tones of Del Bino and Bernerd 2013; it is that of the photo, so lighting changes it."
-    " L is kept, so the ITA changes by b alone: grayer light skin has a higher ITA, grayer dark"
-    " skin a lower one."
-)
 
 
 def sections(tree: Mapping[str, Any]) -> list[str]:
@@ -72,7 +64,11 @@ def _skin_section(tree: Mapping[str, Any]) -> list[str]:
         [row["name"], *(METRICS[n].format_interval(row["figures"][n]) for n in SKIN)]
         for row in rows
     ]
-    return ["## Skin", SKIN_TEXT, markdown_table(["", *(METRICS[n].title for n in SKIN)], lines)]
+    return [
+        "## Skin",
+        skin.EXPLANATION,
+        markdown_table(["", *(METRICS[n].title for n in SKIN)], lines),
+    ]
 
 
 def _table(

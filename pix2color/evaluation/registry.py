@@ -61,6 +61,7 @@ METRICS: dict[str, MetricInfo] = {
     "top1_recovered": MetricInfo("top-1 gap recovered", "%", 1, "higher"),
     "top5_recovered": MetricInfo("top-5 gap recovered", "%", 1, "higher"),
     "skin_auc": MetricInfo("AuC of skin", "%", 2, "higher"),
+    "skin_error_ratio": MetricInfo("error / gray's", "", 3, "lower"),
     "skin_chroma_ratio": MetricInfo("chroma / truth", "", 3),
     "skin_chroma_error": MetricInfo("chroma - truth", "ab", 1),
     "skin_hue_error": MetricInfo("hue - truth", "degrees", 1),

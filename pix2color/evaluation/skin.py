@@ -32,6 +32,18 @@ TONES = ("dark", "brown", "tan", "intermediate", "light", "very light")
 TONE_EDGES = (-30.0, 10.0, 28.0, 41.0, 55.0)
 """ITA above which each tone after the first begins, degrees."""
 NO_SKIN = "no skin found"
+EXPLANATION = (
+    "Skin: the pixels in the middle half of the true photo with"
+    f" {CB_RANGE[0]:g} <= Cb <= {CB_RANGE[1]:g} and {CR_RANGE[0]:g} <= Cr <= {CR_RANGE[1]:g} (Chai"
+    f" and Ngan 1999); photos with a share of them below {MIN_SHARE:g} have no figures. Dull skin"
+    " has a high AuC by any method; the mean distance in ab over that of gray (error / gray's) can"
+    " be compared between groups. Chroma, hue (negative: redder, positive: yellower) and ITA are of"
+    " each photo's mean skin color, averaged over photos. ITA = atan2(L - 50, b) in degrees"
+    " (Chardon et al. 1991; tones of Del Bino and Bernerd 2013) is that of the photo, its light"
+    " included. L is kept, so a method changes the ITA by b alone: grayer light skin has a higher"
+    " ITA, grayer dark skin a lower one."
+)
+"""How to read the figures, for reports."""
 _MIN_CHROMA = 1.0  # of a mean color, Lab units: grayer colors have no hue
 
 
@@ -98,7 +110,8 @@ def by_tone(angles: npt.NDArray[np.float64]) -> Grouping:
     """
     kind = np.searchsorted(TONE_EDGES, angles, side="left")
     edges = [f"{edge:g}" for edge in TONE_EDGES]
-    ranges = [f"< {edges[0]}", *(f"{a} to {b}" for a, b in pairwise(edges)), f"> {edges[-1]}"]
+    between = [f"{low} to {high}" for low, high in pairwise(edges)]
+    ranges = [f"up to {edges[0]}", *between, f"above {edges[-1]}"]
     names = [f"{tone} (ITA {span})" for tone, span in zip(TONES, ranges, strict=True)]
     groups = {
         name: np.flatnonzero(np.isfinite(angles) & (kind == i)).tolist()
