@@ -36,6 +36,12 @@ ONLY_PARSED = {
     "python infer.py photos/ --checkpoint USER/REPO": (
         "it needs the Hub; tests/checkpoints/test_hub.py"
     ),
+    "python -m pix2color evaluate --data my-photos/ --split": (
+        "it needs hundreds of photos to hold some out; tests/training/test_recorded_split.py"
+    ),
+    "python -m pix2color evaluate --data photos-wide/": (
+        "it needs thousands of photos; tests/cli/test_evaluate_photos.py runs it in small"
+    ),
     "python infer.py film.mp4": "it needs PyAV and a video; tests/cli/test_infer_videos.py",
 }
 """The start of a command -> why it is not run here."""
