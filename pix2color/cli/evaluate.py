@@ -142,7 +142,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         measured_with["classifier"] += f"; {(labels >= 0).sum()} photos have a class"
     groupings = measured.groupings
     if arguments.skin:
-        groupings.append(skin.by_tone(evaluation.results[0].metrics.values["skin_ita"]))
+        groupings += skin.groupings(evaluation.results[0].metrics.values)
     context = report.Context(
         protocol=_protocol(arguments),
         data=measured.facts,

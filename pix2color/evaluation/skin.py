@@ -10,10 +10,15 @@ of the mean color of the skin pixels, in the six classes of Del Bino and Bernerd
 the skin as photographed: light and exposure change it. A colorizer keeps L, so its ITA differs by b
 alone: less b moves the ITA away from 0, so light skin becomes lighter by this scale and dark skin
 darker.
+
+The groups by tone are chosen by b, too, which is to be predicted: skin in the outer groups has
+little b, so a prediction of likely colors has too much there (regression to the mean). L is known
+to the network, so the groups by L have no such effect.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -31,6 +36,8 @@ MIN_SHARE = 0.1
 TONES = ("dark", "brown", "tan", "intermediate", "light", "very light")
 TONE_EDGES = (-30.0, 10.0, 28.0, 41.0, 55.0)
 """ITA above which each tone after the first begins, degrees."""
+LIGHTNESS_EDGES = (35.0, 45.0, 55.0, 65.0, 75.0)
+"""Mean L of the skin above which each group after the first begins."""
 NO_SKIN = "no skin found"
 EXPLANATION = (
     "Skin: the pixels in the middle half of the true photo with"
@@ -41,7 +48,8 @@ EXPLANATION = (
     " each photo's mean skin color, averaged over photos. ITA = atan2(L - 50, b) in degrees"
     " (Chardon et al. 1991; tones of Del Bino and Bernerd 2013) is that of the photo, its light"
     " included. L is kept, so a method changes the ITA by b alone: grayer light skin has a higher"
-    " ITA, grayer dark skin a lower one."
+    " ITA, grayer dark skin a lower one. The outer groups by tone are chosen for little b, so"
+    " likely colors have too much chroma there; groups by lightness have no such effect."
 )
 """How to read the figures, for reports."""
 _MIN_CHROMA = 1.0  # of a mean color, Lab units: grayer colors have no hue
@@ -77,8 +85,9 @@ def measure(mask: Tensor, lightness: Tensor, ab: Tensor, true_ab: Tensor) -> dic
 
     Returns:
         name -> B float64, NaN without skin. skin_auc (percent), skin_chroma (mean chroma); of the
-        mean colors skin_ita (degrees); predicted minus true: skin_chroma_error, skin_hue_error
-        (degrees; negative is redder, positive yellower) and skin_ita_error (degrees).
+        mean colors skin_lightness (L) and skin_ita (degrees); predicted minus true:
+        skin_chroma_error, skin_hue_error (degrees; negative is redder, positive yellower) and
+        skin_ita_error (degrees).
     """
     error = metrics.ab_error(ab, true_ab).clamp_max(metrics.AUC_LIMIT)
     chroma, true_chroma = (_mean(metrics.chroma(colors), mask) for colors in (ab, true_ab))
@@ -93,6 +102,7 @@ def measure(mask: Tensor, lightness: Tensor, ab: Tensor, true_ab: Tensor) -> dic
         "skin_chroma": chroma,
         "skin_chroma_error": chroma - true_chroma,
         "skin_hue_error": hue,
+        "skin_lightness": light,
         "skin_ita": tone,
         "skin_ita_error": _wrapped(tone - true_tone),
     }
@@ -103,22 +113,38 @@ def ita(lightness: Tensor, b: Tensor) -> Tensor:
     return torch.rad2deg(torch.atan2(lightness - 50.0, b))
 
 
-def by_tone(angles: npt.NDArray[np.float64]) -> Grouping:
-    """Photos by the ITA of their true skin, darkest first; NaN: photos without skin.
+def groupings(truth: Mapping[str, npt.NDArray[np.float64]]) -> list[Grouping]:
+    """Photos by the lightness and by the tone of their true skin, darkest first.
 
-    An angle that equals an edge belongs to the darker tone.
+    A value that equals an edge belongs to the darker group.
+
+    Args:
+        truth: the values of `measure` of the true photos; NaN: photos without skin.
     """
-    kind = np.searchsorted(TONE_EDGES, angles, side="left")
-    edges = [f"{edge:g}" for edge in TONE_EDGES]
-    between = [f"{low} to {high}" for low, high in pairwise(edges)]
-    ranges = [f"up to {edges[0]}", *between, f"above {edges[-1]}"]
-    names = [f"{tone} (ITA {span})" for tone, span in zip(TONES, ranges, strict=True)]
-    groups = {
-        name: np.flatnonzero(np.isfinite(angles) & (kind == i)).tolist()
-        for i, name in enumerate(names)
-    }
-    groups[NO_SKIN] = np.flatnonzero(~np.isfinite(angles)).tolist()
-    return Grouping("skin tone of the true photo", {n: g for n, g in groups.items() if g})
+    tones = [f"{tone} (ITA {span})" for tone, span in zip(TONES, _spans(TONE_EDGES), strict=True)]
+    bands = [f"L {span}" for span in _spans(LIGHTNESS_EDGES)]
+    return [
+        Grouping(by, _between(truth[name], edges, names))
+        for by, name, edges, names in (
+            ("lightness of the true skin", "skin_lightness", LIGHTNESS_EDGES, bands),
+            ("tone of the true skin", "skin_ita", TONE_EDGES, tones),
+        )
+    ]
+
+
+def _spans(edges: Sequence[float]) -> list[str]:
+    between = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    return [f"up to {edges[0]:g}", *between, f"above {edges[-1]:g}"]
+
+
+def _between(
+    values: npt.NDArray[np.float64], edges: Sequence[float], names: Sequence[str]
+) -> dict[str, list[int]]:
+    """Name -> indices of the values between two edges; empty groups are left out."""
+    found, kind = np.isfinite(values), np.searchsorted(edges, values, side="left")
+    groups = {name: np.flatnonzero(found & (kind == i)) for i, name in enumerate(names)}
+    groups[NO_SKIN] = np.flatnonzero(~found)
+    return {name: chosen.tolist() for name, chosen in groups.items() if len(chosen)}
 
 
 def _within(values: Tensor, bounds: tuple[float, float]) -> Tensor:

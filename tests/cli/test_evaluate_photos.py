@@ -176,7 +176,7 @@ def test_skin_by_tone_and_by_labels(shards: Path, tmp_path: Path) -> None:
         "--checkpoint", network,
     )  # fmt: skip
     assert code == EXIT_OK
-    by_label, by_tone = _tree(out)["groupings"]
+    by_label, by_lightness, by_tone = _tree(out)["groupings"]
     assert by_label["by"] == "number"
     counts = {group["name"]: group["photos"] for group in by_label["groups"]}
     assert counts == {"even": 14, "odd": 14, "without a group": 2}
@@ -185,7 +185,9 @@ def test_skin_by_tone_and_by_labels(shards: Path, tmp_path: Path) -> None:
         "light": 15,
     }
     page = (out / "report.md").read_text()
-    assert "## net by number" in page and "## net by skin tone of the true photo" in page
+    assert [group["photos"] for group in by_lightness["groups"]] == [15, 15]
+    for by in ("number", "lightness of the true skin", "tone of the true skin"):
+        assert f"## net by {by}" in page
     assert "| ITA - truth (degrees) |" in page and "Chai and Ngan 1999" in page
     whole = _tree(out)["rows"][2]["figures"]["skin_auc"]["value"]
     parts = [group["rows"][2]["figures"]["skin_auc"]["value"] for group in by_tone["groups"]]

@@ -49,7 +49,9 @@ def test_skin_of_every_tone_is_found_and_named(tone: str) -> None:
     assert skin.skin_mask(patch(color))[:, 8:24, 8:24].all()
     values = measured(color, color[1:])
     assert values["skin_ita"] == pytest.approx(angle, abs=0.3)
-    (name,) = skin.by_tone(np.array([values["skin_ita"]])).groups
+    _, by_tone = skin.groupings({key: np.array([one]) for key, one in values.items()})
+    (name,) = by_tone.groups
+    assert values["skin_lightness"] == pytest.approx(color[0], abs=0.05)
     assert name.startswith(f"{tone} (ITA ")
 
 
@@ -100,13 +102,17 @@ def test_errors_have_their_signs() -> None:
     assert light["skin_ita_error"] > 0
 
 
-def test_tones_divide_all_photos() -> None:
+def test_tones_and_bands_of_lightness_divide_all_photos() -> None:
     angles = np.array([-90, -30.01, -30, 10, 10.01, 28, 41, 55, 55.01, 120, np.nan])
-    groups = skin.by_tone(angles).groups
-    assert [len(chosen) for chosen in groups.values()] == [3, 1, 2, 1, 1, 2, 1]
-    assert [name.partition(" (")[0] for name in groups] == [*skin.TONES, skin.NO_SKIN]
-    assert sorted(i for chosen in groups.values() for i in chosen) == list(range(len(angles)))
-    assert "tan" not in str(skin.by_tone(np.array([-40.0, 60.0])).groups)
+    lightness = np.array([10, 35, 36, 45, 50, 60, 70, 75, 76, 77, np.nan])
+    by_lightness, by_tone = skin.groupings({"skin_ita": angles, "skin_lightness": lightness})
+    assert [name.partition(" (")[0] for name in by_tone.groups] == [*skin.TONES, skin.NO_SKIN]
+    assert [len(chosen) for chosen in by_tone.groups.values()] == [3, 1, 2, 1, 1, 2, 1]
+    assert [*by_lightness.groups][::3] == ["L up to 35", "L 55 to 65", skin.NO_SKIN]
+    assert [len(chosen) for chosen in by_lightness.groups.values()] == [2, 2, 1, 1, 2, 2, 1]
+    for grouping in (by_lightness, by_tone):
+        members = [index for chosen in grouping.groups.values() for index in chosen]
+        assert sorted(members) == list(range(len(angles)))
 
 
 def test_figures_of_tones_add_up_to_those_of_the_whole() -> None:
@@ -115,7 +121,7 @@ def test_figures_of_tones_add_up_to_those_of_the_whole() -> None:
     half = Method.from_ab("half", lambda batch: batch.ab / 2, primary=True)
     evaluation = evaluate_methods(photos, [half], measure_skin=True, timed=False, resamples=20)
     truth, _, result = evaluation.results
-    groups = skin.by_tone(truth.metrics.values["skin_ita"]).groups
+    groups = skin.groupings(truth.metrics.values)[1].groups
     assert [len(chosen) for chosen in groups.values()] == [2] * 6 + [1]
     assert groups[skin.NO_SKIN] == [12]
     figures = {
