@@ -64,7 +64,7 @@ def add_group_arguments(group: argparse._ArgumentGroup) -> None:
         help="figures of each group of this file: a line `file,group`, then a line per photo")
     add("--skin", action="store_true",
         help="for portraits and face crops: how the colors of skin differ from the true ones, by"
-        " the tone of the true skin")
+        " the lightness and tone of the true skin")
 # fmt: on
 
 
