@@ -93,3 +93,6 @@ def _freeze(encoder: Encoder) -> None:
         for name, value in local:
             delattr(part, name)
             part.register_buffer(name, value.detach(), persistent=False)
+        if isinstance(part, nn.BatchNorm2d):
+            # Loading a state would add the counters of batches. Only training needs the flag.
+            part.track_running_stats = False
