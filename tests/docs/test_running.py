@@ -36,6 +36,9 @@ ONLY_PARSED = {
     "python infer.py photos/ --checkpoint USER/REPO": (
         "it needs the Hub; tests/checkpoints/test_hub.py"
     ),
+    "accelerate launch train.py --config gan.yaml --data my-photos/ --set gan.discriminator": (
+        "it downloads ImageNet weights; tests/training/test_trainer.py trains with a file"
+    ),
     "python infer.py film.mp4": "it needs PyAV and a video; tests/cli/test_infer_videos.py",
 }
 """The start of a command -> why it is not run here."""
