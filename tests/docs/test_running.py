@@ -42,6 +42,9 @@ ONLY_PARSED = {
     "python -m pix2color evaluate --data photos-wide/": (
         "it needs thousands of photos; tests/cli/test_evaluate_photos.py runs it in small"
     ),
+    "accelerate launch train.py --config gan.yaml --data my-photos/ --set gan.discriminator": (
+        "it downloads ImageNet weights; tests/training/test_trainer.py trains with a file"
+    ),
     "python infer.py film.mp4": "it needs PyAV and a video; tests/cli/test_infer_videos.py",
 }
 """The start of a command -> why it is not run here."""
