@@ -10,9 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, NoReturn, Self, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TextIO
 
-from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, Pix2ColorError
+from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, ConfigError, DataError, Pix2ColorError
+
+if TYPE_CHECKING:
+    from pix2color.data.dataset import PhotoSet
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,6 +49,51 @@ def check_ranges(options: argparse.Namespace, **ranges: tuple[float, float]) -> 
             elif value > most:
                 limit = f"at most {most:g}"
             raise Pix2ColorError(f"--{name.replace('_', '-')} {value:.10g}: {limit}")
+
+
+def parse_fold(text: str | None) -> tuple[int, int]:
+    """`2/3` -> (2, 3); None, all photos -> (1, 1); ConfigError for anything else."""
+    number, sign, of = (text or "1/1").partition("/")
+    if not (sign and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise ConfigError(f"--fold {text}: write it as K/N with 1 <= K <= N, such as 1/2")
+    return int(number), int(of)
+
+
+def load_photos(options: argparse.Namespace, *, side: int, keep_gray: bool) -> PhotoSet:
+    """The photos of --data, --limit and --fold, all splits of them; broken files are left out and
+    named.
+
+    Args:
+        options: also has quiet.
+        side: largest shorter side in pixels.
+        keep_gray: keep photos that have almost no color.
+
+    Raises:
+        DataError: no photo is left.
+    """
+    from pix2color.config import DataConfig
+    from pix2color.data import dataset
+
+    data = DataConfig(
+        roots=tuple(options.data),
+        cache_size=side,
+        max_photos=options.limit,
+        max_corrupt_fraction=1.0,
+    )
+    with ProgressBar(None, unit="photos decoded", quiet=options.quiet) as progress:
+        photos = dataset.load_photos(
+            data,
+            splits=dataset.ALL_SPLITS,
+            keep_gray=keep_gray,
+            announce=progress.write,
+            progress=lambda done, total: progress.advance_to(done),
+        )
+        for name, reason in photos.counts.corrupt:
+            progress.write(f"left out: {name} ({reason})")
+    photos = photos.fold(*parse_fold(options.fold))
+    if not photos.photos:
+        raise DataError("no photo can be decoded")
+    return photos
 
 
 def printable(text: object) -> str:

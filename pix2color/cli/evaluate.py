@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pix2color.cli import common
-from pix2color.errors import EXIT_OK, ConfigError, DataError
+from pix2color.errors import EXIT_OK, ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +71,7 @@ def _add_method_arguments(group: argparse._ArgumentGroup) -> None:
         ("temperature", float, "of the annealed mean"),
         ("vividness", float, "tau: logits less tau times the log prior"),
         ("saturation", float, "factor on ab"),
+        ("calibration", float, "share of the chroma calibration that a file holds, 0..1"),
         ("size", int, "shorter side of the network's input, in pixels"),
     ):
         add(f"--{key}", type=kind, metavar="X", help=f"{text}; in place of the file's own")
@@ -128,7 +128,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         device=device,
     )
     quick = arguments.quick
-    photos = _load(arguments)
+    side = _UNLIMITED_SIDE if arguments.protocol == "full" else max(8, arguments.crop)
+    photos = common.load_photos(arguments, side=side, keep_gray=True)
     labels = labels_of(photos.names) if metric_models.classifier else None
     crops = [crop_photo(p, arguments.protocol, crop=arguments.crop) for p in photos.photos]
     with common.ProgressBar(len(crops), unit="photos", quiet=arguments.quiet) as progress:
@@ -148,7 +149,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             prior=_packaged_prior(),
             resamples=arguments.resamples,
             seed=arguments.seed,
-            progress=_stepper(progress),
+            progress=lambda done, total: progress.advance_to(done),
         )
     measured_with = dict(metric_models.descriptions)
     if labels is not None:
@@ -171,21 +172,13 @@ def _check(arguments: argparse.Namespace) -> None:
         batch=(1, common.MOST),
         resamples=(0, 1_000_000),
     )
-    _fold(arguments.fold)
+    common.parse_fold(arguments.fold)
     slow = [f"--{name}" for name in ("failures", "classifier") if getattr(arguments, name)]
     if arguments.quick and slow:
         raise ConfigError(f"--quick leaves out what {slow[0]} measures: give one of them")
     existing = next(p for p in (arguments.out, *arguments.out.absolute().parents) if p.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ConfigError(f"--out {arguments.out}: {existing} is not a writable folder")
-
-
-def _fold(text: str | None) -> tuple[int, int]:
-    """`2/3` -> (2, 3); None, all photos -> (1, 1)."""
-    number, sign, of = (text or "1/1").partition("/")
-    if not (sign and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise ConfigError(f"--fold {text}: write it as K/N with 1 <= K <= N, such as 1/2")
-    return int(number), int(of)
 
 
 def _networks(
@@ -211,46 +204,6 @@ def _networks(
         variants=checkpoint_methods.parse_variants(arguments.variant),
         sweep=checkpoint_methods.parse_sweep(arguments.sweep),
     )
-
-
-def _load(arguments: argparse.Namespace) -> PhotoSet:
-    """All photos of --data, nearly gray ones included; broken files are left out and named."""
-    from pix2color.config import DataConfig
-    from pix2color.data.dataset import ALL_SPLITS, load_photos
-
-    side = _UNLIMITED_SIDE if arguments.protocol == "full" else max(8, arguments.crop)
-    data = DataConfig(
-        roots=tuple(arguments.data),
-        cache_size=side,
-        max_photos=arguments.limit,
-        max_corrupt_fraction=1.0,
-    )
-    with common.ProgressBar(None, unit="photos decoded", quiet=arguments.quiet) as progress:
-        photos = load_photos(
-            data,
-            splits=ALL_SPLITS,
-            keep_gray=True,
-            announce=progress.write,
-            progress=_stepper(progress),
-        )
-        for name, reason in photos.counts.corrupt:
-            progress.write(f"left out: {name} ({reason})")
-    photos = photos.fold(*_fold(arguments.fold))
-    if not photos.photos:
-        raise DataError("no photo can be decoded")
-    return photos
-
-
-def _stepper(progress: common.ProgressBar) -> Callable[[int, int], None]:
-    """A callback (done, total) that advances a bar."""
-    previous = 0
-
-    def advance(done: int, total: int) -> None:
-        nonlocal previous
-        progress.update(done - previous)
-        previous = done
-
-    return advance
 
 
 def _packaged_prior() -> Any:
