@@ -116,7 +116,7 @@ def weights_digest(tensors: Mapping[str, Tensor]) -> str:
     for key in sorted(tensors):
         value = _to_storage(key, tensors[key])
         digest.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:12]
 
 

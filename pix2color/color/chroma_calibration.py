@@ -188,12 +188,12 @@ class CalibrationFitter:
         )
 
 
-def _smooth(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _smooth(counts: NDArray[Any]) -> NDArray[Any]:
     """Each cell with half of its weight on itself and a quarter on each neighbor, per axis."""
     for axis, mode in ((1, "edge"), (2, "wrap")):
         widths = [(1, 1) if each == axis else (0, 0) for each in range(counts.ndim)]
         padded = np.moveaxis(np.pad(counts, widths, mode=mode), axis, 0)  # type: ignore[call-overload]
-        mean = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
+        mean = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
         counts = np.moveaxis(mean, 0, axis)
     return counts
 

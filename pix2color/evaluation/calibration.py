@@ -157,10 +157,11 @@ class _Network:
         output = self.runtime.run(np.stack([lightness for _, lightness, _ in inputs])[:, None])
         plain = self.decode.model_copy(update={"saturation": 1.0})
         examples = []
-        for index, values, (gray, *planes) in zip(indices, output.values, inputs, strict=True):
-            prediction = Prediction(values, *planes, self.runtime.info.log_prior)
+        for index, values, given in zip(indices, output.values, inputs, strict=True):
+            gray, lightness, guide = given
+            prediction = Prediction(values, lightness, guide, self.runtime.info.log_prior)
             cells = prediction.ab(plain)
-            ab = postprocess.upsample_ab(cells, prediction.cell_lightness(), prediction.guide)
+            ab = postprocess.upsample_ab(cells, prediction.cell_lightness(), guide)
             lab = self._truth(index)
             figures = _figures(compose.compose_rgb(gray, self.decode.saturation * ab), lab)
             true = lab[0].numpy()
@@ -171,11 +172,10 @@ class _Network:
         self, index: int, cells: Floats, calibration: ChromaCalibration, share: float
     ) -> _Figures:
         """The figures of one photo, calibrated."""
-        gray, *planes = self._inputs(index)
-        prediction = Prediction(cells, *planes, calibration=calibration)
+        gray, lightness, guide = self._inputs(index)
+        prediction = Prediction(cells, lightness, guide, calibration=calibration)
         ab = prediction.ab(self.decode.model_copy(update={"calibration": share}))
-        lightness = prediction.cell_lightness()
-        pixels = postprocess.to_pixels(gray, ab, lightness, prediction.guide)
+        pixels = postprocess.to_pixels(gray, ab, prediction.cell_lightness(), guide)
         return _figures(pixels, self._truth(index))
 
     def _inputs(self, index: int) -> tuple[Pixels, Floats, Floats]:
