@@ -183,8 +183,6 @@ def _calibration(
     try:
         if table is None:
             raise ValueError("the table is missing")
-        if not isinstance(fitted, dict):
-            raise ValueError("its metadata are missing")
         calibration = chroma_calibration.from_parts(table.float().numpy(), fitted)
         if calibration.weights != weights_digest(tensors):
             raise ValueError("it was fitted for other weights")

@@ -119,24 +119,26 @@ class ChromaCalibration:
         return {**self.metadata(), "shift": base64.b64encode(data).decode()}
 
 
-def from_parts(shift: Floats, metadata: Mapping[str, Any]) -> ChromaCalibration:
+def from_parts(shift: Floats, metadata: Any) -> ChromaCalibration:
     """A calibration from its table and its `metadata`.
 
     Raises ValueError for a table or metadata that are not those of a calibration.
     """
-    missing = [name for name in FIELDS if name not in metadata]
+    fields = metadata if isinstance(metadata, Mapping) else {}
+    missing = [name for name in FIELDS if name not in fields]
     if missing:
-        raise ValueError(f"its metadata lacks {missing[0]}")
-    fitted = {name: metadata[name] for name in FIELDS}
+        raise ValueError(f"its metadata lack {missing[0]}")
+    fitted = {name: fields[name] for name in FIELDS}
     return ChromaCalibration(np.ascontiguousarray(shift, np.float32), **fitted)
 
 
-def decode(encoded: Mapping[str, Any]) -> ChromaCalibration:
+def decode(encoded: Any) -> ChromaCalibration:
     """The inverse of `ChromaCalibration.encode`; raises ValueError as `from_parts`."""
-    shift = np.frombuffer(base64.b64decode(encoded["shift"]), "<f4")
-    if shift.size != np.prod(SHAPE):
-        raise ValueError(f"the table has {shift.size} values, not {np.prod(SHAPE)}")
-    return from_parts(shift.reshape(SHAPE), encoded)
+    text = encoded.get("shift", "") if isinstance(encoded, Mapping) else ""
+    data = base64.b64decode(str(text), validate=True)
+    if len(data) != 4 * np.prod(SHAPE):
+        raise ValueError(f"the table has {len(data)} bytes, not {4 * np.prod(SHAPE)}")
+    return from_parts(np.frombuffer(data, "<f4").reshape(SHAPE), encoded)
 
 
 class CalibrationFitter:
@@ -199,7 +201,7 @@ def _smooth(counts: NDArray[Any]) -> NDArray[Any]:
 
 
 def _knots() -> NDArray[np.float64]:
-    return KNOT_STEP * np.arange(1, KNOTS + 1)
+    return np.linspace(KNOT_STEP, KNOTS * KNOT_STEP, KNOTS)
 
 
 def _hue(ab: Floats) -> Floats:

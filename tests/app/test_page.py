@@ -323,7 +323,8 @@ def test_no_path_of_a_client_is_opened(server: AppServer) -> None:
         "meta": {"_type": "gradio.FileData"},
     }
     assert (
-        _ask(server, "/gradio_api/call/colorize", {"data": [missing, None, None, None]}) == 200
+        _ask(server, "/gradio_api/call/colorize", {"data": [missing, None, None, None, None]})
+        == 200
     )  # fails later, politely
     for address in (
         "/gradio_api/file=/etc/passwd",
