@@ -100,7 +100,7 @@ def write(
     if calibration is not None:
         if calibration.weights != weights_digest(stored):
             raise ValueError("the calibration was fitted for other weights")
-        stored[CALIBRATION] = torch.from_numpy(np.array(calibration.shift))
+        stored[CALIBRATION] = torch.from_numpy(np.array(calibration.shift, order="C"))
         values[CALIBRATION] = calibration.metadata()
     texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in values.items()}
     atomic_write(Path(path), save(stored, metadata={"format": FORMAT, **texts}))
