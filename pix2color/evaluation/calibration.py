@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pix2color.color.chroma_calibration import CalibrationFitter, ChromaCalibration
@@ -19,7 +20,7 @@ from pix2color.errors import DataError
 from pix2color.evaluation import metrics
 from pix2color.evaluation.cast import cast, cell_counts
 from pix2color.evaluation.protocol import group_by_shape, stack
-from pix2color.inference import bands, compose, postprocess, preprocess
+from pix2color.inference import bands, postprocess, preprocess
 from pix2color.inference.prediction import Floats, Prediction
 from pix2color.photo import Photo
 from pix2color.runtime.base import Runtime
@@ -59,6 +60,8 @@ def fit_calibration(
 ) -> Fit:
     """Fit the map from a network's colors to the true colors of photos.
 
+    It is fitted on the cells of the network's output, where it is applied.
+
     Args:
         runtime: of the network; a calibration that it has is not used.
         photos: in color; each is colored as a whole, and has the same weight.
@@ -82,12 +85,12 @@ def fit_calibration(
 
     network = _Network(runtime, photos.photos, decode.model_copy(update={"calibration": 0.0}))
     fitter = CalibrationFitter()
-    before, cells = [], {}
+    before, predicted = [], {}
     for group in _in_order(network.predict, list(group_by_shape(photos.photos, size=batch))):
         for example in group:
-            fitter.add(example.ab, *example.truth)
+            fitter.add(example.ab, example.true_ab, example.lightness)
             before.append(example.figures)
-            cells[example.index] = example.cells
+            predicted[example.index] = example.ab
         advance(len(group))
     calibration = fitter.fit(
         temperature=decode.temperature,
@@ -97,10 +100,10 @@ def fit_calibration(
     )
 
     def calibrated(index: int) -> _Figures:
-        return network.measure(index, cells[index], calibration, decode.calibration)
+        return network.measure(index, predicted[index], calibration, decode.calibration)
 
     after = []
-    for figures in _in_order(calibrated, list(cells)):
+    for figures in _in_order(calibrated, list(predicted)):
         after.append(figures)
         advance(1)
     return Fit(calibration, _pool(before), _pool(after))
@@ -133,12 +136,12 @@ class _Example:
     """A photo as predicted and as it is."""
 
     index: int
-    cells: Floats
-    """2,h,w: decoded, neither calibrated nor saturated."""
     ab: Floats
-    """2,H,W: the same, upsampled."""
-    truth: tuple[Floats, Floats]
-    """The true ab, 2,H,W, and the lightness, H,W."""
+    """2,h,w: decoded, neither calibrated nor saturated."""
+    true_ab: Floats
+    """2,h,w: the mean of each cell."""
+    lightness: Floats
+    """h,w: likewise."""
     figures: _Figures
 
 
@@ -157,26 +160,25 @@ class _Network:
         output = self.runtime.run(np.stack([lightness for _, lightness, _ in inputs])[:, None])
         plain = self.decode.model_copy(update={"saturation": 1.0})
         examples = []
-        for index, values, given in zip(indices, output.values, inputs, strict=True):
-            gray, lightness, guide = given
+        for index, values, (gray, lightness, guide) in zip(
+            indices, output.values, inputs, strict=True
+        ):
             prediction = Prediction(values, lightness, guide, self.runtime.info.log_prior)
-            cells = prediction.ab(plain)
-            ab = postprocess.upsample_ab(cells, prediction.cell_lightness(), guide)
-            lab = self._truth(index)
-            figures = _figures(compose.compose_rgb(gray, self.decode.saturation * ab), lab)
-            true = lab[0].numpy()
-            examples.append(_Example(index, cells, ab, (true[1:], true[0]), figures))
+            ab, cells = prediction.ab(plain), prediction.cell_lightness()
+            truth = _lab(self.photos[index])
+            true_ab = F.adaptive_avg_pool2d(truth[0, 1:], prediction.grid).numpy()
+            pixels = _colored(gray, Prediction(ab, lightness, guide), self.decode)
+            examples.append(_Example(index, ab, true_ab, cells, _figures(pixels, truth)))
         return examples
 
     def measure(
-        self, index: int, cells: Floats, calibration: ChromaCalibration, share: float
+        self, index: int, ab: Floats, calibration: ChromaCalibration, share: float
     ) -> _Figures:
-        """The figures of one photo, calibrated."""
+        """The figures of one photo whose predicted ab is calibrated."""
         gray, lightness, guide = self._inputs(index)
-        prediction = Prediction(cells, lightness, guide, calibration=calibration)
-        ab = prediction.ab(self.decode.model_copy(update={"calibration": share}))
-        pixels = postprocess.to_pixels(gray, ab, prediction.cell_lightness(), guide)
-        return _figures(pixels, self._truth(index))
+        prediction = Prediction(ab, lightness, guide, calibration=calibration)
+        decode = self.decode.model_copy(update={"calibration": share})
+        return _figures(_colored(gray, prediction, decode), _lab(self.photos[index]))
 
     def _inputs(self, index: int) -> tuple[Pixels, Floats, Floats]:
         """Gray values, the network's L, and the guide."""
@@ -184,9 +186,15 @@ class _Network:
         stride = self.runtime.info.output_stride
         return gray, *preprocess.network_input(gray, self.decode.input_size, stride)
 
-    def _truth(self, index: int) -> Tensor:
-        """Lab, 1,3,H,W."""
-        return rgb_to_lab(stack([self.photos[index]]))
+
+def _lab(photo: Pixels) -> Tensor:
+    """1,3,H,W."""
+    return rgb_to_lab(stack([photo]))
+
+
+def _colored(gray: Pixels, prediction: Prediction, decode: DecodeConfig) -> Pixels:
+    ab, lightness = prediction.ab(decode), prediction.cell_lightness()
+    return postprocess.to_pixels(gray, ab, lightness, prediction.guide)
 
 
 def _figures(pixels: Pixels, truth: Tensor) -> _Figures:
