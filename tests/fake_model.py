@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ def released(**decode: Any) -> Checkpoint:
         digest="0123456789ab",
         name="stand-in",
     )
+
+
+def calibrated(**decode: Any) -> Checkpoint:
+    """The same with a calibration that halves all chroma, which is its default."""
+    plain = released(calibration=1.0, **decode)
+    return replace(plain, calibration=halving(plain.digest))
 
 
 def fake_colorizer(**decode: Any) -> Colorizer:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from fake_model import write_calibrated
 from torch import Tensor
 
 from pix2color import build
@@ -438,8 +439,6 @@ def test_release_keeps_a_calibration_of_the_same_weights_only(
     kept = export_run(run, tmp_path / "kept.safetensors", best=True, decode={"calibration": 0.5})
     loaded = checkpoint.load(kept)
     assert loaded.calibration is not None and loaded.decode.calibration == 0.5
-    mean = export_run(run, tmp_path / "mean.safetensors", best=True, average=[plain, kept])
-    assert checkpoint.load(mean).calibration is not None  # of one network with itself
     other = make_config("other", "train.seed=5", steps=1)
     make_trainer(other).fit()
     average = [export_run(Path(other.output))]
@@ -447,7 +446,7 @@ def test_release_keeps_a_calibration_of_the_same_weights_only(
     loaded = checkpoint.load(changed)
     assert loaded.calibration is None and loaded.decode.calibration == 0
     missing = tmp_path / "missing.safetensors"
-    with pytest.raises(TrainingError, match="no calibration for these weights.*pix2color calib"):
+    with pytest.raises(TrainingError, match=r"no calibration for these weights; .*calib"):
         export_run(run, missing, best=True, average=average, decode={"calibration": 0.5})
     assert not missing.exists()
 
