@@ -46,8 +46,8 @@ def parser() -> argparse.ArgumentParser:
         help="to fit for; this and the next two become the defaults of the new file")
     add("--vividness", type=float, metavar="TAU", help="in place of the file's own")
     add("--size", type=int, metavar="N", help="shorter side of the network's input, in pixels")
-    add("--calibration", type=float, default=1.0, metavar="SHARE",
-        help="default of the new file, 0 (none) to 1 (whole, the default)")
+    add("--calibration", type=float, default=0.5, metavar="SHARE",
+        help="share of it that the new file ships with as its default, 0..1 (0.5)")
     add("--device", help="cpu, cuda, ...; default: a GPU where there is one")
     add("--batch", type=int, default=16, metavar="N", help="photos per pass of the network (16)")
     add("--quiet", action="store_true", help="no progress; only the figures")

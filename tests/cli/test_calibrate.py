@@ -145,7 +145,7 @@ def test_a_calibration_of_other_weights_is_replaced(
     assert run("--checkpoint", stale, "--data", *data, "--out", fresh, "--limit", "200") == 0
     loaded = checkpoint.load(fresh)
     assert loaded.calibration is not None and loaded.calibration.photos == 200
-    assert loaded.decode.calibration == 1
+    assert loaded.decode.calibration == 0.5
 
 
 def test_too_few_photos_are_refused(
