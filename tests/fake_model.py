@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pix2color.checkpoints import release_file
 from pix2color.checkpoints.checkpoint import Checkpoint
+from pix2color.color import chroma_calibration
+from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.config import DecodeConfig
 from pix2color.inference.colorizer import Colorizer
 from pix2color.runtime.torch import TorchRuntime
@@ -61,6 +66,12 @@ def released(**decode: Any) -> Checkpoint:
     )
 
 
+def calibrated(**decode: Any) -> Checkpoint:
+    """The same with a calibration that halves all chroma, which is its default."""
+    plain = released(calibration=1.0, **decode)
+    return replace(plain, calibration=halving(plain.digest))
+
+
 def fake_colorizer(**decode: Any) -> Colorizer:
     """A Colorizer of that network."""
     return Colorizer(TorchRuntime(released(**decode)))
@@ -88,4 +99,22 @@ def write_release(path: Path, *, data: dict[str, Any] | None = None, **model: An
     generator = build_generator(config.model)
     torch.nn.init.normal_(generator.head.project.weight, std=0.5)
     checkpoint.save(path, generator.eval(), config=config, data=data)
+    return path
+
+
+def halving(weights: str) -> ChromaCalibration:
+    """A calibration that halves all chroma of the weights with that digest."""
+    knots = chroma_calibration.KNOT_STEP * np.arange(1, chroma_calibration.KNOTS + 1)
+    shift = np.broadcast_to(-knots / 2, chroma_calibration.SHAPE).astype(np.float32)
+    return ChromaCalibration(
+        shift, photos=300, temperature=0.5, vividness=0.0, input_size=48, weights=weights
+    )
+
+
+def write_calibrated(path: Path, source: Path, *, share: float = 1.0) -> Path:
+    """A copy of a release file with that calibration, and a share of it as its default."""
+    file = release_file.read(source)
+    meta = {**file.meta, "decode": {**file.meta["decode"], "calibration": share}}
+    calibration = halving(release_file.weights_digest(file.tensors))
+    release_file.write(path, file.tensors, meta, calibration=calibration)
     return path

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pix2color._version import __version__
 from pix2color.build import build_generator
 from pix2color.checkpoints import hub, release_file
+from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.config import Config, DecodeConfig, ModelConfig
 from pix2color.errors import WeightsError
 from pix2color.models.generator import Generator
@@ -36,10 +37,15 @@ class Checkpoint:
     digest: str
     """12 hex digits of the file's SHA-256."""
     name: str
+    calibration: ChromaCalibration | None = None
+    """None: the file has none, and `decode.calibration` is 0."""
 
 
 def load(
-    name_or_path: str | Path | None = None, *, device: str | torch.device = "cpu"
+    name_or_path: str | Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    calibrated: bool = True,
 ) -> Checkpoint:
     """Rebuild a generator from a release file.
 
@@ -47,14 +53,15 @@ def load(
         name_or_path: a file; None or `default`: the packaged weights; a repository of the Hugging
             Face Hub: `user/repo`, `user/repo@revision`, `user/repo@revision#digest`.
         device: of the generator.
+        calibrated: as for `release_file.read`.
 
     Raises:
-        WeightsError: no such file or repository, a pickle, not a release file, or weights of
-            another network.
+        WeightsError: no such file or repository, a pickle, not a release file, weights of another
+            network, or a calibration of other weights.
     """
     requested = "default" if name_or_path is None else str(name_or_path)
     path = hub.resolve(requested)
-    file = release_file.read(path)
+    file = release_file.read(path, calibrated=calibrated)
     try:
         model = ModelConfig.model_validate(file.meta["model"])
         decode = DecodeConfig.model_validate(file.meta["decode"])
@@ -69,7 +76,9 @@ def load(
     generator.eval().requires_grad_(False)
     generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     name = requested if requested == "default" or hub.parse(requested) else path.name
-    return Checkpoint(generator, decode, file.meta, file.digest, name)
+    if file.calibration is None:  # a recipe may ask for a share before one is fitted
+        decode = decode.model_copy(update={"calibration": 0.0})
+    return Checkpoint(generator, decode, file.meta, file.digest, name, file.calibration)
 
 
 def save(
@@ -79,6 +88,7 @@ def save(
     config: Config,
     data: Mapping[str, Any] | None = None,
     figures: Mapping[str, Any] | None = None,
+    calibration: ChromaCalibration | None = None,
 ) -> None:
     """Write a generator as a release file.
 
@@ -87,6 +97,7 @@ def save(
         config: of its training; the model and decode sections are stored.
         data: description and counts of the training photos.
         figures: measured figures, with their protocol.
+        calibration: fitted for these weights.
     """
     model = config.model.model_dump(mode="json")
     if Path(model["pretrained"]).expanduser().is_absolute():  # do not publish a machine's paths
@@ -100,4 +111,4 @@ def save(
         "version": __version__,
         "config_digest": config.digest(),
     }
-    release_file.write(path, generator.state_dict(), meta)
+    release_file.write(path, generator.state_dict(), meta, calibration=calibration)

@@ -34,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    evaluation_photos.add_photo_arguments(parser.add_argument_group("photos"))
+    photos = parser.add_argument_group("photos")
+    evaluation_photos.add_photo_arguments(photos)
+    evaluation_photos.add_protocol_arguments(photos)
     evaluation_photos.add_group_arguments(parser.add_argument_group("groups of photos"))
     _add_method_arguments(parser.add_argument_group("methods (rows of the table)"))
     _add_metric_arguments(parser.add_argument_group("metrics"))
@@ -56,6 +58,7 @@ def _add_method_arguments(group: argparse._ArgumentGroup) -> None:
         ("temperature", float, "of the annealed mean"),
         ("vividness", float, "tau: logits less tau times the log prior"),
         ("saturation", float, "factor on ab"),
+        ("calibration", float, "share of the chroma calibration that a file holds, 0..1"),
         ("size", int, "shorter side of the network's input, in pixels"),
     ):
         add(f"--{key}", type=kind, metavar="X", help=f"{text}; in place of the file's own")

@@ -1,4 +1,4 @@
-"""The photos of `evaluate`: their arguments, which of them are measured, and their groups."""
+"""The photos of `evaluate` and `calibrate`: their arguments, which are chosen, and their groups."""
 
 from __future__ import annotations
 
@@ -32,15 +32,20 @@ class MeasuredPhotos:
 
 
 # fmt: off
-def add_photo_arguments(group: argparse._ArgumentGroup) -> None:
-    """Which photos are measured, and which part of each."""
+def add_protocol_arguments(group: argparse._ArgumentGroup) -> None:
+    """Which part of each photo is measured."""
     add = group.add_argument
-    add("--data", nargs="+", metavar="PATH", default=[],
-        help="folders or .tar shards of color photos; left out: those bundled with scikit-image")
     add("--protocol", choices=("center", "resize", "full"), default="center",
         help="center: the center square, at most --crop a side; resize: the whole photo stretched"
         " to --crop; full: as it is. Each is then colored as infer.py does")
     add("--crop", type=int, default=256, metavar="PX", help="side of the measured image (256)")
+
+
+def add_photo_arguments(group: argparse._ArgumentGroup) -> None:
+    """Which photos are taken."""
+    add = group.add_argument
+    add("--data", nargs="+", metavar="PATH", default=[],
+        help="folders or .tar shards of color photos; left out: those bundled with scikit-image")
     add("--limit", type=int, metavar="N", help="a fixed sample: the first N by content hash")
     add("--fold", metavar="K/N",
         help="only the Kth of N equal parts by content hash: choose settings on 1/2, measure them"
@@ -70,7 +75,9 @@ def add_group_arguments(group: argparse._ArgumentGroup) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Refuse impossible arguments before any long work."""
-    common.check_ranges(arguments, crop=(1, _UNLIMITED_SIDE), limit=(1, common.MOST))
+    common.check_ranges(arguments, limit=(1, common.MOST))
+    if "crop" in arguments:
+        common.check_ranges(arguments, crop=(1, _UNLIMITED_SIDE))
     _fold(arguments.fold)
     _given_split(arguments)
 
@@ -86,27 +93,42 @@ def load(arguments: argparse.Namespace, weights: Sequence[str], notes: list[str]
     from pix2color.data.discovery import list_photos
     from pix2color.evaluation import groups
 
-    split = _split(arguments, weights, notes)
-    found: list[str] = []
-    if arguments.sources or arguments.groups:
-        found = [photo.name for photo in list_photos(arguments.data)]
-    _check_sources(arguments, {groups.source_of(name) for name in found})
+    split = find_split(arguments, weights, notes)
+    found = [photo.name for photo in list_photos(arguments.data)] if arguments.groups else []
     labels = groups.read_labels(arguments.groups, found) if arguments.groups else None
-    photos = _decode(arguments, split)
+    side = _UNLIMITED_SIDE if arguments.protocol == "full" else max(8, arguments.crop)
+    photos = decode(arguments, split, side=side, keep_gray=True)
     groupings = [groups.by_source(photos.names)] if arguments.by_source else []
     groupings += [groups.by_labels(labels, photos.names)] if labels else []
     return MeasuredPhotos(photos, groupings, _facts(arguments, photos, split))
 
 
-def _decode(arguments: argparse.Namespace, split: SplitConfig | None) -> PhotoSet:
+def decode(
+    arguments: argparse.Namespace, split: SplitConfig | None, *, side: int, keep_gray: bool
+) -> PhotoSet:
+    """The photos that the arguments choose; broken files are left out and named.
+
+    Args:
+        arguments: of `add_photo_arguments`, and quiet.
+        split: shares that --split refers to (`find_split`).
+        side: largest shorter side in pixels.
+        keep_gray: keep photos that have almost no color.
+
+    Raises:
+        DataError: no photo is left, or --sources names one that there is not.
+    """
     from pix2color.config import DataConfig, SplitConfig
     from pix2color.data.dataset import ALL_SPLITS, load_photos
+    from pix2color.data.discovery import list_photos
     from pix2color.evaluation.groups import source_of
 
+    if arguments.sources:
+        found = {source_of(photo.name) for photo in list_photos(arguments.data)}
+        _check_sources(arguments.sources, found)
     data = DataConfig(
         roots=tuple(arguments.data),
         split=split or SplitConfig(),
-        cache_size=_UNLIMITED_SIDE if arguments.protocol == "full" else max(8, arguments.crop),
+        cache_size=side,
         max_photos=arguments.limit,
         max_corrupt_fraction=1.0,
     )
@@ -114,7 +136,7 @@ def _decode(arguments: argparse.Namespace, split: SplitConfig | None) -> PhotoSe
         photos = load_photos(
             data,
             splits=(arguments.split,) if split else ALL_SPLITS,
-            keep_gray=True,
+            keep_gray=keep_gray,
             only=(lambda name: source_of(name) in arguments.sources) if arguments.sources else None,
             announce=progress.write,
             progress=lambda done, total: progress.advance_to(done),
@@ -158,10 +180,10 @@ def _given_split(arguments: argparse.Namespace) -> SplitConfig | None:
         ) from None
 
 
-def _split(
+def find_split(
     arguments: argparse.Namespace, weights: Sequence[str], notes: list[str]
 ) -> SplitConfig | None:
-    """The shares that --split refers to; None without it."""
+    """The shares that --split refers to; None without it. Arguments as for `load`."""
     from pix2color.evaluation.checkpoint_methods import recorded_splits
 
     if arguments.split is None:
@@ -187,8 +209,8 @@ def _split(
     return shares
 
 
-def _check_sources(arguments: argparse.Namespace, found: set[str]) -> None:
-    for source in arguments.sources or ():
+def _check_sources(sources: Sequence[str], found: set[str]) -> None:
+    for source in sources:
         if source not in found:
             nearest = difflib.get_close_matches(source, sorted(found), 1, 0.0)[0]
             raise DataError(f"--sources {source}: no photo is of it; did you mean {nearest}?")

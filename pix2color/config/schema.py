@@ -367,6 +367,9 @@ class DecodeConfig(ConfigModel):
     """tau: logits minus tau times the log prior (Menon et al. 2021)."""
     saturation: Annotated[float, Field(ge=0, le=10)] = 1.0
     """Factor on ab."""
+    calibration: Fraction = 0.0
+    """Share of the release file's chroma calibration, which is applied before `saturation`; without
+    effect on weights that have none."""
     input_size: Annotated[int, Field(ge=32, le=2048)] = 192
     """Shorter side of the network's input, in pixels."""
 

@@ -23,6 +23,7 @@ FIELDS = {
     "temperature": "temperature",
     "vividness": "vividness",
     "saturation": "saturation",
+    "calibration": "calibration",
     "size": "input_size",
 }
 """Name of a setting -> its field in `DecodeConfig`."""
@@ -30,6 +31,7 @@ _LABELS = {
     "temperature": "T ",
     "vividness": "tau ",
     "saturation": "saturation ",
+    "calibration": "calibration ",
     "input_size": "px ",
 }
 """How a field is written in the name of a sweep's method."""
@@ -55,12 +57,19 @@ def checkpoint_methods(
 
     Raises:
         WeightsError: a file that cannot be loaded.
-        ConfigError: a value out of range.
+        ConfigError: a value out of range, or a calibration of weights that have none.
     """
     methods: list[Method] = []
+    every = [settings or {}, *(variants or {}).values(), *sweep]
+    calibrated = any(each.get("calibration") for each in every)
     taken = set(_RESERVED)
     for source in sources:
         colorizer = Colorizer.from_pretrained(source, str(device))
+        if calibrated and colorizer.runtime.info.calibration is None:
+            raise ConfigError(
+                f"{source} has no calibration",
+                remedy="fit one with the command `python -m pix2color calibrate`, or leave it out",
+            )
         network = CachedPredictor(colorizer)
         name = _method_name(source, taken)
         metadata = {"checkpoint": source, "digest": colorizer.digest}

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from pix2color.color import chroma_calibration
 from pix2color.color.ab_bins_numpy import COUNT, MARGINAL_BIN_WIDTH, MARGINAL_MIN_AB
+from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.config import DecodeConfig, HeadConfig, ModelConfig
 from pix2color.errors import Pix2ColorError, WeightsError
 from pix2color.runtime.base import Floats, NetworkInfo, NetworkOutput
@@ -61,6 +63,7 @@ class OnnxRuntime:
                 decode=DecodeConfig.model_validate(self.meta["decode"]),
                 output_stride=int(self.meta["stride"]),
                 log_prior=_log_prior(self.meta) if self._head.type == "classes" else None,
+                calibration=_calibration(self.meta),
             )
         except (KeyError, ValueError, TypeError) as error:
             raise WeightsError(
@@ -156,6 +159,13 @@ def _log_prior(meta: dict[str, Any]) -> Floats:
     if log_prior.shape != (COUNT,):
         raise ValueError(f"log_prior has {log_prior.size} values, not {COUNT}")
     return log_prior
+
+
+def _calibration(meta: dict[str, Any]) -> ChromaCalibration | None:
+    try:
+        return chroma_calibration.decode(meta["calibration"]) if "calibration" in meta else None
+    except ValueError as error:
+        raise ValueError(f"the calibration cannot be used: {error}") from None
 
 
 def _decode_raw(raw: Floats, head: HeadConfig) -> Floats:

@@ -148,6 +148,8 @@ def _with_metadata(graph: bytes, released: checkpoint.Checkpoint) -> bytes:
     if isinstance(head, ClassificationHead):
         tree["log_prior"] = head.log_prior.tolist()
         tree["bins"] = ab_bins_numpy.BIN_CENTERS.tolist()
+    if released.calibration is not None:
+        tree["calibration"] = released.calibration.encode()
     texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in tree.items()}
     onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model)

@@ -12,8 +12,10 @@ import torch
 from pix2color import config as config_module
 from pix2color.build import build_generator
 from pix2color.checkpoints import checkpoint, release_file
+from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.errors import TrainingError
 from pix2color.models import unet
+from pix2color.models.generator import Generator
 from pix2color.training.checkpointing import averaged_weights, list_checkpoints
 from pix2color.training.metrics_log import read_log
 
@@ -39,11 +41,14 @@ def export_run(
         decode: changes of the decode section that the file ships as its default.
         figures: measured figures for its metadata; None: the run's last validation.
 
+    The calibration of the run's best file is kept where it is for the weights that are written.
+
     Returns:
         The file written.
 
     Raises:
-        TrainingError: the folder holds no run, or nothing of it was saved yet.
+        TrainingError: the folder holds no run, nothing of it was saved yet, or `decode` asks for a
+            calibration that there is not.
         ConfigError: a value of `decode` is not one.
         WeightsError: a file of `average` cannot be read, or is of another network.
     """
@@ -56,13 +61,12 @@ def export_run(
         config = config_module.from_dict(tree, source="decode")
     out = out or run / f"{run.resolve().name}.safetensors"
     path = run / "release.safetensors"
-    data: dict[str, Any] = {}
-    if path.is_file():
-        data = dict(release_file.read(path).meta["data"])
-    elif best:
-        raise TrainingError(f"{run} has no release.safetensors yet: let it validate once")
+    best_file = release_file.read(path) if path.is_file() else None
+    data: dict[str, Any] = dict(best_file.meta["data"]) if best_file else {}
     if best:
-        tensors = release_file.read(path).tensors
+        if best_file is None:
+            raise TrainingError(f"{run} has no release.safetensors yet: let it validate once")
+        tensors = best_file.tensors
     else:
         tensors, samples = _newest(run)
         data["samples"] = samples
@@ -78,9 +82,31 @@ def export_run(
             data.pop("split", None)  # no split holds out photos from all of them
         mean = _mean([tensors, *grown])
         release_file.load_state_strict(generator, mean, source=str(run))
-    stored_figures = figures if figures is not None else _last_validation(run)
-    checkpoint.save(out, generator, config=config, data=data, figures=stored_figures)
+    calibration = _calibration_for(generator, best_file)
+    if decode and decode.get("calibration") and calibration is None:
+        raise TrainingError(
+            f"{run} has no calibration for these weights",
+            remedy="leave {calibration} out, and fit one for the released file with the command"
+            " `python -m pix2color calibrate`",
+        )
+    checkpoint.save(
+        out,
+        generator,
+        config=config,
+        data=data,
+        figures=figures if figures is not None else _last_validation(run),
+        calibration=calibration,
+    )
     return out
+
+
+def _calibration_for(
+    generator: Generator, file: release_file.ReleaseFile | None
+) -> ChromaCalibration | None:
+    """A file's calibration where it is for the generator's weights."""
+    calibration = file.calibration if file else None
+    digest = release_file.weights_digest(generator.state_dict())
+    return calibration if calibration and calibration.weights == digest else None
 
 
 def _mean(every: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from documents import PYTHON, ROOT, SHELL, Block, command_of, label
+from fake_model import write_calibrated
 from PIL import Image
 
+from pix2color.checkpoints import release_file
 from pix2color.cli import COMMANDS
 
 ONLY_PARSED = {
@@ -29,6 +31,7 @@ ONLY_PARSED = {
     "python tests/": "a measurement, run by hand",
     "python -m pix2color analyze": "minutes; tests/analysis runs its parts in small",
     "python -m pix2color benchmark": "minutes; tests/benchmark/test_smoke.py runs it in small",
+    "python -m pix2color calibrate": "it needs 200 photos; tests/cli/test_calibrate.py",
     "python -m pix2color app": "it runs until it is stopped; tests/app",
     "python -m pix2color release --run runs/gan --push USER/REPO": (
         "it needs the Hub; tests/cli/test_release_push.py pushes to a local server"
@@ -111,6 +114,7 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
     gray[1].save(folder / "scans/portrait.jpg")
     for name in ("other.jpg", "photo.jpg"):
         color[2].save(folder / name)
+    write_calibrated(folder / "calibrated.safetensors", release_file.DEFAULT_FILE)
     hints = '{"portrait.jpg": [{"x": 12, "y": 8, "color": "#2040ff"}]}'
     (folder / "hints.json").write_text(hints)
     for name in ("configs", "tests"):

@@ -1,7 +1,9 @@
-"""Fixtures of the training tests: tiny recipes on four small photos."""
+"""Fixtures of the training tests: tiny recipes on four small photos; lets tests import
+`fake_model`, the small network beside this folder."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from safetensors.torch import save_file
 
 from pix2color.config import Config, load
 from pix2color.models.encoders import build_backbone
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 TINY = (
     "data.crop=32",

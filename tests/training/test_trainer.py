@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from fake_model import write_calibrated
 from torch import Tensor
 
 from pix2color import build
@@ -517,6 +518,30 @@ def test_release_writes_the_averaged_weights(make_config: MakeConfig) -> None:
     averaged = trainer.ema.module.state_dict()
     for name, value in released.generator.state_dict().items():
         torch.testing.assert_close(value, averaged[name], rtol=1e-3, atol=1e-4)
+
+
+def test_release_keeps_a_calibration_of_the_same_weights_only(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = make_config("calibrated", steps=1)
+    make_trainer(config).fit()
+    run = Path(config.output)
+    best, plain = run / "release.safetensors", tmp_path / "plain.safetensors"
+    best.replace(plain)
+    write_calibrated(best, plain)
+    kept = export_run(run, tmp_path / "kept.safetensors", best=True, decode={"calibration": 0.5})
+    loaded = checkpoint.load(kept)
+    assert loaded.calibration is not None and loaded.decode.calibration == 0.5
+    other = make_config("other", "train.seed=5", steps=1)
+    make_trainer(other).fit()
+    average = [export_run(Path(other.output))]
+    changed = export_run(run, tmp_path / "changed.safetensors", best=True, average=average)
+    loaded = checkpoint.load(changed)
+    assert loaded.calibration is None and loaded.decode.calibration == 0
+    missing = tmp_path / "missing.safetensors"
+    with pytest.raises(TrainingError, match=r"no calibration for these weights; .*calib"):
+        export_run(run, missing, best=True, average=average, decode={"calibration": 0.5})
+    assert not missing.exists()
 
 
 def test_release_can_average_with_other_files(make_config: MakeConfig, tmp_path: Path) -> None:
