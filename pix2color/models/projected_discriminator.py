@@ -38,7 +38,7 @@ class ProjectedDiscriminator(nn.Module):
 
     def __init__(self, encoder: Encoder, *, width: int = 64) -> None:
         super().__init__()
-        self.encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.encoder = encoder.to(memory_format=torch.channels_last)
         _freeze(self.encoder)
         self.levels = [i for i, r in enumerate(encoder.reduction) if r >= FINEST_REDUCTION]
         if not self.levels:
@@ -61,10 +61,10 @@ class ProjectedDiscriminator(nn.Module):
         """Lab B,3,H,W (L 0..100) -> logits B,levels,h,w, where h, w are of the coarsest level."""
         rgb = lab_to_rgb_in_gamut(lab).contiguous(memory_format=torch.channels_last)
         features = self.encoder.features(rgb)
-        grid = features[self.levels[-1]].shape[-2:]
+        rows, columns = features[self.levels[-1]].shape[-2:]
         maps = [
             # Sizes that are no multiple of the encoder's reduction may be rounded differently.
-            F.adaptive_avg_pool2d(head(features[level]), grid)
+            F.adaptive_avg_pool2d(head(features[level]), (rows, columns))
             for level, head in zip(self.levels, self.heads, strict=True)
         ]
         return torch.cat(maps, dim=1)

@@ -120,7 +120,7 @@ class ColorizationTask:
         the gradients of every backward pass that follows its forward pass, and a weight that
         several terms use gets one gradient: the sum with the penalty's.
         """
-        network = self.components.discriminator
+        network: nn.Module | None = self.components.discriminator
         assert network is not None
         return steps.gradient_penalty(partial(type(network).forward, network), real)
 
