@@ -63,7 +63,7 @@ class OnnxRuntime:
                 decode=DecodeConfig.model_validate(self.meta["decode"]),
                 output_stride=int(self.meta["stride"]),
                 log_prior=_log_prior(self.meta) if self._head.type == "classes" else None,
-                calibration=_calibration(self.meta),
+                calibration=_calibration(self.meta, name),
             )
         except (KeyError, ValueError, TypeError) as error:
             raise WeightsError(
@@ -161,11 +161,13 @@ def _log_prior(meta: dict[str, Any]) -> Floats:
     return log_prior
 
 
-def _calibration(meta: dict[str, Any]) -> ChromaCalibration | None:
+def _calibration(meta: dict[str, Any], name: str) -> ChromaCalibration | None:
     try:
         return chroma_calibration.decode(meta["calibration"]) if "calibration" in meta else None
     except ValueError as error:
-        raise ValueError(f"the calibration cannot be used: {error}") from None
+        raise WeightsError(
+            f"{name}: the calibration cannot be used: {error}; export it again"
+        ) from None
 
 
 def _decode_raw(raw: Floats, head: HeadConfig) -> Floats:
