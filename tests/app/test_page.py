@@ -415,7 +415,7 @@ def test_malformed_requests_are_answered_with_a_reason(server: AppServer) -> Non
 
 
 def test_a_wrong_number_of_arguments_is_an_error_with_a_reason(server: AppServer) -> None:
-    for name, count in (("colorize", 4), ("hint", 3), ("change", 3), ("variants", 1)):
+    for name, count in (("colorize", 5), ("hint", 3), ("change", 4), ("variants", 1)):
         for arguments in ([], [1] * 9):
             data = json.dumps({"data": arguments}).encode()
             status, text = _request(server, "POST", f"/gradio_api/call/{name}", {}, data)
