@@ -95,6 +95,8 @@ def watched(raw: Tensor, norms: dict[str, Tensor], name: str) -> Tensor:
     """`raw` for one kind of losses: backward writes the norm of their gradient to `norms[name]`.
 
     Norms include the scale of the loss (fp16, accumulated batches); compare them with each other.
+    The graph refers to `norms`: what has a graph itself must not be in it, since such a cycle is
+    never freed.
     """
     alias = raw.view_as(raw)
     if alias.requires_grad:

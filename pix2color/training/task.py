@@ -5,7 +5,8 @@ The trainer applies a task's updates in order and knows neither color nor loss.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,7 +29,7 @@ class Update:
     """Scalar to minimize."""
     network: nn.Module
     optimizer: torch.optim.Optimizer
-    losses: dict[str, Tensor]
+    losses: Mapping[str, Tensor]
     """Named scalars for the log; complete after the backward pass."""
 
 
@@ -76,16 +77,16 @@ class ColorizationTask:
         with torch.set_grad_enabled(trains_generator):
             raw = self._forward(batch)
         fake = None
-        losses: dict[str, Tensor] = {}
+        norms: dict[str, Tensor] = {}
         if self.discriminator is not None:
-            seen = steps.watched(raw, losses, "gradient_adversarial")
+            seen = steps.watched(raw, norms, "gradient_adversarial")
             fake = steps.fake_lab(seen, batch, head=self.head, decode=self.shown)
             penalized = self.gan.r1_gamma > 0 and steps_before % self.gan.r1_every == 0
             yield self._discriminator_update(self.discriminator, batch, fake, penalized=penalized)
         if trains_generator:
             if fake is not None:
-                raw = steps.watched(raw, losses, "gradient_reconstruction")
-            yield self._generator_update(raw, batch, fake, losses)
+                raw = steps.watched(raw, norms, "gradient_reconstruction")
+            yield self._generator_update(raw, batch, fake, norms)
 
     def _forward(self, batch: Batch) -> Tensor:
         """The generator's output, given simulated hints where the network takes hints."""
@@ -125,10 +126,10 @@ class ColorizationTask:
         return steps.gradient_penalty(partial(type(network).forward, network), real)
 
     def _generator_update(
-        self, raw: Tensor, batch: Batch, fake: Tensor | None, losses: dict[str, Tensor]
+        self, raw: Tensor, batch: Batch, fake: Tensor | None, norms: dict[str, Tensor]
     ) -> Update:
-        """The losses are added to `losses`, where the backward pass writes the watched norms."""
-        losses |= steps.reconstruction_losses(
+        """`norms`: where the backward pass writes the watched norms."""
+        losses = steps.reconstruction_losses(
             raw,
             batch,
             head=self.head,
@@ -141,4 +142,4 @@ class ColorizationTask:
             losses |= steps.adversarial_losses(self.discriminator, fake, mode=self.gan.loss)
         loss = steps.weighted_sum(losses, self.components.weights)
         losses["loss"] = loss
-        return Update(loss, self.generator, self.optimizer, losses)
+        return Update(loss, self.generator, self.optimizer, ChainMap(losses, norms))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +24,7 @@ from pix2color.errors import ConfigError, TrainingError, WeightsError
 from pix2color.training import steps
 from pix2color.training.export import export_run
 from pix2color.training.setup import make_accelerator, make_trainer, resolve_init_from
+from pix2color.training.task import Update
 from pix2color.training.trainer import Trainer
 
 BATCH = 4
@@ -191,6 +195,23 @@ def test_the_logged_gradients_are_those_of_the_losses_alone(make_config: MakeCon
     assert three["gradient_reconstruction"] == pytest.approx(
         one["gradient_reconstruction"], rel=1e-4
     )
+
+
+def test_no_step_of_a_gan_keeps_its_memory(make_config: MakeConfig) -> None:
+    """The losses of each step, and with them all that their graph holds, are freed."""
+    trainer = make_trainer(make_config("memory", *GAN, "train.log_every_samples=4", steps=4))
+    updates, found = trainer.task.updates, []
+
+    def recorded(*arguments: Any, **options: Any) -> Iterator[Update]:
+        for update in updates(*arguments, **options):
+            found.append(weakref.ref(update.loss))
+            yield update
+
+    trainer.task.updates = recorded  # type: ignore[method-assign]
+    trainer.fit()
+    gc.collect()
+    assert len(found) == 8
+    assert all(loss() is None for loss in found)
 
 
 def test_the_penalty_is_taken_in_float32_in_mixed_precision_too(
