@@ -86,8 +86,16 @@ def resolve(name: str | Path | None) -> Path:
     return path
 
 
+def display_name(name: str | Path | None) -> str:
+    """What messages call weights: `default`, the repository as it was named, or the file's name."""
+    text = "default" if name is None else str(name)
+    return text if text == "default" or parse(text) else Path(text).name
+
+
 def download(ref: RepoRef) -> Path:
     """The release file of a repository, from the cache or the Hub, with its digest verified.
+
+    Its graph, where the repository has one, is then beside it.
 
     Raises:
         WeightsError: no such repository or revision, no access to it, no network and not in the
