@@ -39,7 +39,10 @@ class Checkpoint:
 
 
 def load(
-    name_or_path: str | Path | None = None, *, device: str | torch.device = "cpu"
+    name_or_path: str | Path | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    name: str | None = None,
 ) -> Checkpoint:
     """Rebuild a generator from a release file.
 
@@ -47,13 +50,13 @@ def load(
         name_or_path: a file; None or `default`: the packaged weights; a repository of the Hugging
             Face Hub: `user/repo`, `user/repo@revision`, `user/repo@revision#digest`.
         device: of the generator.
+        name: for messages; None: as it was named here.
 
     Raises:
         WeightsError: no such file or repository, a pickle, not a release file, or weights of
             another network.
     """
-    requested = "default" if name_or_path is None else str(name_or_path)
-    path = hub.resolve(requested)
+    path = hub.resolve(name_or_path)
     file = release_file.read(path)
     try:
         model = ModelConfig.model_validate(file.meta["model"])
@@ -68,8 +71,9 @@ def load(
     release_file.load_state_strict(generator, file.tensors, source=str(path))
     generator.eval().requires_grad_(False)
     generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    name = requested if requested == "default" or hub.parse(requested) else path.name
-    return Checkpoint(generator, decode, file.meta, file.digest, name)
+    return Checkpoint(
+        generator, decode, file.meta, file.digest, name or hub.display_name(name_or_path)
+    )
 
 
 def save(

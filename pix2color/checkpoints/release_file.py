@@ -1,5 +1,6 @@
 """The release file: one `.safetensors` with a generator and all that is needed to use it.
 
+`NAME.onnx` beside it is the network's graph, which reads its weights from here (docs/onnx.md).
 Weights are float16, batch statistics and the prior float32. Metadata values are strings, JSON where
 they are no plain text: `format`, `model` (the config's section, enough to rebuild the network),
 `decode`, `data`, `figures`, `notice`, `version`, `config_digest`. No pickle is ever read.
@@ -12,13 +13,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from pix2color.errors import WeightsError
 from pix2color.io import atomic_write
+
+if TYPE_CHECKING:  # a file is read for onnxruntime without torch
+    import torch
+    from torch import Tensor
 
 FORMAT = "pix2color-1"
 DEFAULT_FILE = Path(__file__).parent / "default.safetensors"
@@ -30,7 +32,8 @@ _PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x
 class ReleaseFile:
     """The contents of a release file."""
 
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Any]
+    """torch's tensors, or numpy's arrays, as `read` was asked for."""
     meta: dict[str, Any]
     """The metadata, decoded from JSON."""
     digest: str
@@ -38,14 +41,18 @@ class ReleaseFile:
     path: Path
 
 
-def read(path: str | Path) -> ReleaseFile:
+def read(path: str | Path, *, framework: Literal["pt", "np"] = "pt") -> ReleaseFile:
     """Read a release file.
+
+    Args:
+        path: of the file.
+        framework: of the tensors: torch, or numpy, which imports no torch.
 
     Raises:
         WeightsError: it is missing, a pickle, not safetensors, or of another format version.
     """
     path = Path(path)
-    tensors, meta = read_safetensors(path)
+    tensors, meta = read_safetensors(path, framework=framework)
     version = meta.get("format")
     if version != FORMAT:
         raise WeightsError(
@@ -81,8 +88,10 @@ def keep_float32(key: str) -> bool:
     return key.rsplit(".", 1)[-1] in {"running_mean", "running_var", "log_prior"}
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of any safetensors file.
+def read_safetensors(
+    path: Path, *, framework: Literal["pt", "np"] = "pt"
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tensors (torch or numpy) and metadata of any safetensors file.
 
     Raises:
         WeightsError: it is missing, truncated, a pickle, or otherwise not a safetensors file.
@@ -99,7 +108,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             "pix2color reads .safetensors here: convert it if you trust its source"
         )
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             meta = file.metadata() or {}
             return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:

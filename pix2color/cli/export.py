@@ -13,10 +13,16 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     parser = common.Parser(
         prog="python -m pix2color export",
-        description="Write a network as ONNX, for onnxruntime: infer.py --checkpoint FILE.onnx, or "
-        "programs of your own (docs/onnx.md).",
+        description="Write a network as ONNX, for onnxruntime (docs/onnx.md).",
     )
-    parser.add_argument("--onnx", type=Path, required=True, metavar="FILE", help="FILE.onnx")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument(
+        "--graph", action="store_true",
+        help="the graph beside a release file, with which infer.py runs it without torch",
+    )  # fmt: skip
+    kind.add_argument(
+        "--onnx", type=Path, metavar="FILE", help="one file FILE.onnx, for programs of your own"
+    )
     parser.add_argument(
         "--checkpoint", metavar="FILE", help="a release file; default: the packaged weights"
     )
@@ -30,6 +36,19 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    return _export_graph(arguments) if arguments.graph else _export_onnx(arguments)
+
+
+def _export_graph(arguments: argparse.Namespace) -> int:
+    from pix2color.checkpoints import hub
+    from pix2color.runtime import onnx_export
+
+    out, off = onnx_export.write_graph(hub.resolve(arguments.checkpoint))
+    print(f"{out} ({out.stat().st_size / 1e3:.0f} kB), within {off:.2g} of torch's ab")
+    return errors.EXIT_OK
+
+
+def _export_onnx(arguments: argparse.Namespace) -> int:
     out: Path = arguments.onnx
     if out.suffix.lower() != ".onnx":  # infer.py tells the kinds of weights by it
         raise errors.Pix2ColorError(f"--onnx {out}: the file's name must end in .onnx")

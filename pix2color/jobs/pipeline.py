@@ -88,7 +88,7 @@ def provenance_of(colorizer: Colorizer, decode: DecodeConfig) -> Provenance:
     """The metadata of photos that are colored with these weights and settings."""
     words = " ".join(f"{name} {value:g}" for name, value in decode.model_dump().items())
     if colorizer.runtime.kind != "torch":
-        words += f" backend {colorizer.runtime.kind}"
+        words += f" runtime {colorizer.runtime.kind}"
     return Provenance(colorizer.digest, words)
 
 

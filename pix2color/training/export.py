@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from pix2color import config as config_module
 from pix2color.build import build_generator
 from pix2color.checkpoints import checkpoint, release_file
 from pix2color.errors import TrainingError
+from pix2color.io import atomic_write_all
 from pix2color.models import unet
+from pix2color.runtime import onnx_export
 from pix2color.training.checkpointing import averaged_weights, list_checkpoints
 from pix2color.training.metrics_log import read_log
 
@@ -26,8 +29,11 @@ def export_run(
     average: Sequence[Path] = (),
     decode: Mapping[str, float] | None = None,
     figures: Mapping[str, Any] | None = None,
+    graph: bool = True,
 ) -> Path:
-    """Write a run's averaged weights as a release file.
+    """Write a run's averaged weights as a release file, and its graph beside it.
+
+    A network that takes hints has no graph.
 
     Args:
         run: the run folder.
@@ -38,14 +44,17 @@ def export_run(
             without the run's residual blocks counts as having them, changing nothing.
         decode: changes of the decode section that the file ships as its default.
         figures: measured figures for its metadata; None: the run's last validation.
+        graph: write `NAME.onnx` as well, with which it runs without torch.
 
     Returns:
-        The file written.
+        The release file.
 
     Raises:
         TrainingError: the folder holds no run, or nothing of it was saved yet.
         ConfigError: a value of `decode` is not one.
-        WeightsError: a file of `average` cannot be read, or is of another network.
+        WeightsError: a file of `average` cannot be read, or is of another network; the graph
+            cannot be made.
+        Pix2ColorError: the graph needs the package onnx.
     """
     if not (run / "config.yaml").is_file():
         raise TrainingError(f"{run} is not a run folder: it has no config.yaml")
@@ -77,7 +86,15 @@ def export_run(
         mean = _mean([tensors, *grown])
         release_file.load_state_strict(generator, mean, source=str(run))
     stored_figures = figures if figures is not None else _last_validation(run)
-    checkpoint.save(out, generator, config=config, data=data, figures=stored_figures)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / out.name
+        checkpoint.save(written, generator, config=config, data=data, figures=stored_figures)
+        files = {out: written}
+        if graph and generator.hint_input is None:
+            files[out.with_suffix(".onnx")] = onnx_export.write_graph(written)[0]
+        else:  # one of the weights that are replaced
+            out.with_suffix(".onnx").unlink(missing_ok=True)
+        atomic_write_all({target: path.read_bytes() for target, path in files.items()})
     return out
 
 

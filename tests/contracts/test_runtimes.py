@@ -37,8 +37,7 @@ def torch_runtime(release: Path) -> Runtime:
 
 
 def onnx_runtime(release: Path) -> Runtime:
-    for name in ("onnx", "onnxruntime"):
-        pytest.importorskip(name, reason="the onnx extra is not installed")
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
     from pix2color.runtime import onnx, onnx_export
 
     path = release.with_suffix(".onnx")
