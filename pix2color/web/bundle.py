@@ -187,7 +187,7 @@ def _joined(entry: str) -> str:
         texts[name] = f"const {_scope(name)} = (() => {{\n{body}return {{ {exports} }};\n}})();\n"
 
     add(entry)
-    return "".join(texts.values())
+    return '"use strict";\n' + "".join(texts.values())
 
 
 def _scope(name: str) -> str:

@@ -1,19 +1,20 @@
-"""The network as the page loads it: a graph with float16 weights, and what its output means."""
+"""The network as the page loads it: a graph, the release file beside it, and what it computes."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pix2color.checkpoints.checkpoint import Checkpoint
+from pix2color.checkpoints import hub
 from pix2color.color.ab_bins_numpy import BIN_CENTERS
 from pix2color.errors import WeightsError
-from pix2color.models.heads import ClassificationHead
-from pix2color.runtime import onnx_export
+from pix2color.runtime.load import ONNX_SUFFIX
+from pix2color.runtime.onnx import INITIALIZERS, REMAKE, OnnxRuntime
 
-_MIN_SIZE = 64  # values, below which float16 saves nothing
+_LOCATION = re.compile(rb"\n\x08location\x12(.)", re.DOTALL)
+"""A key of external data in an ONNX file (protobuf), and the length of its value."""
 
 
 @dataclass(frozen=True)
@@ -25,58 +26,46 @@ class WebNetwork:
     graph: bytes
     """The ONNX file."""
     external: dict[str, bytes]
-    """Files that the graph points to, by their names in it."""
+    """Files that the graph takes weights from, by the names that it has for them."""
 
 
-def web_network(released: Checkpoint) -> WebNetwork:
-    """The network of a release file.
+def web_network(name_or_path: str | None = None) -> WebNetwork:
+    """The network of a release file with its graph beside it, or of an .onnx file.
 
     Raises:
-        WeightsError: it has no classes, or parts that ONNX lacks.
-        Pix2ColorError: the `onnx` extra is not installed.
+        WeightsError: missing, without a graph, of other weights than its graph, or without classes.
+        Pix2ColorError: onnxruntime is missing or too old.
     """
-    head = released.generator.head
-    if not isinstance(head, ClassificationHead):
+    path = Path(name_or_path or "")
+    if path.suffix.lower() != ONNX_SUFFIX:
+        weights = hub.resolve(name_or_path)
+        path = weights.with_suffix(ONNX_SUFFIX)
+        if not path.is_file():
+            raise WeightsError(f"no graph {path.name} beside {weights.name}", remedy=REMAKE)
+    runtime = OnnxRuntime.read(path, device="cpu")  # as infer.py: what it refuses is refused here
+    info = runtime.info
+    if info.log_prior is None:
         raise WeightsError(
-            f"{released.name}: the page needs a network of 313 color classes",
+            f"{path.name}: the page needs a network of 313 color classes",
             remedy="leave {checkpoint} out for the packaged one",
         )
+    graph = path.read_bytes()
+    external = {}
+    if INITIALIZERS in runtime.meta:
+        external[_external_name(graph)] = path.with_suffix(".safetensors").read_bytes()
     meta = {
-        "digest": released.digest,
-        "stride": released.generator.stride,
-        "decode": released.decode.model_dump(mode="json"),
-        "log_prior": head.log_prior.tolist(),
+        "digest": info.digest,
+        "stride": info.output_stride,
+        "decode": info.decode.model_dump(mode="json"),
+        "log_prior": info.log_prior.tolist(),
         "bins": BIN_CENTERS.tolist(),
     }
-    graph = onnx_export.graph(released.generator, fuse=False)
-    return WebNetwork(meta, with_half_weights(graph), {})
+    return WebNetwork(meta, graph, external)
 
 
-def with_half_weights(graph: bytes) -> bytes:
-    """An ONNX file whose weights are stored as float16, each behind one Cast to float32.
-
-    Only weights that float16 holds exactly are stored so, as are those of a release file; the
-    network therefore computes the same. onnxruntime removes the Casts when it loads the file.
-    """
-    onnx = onnx_export.library()
-    model = onnx.load_model_from_string(graph)
-    casts = []
-    for tensor in model.graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < _MIN_SIZE:
-            continue
-        with np.errstate(over="ignore"):
-            half = values.astype(np.float16)
-        if not np.array_equal(half.astype(np.float32), values):
-            continue
-        name = tensor.name
-        tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}/float16"))
-        casts.append(
-            onnx.helper.make_node("Cast", [f"{name}/float16"], [name], to=onnx.TensorProto.FLOAT)
-        )
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString()
-    return data
+def _external_name(graph: bytes) -> str:
+    """What a graph calls its release file, which may have another name by now."""
+    found = _LOCATION.search(graph)
+    if found is None:
+        raise WeightsError("the graph names no file of weights", remedy=REMAKE)
+    return graph[found.end() : found.end() + found[1][0]].decode()

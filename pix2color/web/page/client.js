@@ -35,7 +35,7 @@ export class Client {
     this.observer = observer;
     this.worker = startWorker();
     this.worker.onmessage = ({ data }) => this.receive(data);
-    this.worker.onerror = (event) => observer.broken({ failed: "other", values: { reason: event.message } });
+    this.worker.onerror = () => observer.broken({ failed: "worker" });
     this.worker.postMessage({ open: true, inline: inlineFiles(), base: document.baseURI });
   }
 
@@ -73,7 +73,8 @@ function startWorker() {
   const inline = document.getElementById("worker");
   if (!inline) return new Worker(new URL("worker.js", document.baseURI), { type: "module" });
   const source = new Blob([inline.textContent ?? ""], { type: "text/javascript" });
-  return new Worker(URL.createObjectURL(source), { type: "module" });
+  // A module would not load from a page that is opened as a file.
+  return new Worker(URL.createObjectURL(source));
 }
 
 /** @returns {import("./worker.js").Inline | null} */
