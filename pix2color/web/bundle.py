@@ -6,7 +6,6 @@ import base64
 import gzip
 import hashlib
 import json
-import os
 import re
 import secrets
 import shutil
@@ -60,7 +59,7 @@ def write_folder(folder: Path, network: WebNetwork) -> int:
 
 
 def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder = Path(os.path.abspath(folder))
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = (folder.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}") for _ in range(2))
     try:

@@ -51,12 +51,12 @@ def files() -> dict[str, bytes]:
 def fetch() -> None:
     """Download the package and put its files into the cache.
 
-    The registry is npm's own, or that of the environment variable npm_config_registry.
+    The registry is npm's own, or that of the environment variable NPM_CONFIG_REGISTRY.
 
     Raises:
         Pix2ColorError: no network, or another file than expected.
     """
-    registry = os.environ.get("npm_config_registry") or _REGISTRY
+    registry = os.environ.get("NPM_CONFIG_REGISTRY") or _REGISTRY
     url = f"{registry.rstrip('/')}/onnxruntime-web/-/{_ARCHIVE}"
     try:
         with urllib.request.urlopen(url, timeout=60) as response:

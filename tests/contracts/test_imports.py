@@ -18,7 +18,7 @@ LEVELS = (
     ("checkpoints", "build"),
     ("runtime",),
     ("inference", "guidance", "training", "evaluation"),
-    ("jobs", "video", "benchmark", "app", "analysis"),
+    ("jobs", "video", "benchmark", "app", "web", "analysis"),
     ("cli", "__main__"),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
@@ -55,6 +55,7 @@ NUMPY_ONLY = {
     "photo": ("photo",),
     "jobs": ("jobs",),
     "video": ("video",),
+    "web": ("web",),
 }
 """Packages, or modules of them, that work on numpy: torch takes seconds to import."""
 

@@ -39,7 +39,7 @@ export class Composer {
    * @param {Uint8Array} gray of the whole photo
    * @param {number} top
    * @param {number} bottom
-   * @returns {Uint32Array} RGBA in memory order
+   * @returns {Uint32Array<ArrayBuffer>} RGBA in memory order
    */
   band(gray, top, bottom) {
     const { width } = this;
@@ -50,7 +50,9 @@ export class Composer {
       );
       const above = Math.floor(position), below = Math.min(above + 1, this.rows - 1);
       const share = rint((position - above) * 256);
-      let color = -1, table = NONE;
+      let color = -1;
+      /** @type {Uint32Array} */
+      let table = NONE;
       for (let x = 0; x < width; x++, at++) {
         const a = this.mix(0, above * width + x, below * width + x, share);
         const next = (a << 8) | this.mix(1, above * width + x, below * width + x, share);

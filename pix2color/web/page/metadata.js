@@ -146,6 +146,7 @@ export function withMetadata(encoded, metadata, provenance) {
     const header = 8 + 12 + view(encoded).getUint32(8);
     return join([encoded.subarray(0, header), chunk, encoded.subarray(header)]);
   }
+  /** @type {Uint8Array[]} */
   const parts = [latin("\xff\xd8")];
   let rest = 2;
   for (const { marker, start, end } of jpegSegments(encoded)) {
@@ -239,8 +240,13 @@ export function updateExif(block, software) {
   return edited;
 }
 
-/** @param {number} tag @param {number} kind @param {number} count @param {number} value */
-/** @param {boolean} little */
+/**
+ * @param {number} tag
+ * @param {number} kind
+ * @param {number} count
+ * @param {number} value
+ * @param {boolean} little
+ */
 function entry(tag, kind, count, value, little) {
   const bytes = new Uint8Array(12), data = view(bytes);
   data.setUint16(0, tag, little);

@@ -19,7 +19,7 @@ export class PartError extends Error {}
  * @param {Part} part
  * @param {string} base address of the page's folder
  * @param {(bytes: number) => void} loaded called with the bytes of each piece
- * @returns {Promise<Uint8Array>}
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
  */
 export async function loadPart(part, base, loaded) {
   const url = new URL(part.path, base).href;
@@ -71,7 +71,7 @@ export async function decodePart(text, part) {
 }
 
 /** Browsers offer digests only on https and on the own machine. */
-/** @param {Uint8Array} bytes @param {Part} part */
+/** @param {Uint8Array<ArrayBuffer>} bytes @param {Part} part */
 async function isIntact(bytes, part) {
   if (bytes.length !== part.bytes) return false;
   if (!globalThis.crypto?.subtle) return true;
@@ -80,7 +80,7 @@ async function isIntact(bytes, part) {
   return hex === part.sha256;
 }
 
-/** @param {Uint8Array} bytes */
+/** @param {Uint8Array<ArrayBuffer>} bytes */
 async function inflate(bytes) {
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
