@@ -13,8 +13,8 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     parser = common.Parser(
         prog="python -m pix2color export",
-        description="Write a network as ONNX, for onnxruntime (docs/onnx.md), or as a page of static "
-        "files that colors photos inside the browser, without a server (docs/web-page.md).",
+        description="Write a network as ONNX, for onnxruntime (docs/onnx.md), or as a page of "
+        "static files that colors photos inside the browser, without a server (docs/web-page.md).",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,10 @@ def web_network(name_or_path: str | None = None) -> WebNetwork:
     meta = {
         "digest": info.digest,
         "stride": info.output_stride,
-        "decode": info.decode.model_dump(mode="json"),
+        "decode": {"calibration": 0} | info.decode.model_dump(mode="json"),
         "log_prior": info.log_prior.tolist(),
         "bins": BIN_CENTERS.tolist(),
+        "calibration": calibration_table(getattr(info, "calibration", None)),
     }
     return WebNetwork(meta, graph, external)
 
@@ -69,3 +71,14 @@ def _external_name(graph: bytes) -> str:
     if found is None:
         raise WeightsError("the graph names no file of weights", remedy=REMAKE)
     return graph[found.end() : found.end() + found[1][0]].decode()
+
+
+def calibration_table(calibration: Any) -> dict[str, Any] | None:
+    """What decode.js calls Calibration."""
+    if calibration is None:
+        return None
+    from pix2color.color import chroma_calibration as c
+
+    table = base64.b64encode(calibration.shift.astype("<f4").tobytes()).decode()
+    sizes = {"bands": c.BANDS, "sectors": c.SECTORS, "knots": c.KNOTS, "knot_step": c.KNOT_STEP}
+    return sizes | {"shift": table}

@@ -1,7 +1,7 @@
 /** One photo's grays -> its colors: what infer.py does between reading a file and writing it. */
 
 import { LIGHTNESS } from "./color.js";
-import { annealedMean, cellLightness } from "./decode.js";
+import { annealedMean, calibrate, cellLightness } from "./decode.js";
 import { propagate } from "./hints.js";
 import { HAMMING, LANCZOS, guideSize, networkSize, resize } from "./resample.js";
 import { upsample } from "./upsample.js";
@@ -12,8 +12,9 @@ import { upsample } from "./upsample.js";
  * @typedef {import("./hints.js").Hint} Hint
  * @typedef {import("./resample.js").Plane} Plane
  * @typedef {{
- *   digest: string, version: string, stride: number, log_prior: number[],
+ *   digest: string, stride: number, log_prior: number[],
  *   bins: [number, number][], decode: Settings & {input_size: number},
+ *   calibration: import("./decode.js").Calibration | null,
  * }} Model what a release file says of its network
  * @typedef {(lightness: Float32Array, height: number, width: number, features: boolean) =>
  *   Promise<{raw: Float32Array, features: Float32Array | null}>} Network one pass
@@ -60,6 +61,10 @@ export async function predict(gray, model, network, features) {
 export function colors(prediction, model, settings, hints) {
   const { rows, columns, raw, features, lightness, guide } = prediction;
   let ab = annealedMean(raw, rows, columns, model.log_prior, model.bins, settings);
+  if (model.calibration && settings.calibration) {
+    calibrate(ab, lightness, model.calibration, settings.calibration);
+  }
+  for (let i = 0; i < ab.data.length; i++) ab.data[i] *= settings.saturation;
   if (hints.length && features) ab = propagate(ab, lightness, features, hints, prediction);
   return upsample(ab, lightness, guide);
 }

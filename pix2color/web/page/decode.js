@@ -1,13 +1,19 @@
-/** From the network's output to a color per cell. As pix2color/color/ab_bins_numpy.py. */
+/**
+ * From the network's output to a color per cell. As pix2color/color/ab_bins_numpy.py and
+ * chroma_calibration.py.
+ */
 
 /**
- * @typedef {{temperature: number, vividness: number, saturation: number}} Settings
+ * @typedef {{temperature: number, vividness: number, saturation: number, calibration: number}}
+ *   Settings
+ * @typedef {{bands: number, sectors: number, knots: number, knot_step: number, shift: string}}
+ *   Calibration change of chroma by lightness, hue and chroma; shift: float32 as base64
  * @typedef {{rows: number, columns: number, data: Float32Array}} Cells rows * columns, or two
  *   such planes (a, then b) behind one another
  */
 
 /**
- * The mean color of softmax((logits - vividness * log p) / T), times the saturation.
+ * The mean color of softmax((logits - vividness * log p) / T).
  *
  * @param {Float32Array} logits bins,rows,columns
  * @param {number} rows
@@ -39,8 +45,8 @@ export function annealedMean(logits, rows, columns, logPrior, bins, settings) {
   }
   const data = new Float32Array(2 * cells);
   for (let i = 0; i < cells; i++) {
-    data[i] = (settings.saturation * a[i]) / sum[i];
-    data[cells + i] = (settings.saturation * b[i]) / sum[i];
+    data[i] = a[i] / sum[i];
+    data[cells + i] = b[i] / sum[i];
   }
   return { rows, columns, data };
 }
@@ -65,4 +71,39 @@ export function cellLightness(lightness, rows, columns, stride) {
     data[i] = sum / (stride * stride);
   }
   return { rows, columns, data };
+}
+
+/**
+ * Colors with the chroma that photos have; hues stay.
+ *
+ * @param {Cells} ab changed in place
+ * @param {Cells} lightness
+ * @param {Calibration} calibration
+ * @param {number} share of the change
+ */
+export function calibrate(ab, lightness, calibration, share) {
+  const { bands, sectors, knots, knot_step: step } = calibration;
+  const bytes = Uint8Array.from(atob(calibration.shift), (letter) => letter.charCodeAt(0));
+  const shift = new Float32Array(bytes.buffer);
+  /** @param {number} band @param {number} sector @param {number} knot */
+  const along = (band, sector, knot) => {
+    const row = (band * sectors + ((sector + sectors) % sectors)) * knots, whole = Math.floor(knot);
+    const below = whole ? shift[row + whole - 1] : 0; // no chroma stays none
+    return below + (knot - whole) * (shift[row + Math.min(whole, knots - 1)] - below);
+  };
+  const cells = ab.rows * ab.columns;
+  for (let i = 0; i < cells; i++) {
+    const a = ab.data[i], b = ab.data[cells + i];
+    const chroma = Math.min(knots * step, Math.max(1e-6, Math.hypot(a, b)));
+    const band = Math.min(bands - 1, Math.max(0, (lightness.data[i] * bands) / 100 - 0.5));
+    const sector = (Math.atan2(b, a) * sectors) / (2 * Math.PI) - 0.5;
+    const b0 = Math.floor(band), s0 = Math.floor(sector);
+    const [lower, upper] = [b0, Math.min(b0 + 1, bands - 1)].map((each) => {
+      const first = along(each, s0, chroma / step);
+      return first + (sector - s0) * (along(each, s0 + 1, chroma / step) - first);
+    });
+    const gain = Math.max(0, 1 + (share * (lower + (band - b0) * (upper - lower))) / chroma);
+    ab.data[i] *= gain;
+    ab.data[cells + i] *= gain;
+  }
 }

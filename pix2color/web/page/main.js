@@ -15,9 +15,9 @@ import { zip } from "./zip.js";
  */
 
 /** @type {(keyof Settings)[]} */
-const SLIDERS = ["temperature", "vividness", "saturation"];
+const SLIDERS = ["temperature", "vividness", "saturation", "calibration"];
 /** @type {Settings} */
-const FAITHFUL = { temperature: 1, vividness: 0, saturation: 1 };
+const FAITHFUL = { temperature: 1, vividness: 0, saturation: 1, calibration: 0 };
 const PNG_SOURCES = ["image/png", "image/webp"];
 
 /** @type {Entry[]} */
@@ -41,8 +41,8 @@ const client = new Client({
     say(share < 1 ? text("loading", { percent, size }) : text("preparing"), share);
   },
   ready(manifest) {
-    const { temperature, vividness, saturation } = manifest.model.decode;
-    natural = { temperature, vividness, saturation };
+    const { temperature, vividness, saturation, calibration } = manifest.model.decode;
+    natural = { temperature, vividness, saturation, calibration };
     chosen = natural;
     isReady = true;
     for (const entry of entries) entry.settings = natural;
@@ -51,6 +51,7 @@ const client = new Client({
     byId("version").textContent = text("version", {
       version: manifest.version, digest: manifest.model.digest,
     });
+    byId("calibrated").hidden = !manifest.model.calibration;
     showSettings();
     say(text("readyHere"));
     void navigator.serviceWorker?.ready.then(() => !entries.length && say(text("ready")));
@@ -95,7 +96,7 @@ function connect() {
   byId("to-all").addEventListener("click", () => {
     for (const entry of entries) change(entry, { settings: chosen });
   });
-  byId("place").addEventListener("change", () => stage.placeHints(byId("place").checked));
+  byId("place").addEventListener("change", () => placeHints(byId("place").checked));
   byId("undo").addEventListener("click", () => setHints(shown?.hints.slice(0, -1) ?? []));
   byId("remove").addEventListener("click", () => setHints([]));
   byId("download").addEventListener("click", () => shown && save([shown]));
@@ -250,8 +251,10 @@ async function show(entry) {
 
 /** @returns {Settings} */
 function sliders() {
-  const [temperature, vividness, saturation] = SLIDERS.map((name) => Number(byId(name).value));
-  return { temperature, vividness, saturation };
+  const [temperature, vividness, saturation, calibration] = SLIDERS.map((name) =>
+    Number(byId(name).value),
+  );
+  return { temperature, vividness, saturation, calibration };
 }
 
 /** @param {Settings} settings */
@@ -278,6 +281,13 @@ function showSettings() {
     byId(name).value = chosen[name];
     byId(`${name}-value`).textContent = chosen[name].toFixed(2);
   }
+}
+
+/** @param {boolean} on */
+function placeHints(on) {
+  byId("place").checked = on;
+  byId("keys").hidden = !on;
+  stage.placeHints(on);
 }
 
 /** @param {number} x @param {number} y shares of width and height */
@@ -344,8 +354,7 @@ function clear() {
   entries.length = 0;
   shown = null;
   byId("thumbs").replaceChildren();
-  byId("place").checked = false;
-  stage.placeHints(false);
+  placeHints(false);
   chosen = natural;
   showSettings();
   say("");
@@ -360,6 +369,7 @@ function refresh() {
   document.body.dataset.work = work ? "busy" : "idle";
   byId("compare").hidden = !shown?.after;
   byId("panel").hidden = !shown?.after;
+  byId("saving").hidden = !shown?.after;
   byId("cancel").hidden = !work;
   byId("download").disabled = !!work || !shown || !isColored(shown);
   byId("download-all").disabled = !!work || colored < 2;
