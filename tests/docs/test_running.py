@@ -29,7 +29,6 @@ ONLY_PARSED = {
     "python tests/": "a measurement, run by hand",
     "python -m pix2color export --fetch-ort": "it needs the network; tests/web/test_bundle.py",
     "python -m pix2color export --web": "it needs onnxruntime-web; tests/web/test_bundle.py",
-    "python -m http.server": "it runs until it is stopped",
     "python -m pix2color analyze": "minutes; tests/analysis runs its parts in small",
     "python -m pix2color benchmark": "minutes; tests/benchmark/test_smoke.py runs it in small",
     "python -m pix2color app": "it runs until it is stopped; tests/app",

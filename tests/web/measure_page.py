@@ -47,10 +47,10 @@ class Memory(threading.Thread):
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.most = 0
-        self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def run(self) -> None:
-        while not self._stop.wait(0.02):
+        while not self._ended.wait(0.02):
             for process in psutil.Process().children(recursive=True):
                 try:
                     if "--type=renderer" in process.cmdline():
@@ -60,7 +60,7 @@ class Memory(threading.Thread):
 
     def end(self) -> int:
         """Stop looking; the bytes."""
-        self._stop.set()
+        self._ended.set()
         self.join()
         return self.most
 
