@@ -73,12 +73,8 @@ def _external_name(graph: bytes) -> str:
     return graph[found.end() : found.end() + found[1][0]].decode()
 
 
-def calibration_table(calibration: Any) -> dict[str, Any] | None:
+def calibration_table(calibration: Any) -> dict[str, str] | None:
     """What decode.js calls Calibration."""
     if calibration is None:
         return None
-    from pix2color.color import chroma_calibration as c
-
-    table = base64.b64encode(calibration.shift.astype("<f4").tobytes()).decode()
-    sizes = {"bands": c.BANDS, "sectors": c.SECTORS, "knots": c.KNOTS, "knot_step": c.KNOT_STEP}
-    return sizes | {"shift": table}
+    return {"shift": base64.b64encode(calibration.shift.astype("<f4").tobytes()).decode()}

@@ -282,6 +282,8 @@ def test_work_can_be_cancelled_and_taken_up_again(
     assert page.status() == "Cancelled." and "failedShort" in page.states()
     page.upload(PHOTOS / "camera.jpg")
     assert page.states()[-1] == "done"
+    page.show("5.jpg")
+    assert page.states()[5] == "done"
 
 
 def test_the_keyboard_and_screen_readers_reach_everything(visit: Callable[..., Visitor]) -> None:

@@ -6,11 +6,15 @@
 /**
  * @typedef {{temperature: number, vividness: number, saturation: number, calibration: number}}
  *   Settings
- * @typedef {{bands: number, sectors: number, knots: number, knot_step: number, shift: string}}
- *   Calibration change of chroma by lightness, hue and chroma; shift: float32 as base64
+ * @typedef {{shift: string}} Calibration change of chroma by lightness, hue and chroma: float32,
+ *   BANDS,SECTORS,KNOTS, as base64
  * @typedef {{rows: number, columns: number, data: Float32Array}} Cells rows * columns, or two
  *   such planes (a, then b) behind one another
  */
+
+const BANDS = 20; // of L
+const SECTORS = 24; // of hue
+const KNOTS = 60, KNOT_STEP = 2; // of chroma, Lab units
 
 /**
  * The mean color of softmax((logits - vividness * log p) / T).
@@ -82,25 +86,24 @@ export function cellLightness(lightness, rows, columns, stride) {
  * @param {number} share of the change
  */
 export function calibrate(ab, lightness, calibration, share) {
-  const { bands, sectors, knots, knot_step: step } = calibration;
   const bytes = Uint8Array.from(atob(calibration.shift), (letter) => letter.charCodeAt(0));
   const shift = new Float32Array(bytes.buffer);
   /** @param {number} band @param {number} sector @param {number} knot */
   const along = (band, sector, knot) => {
-    const row = (band * sectors + ((sector + sectors) % sectors)) * knots, whole = Math.floor(knot);
+    const row = (band * SECTORS + ((sector + SECTORS) % SECTORS)) * KNOTS, whole = Math.floor(knot);
     const below = whole ? shift[row + whole - 1] : 0; // no chroma stays none
-    return below + (knot - whole) * (shift[row + Math.min(whole, knots - 1)] - below);
+    return below + (knot - whole) * (shift[row + Math.min(whole, KNOTS - 1)] - below);
   };
   const cells = ab.rows * ab.columns;
   for (let i = 0; i < cells; i++) {
     const a = ab.data[i], b = ab.data[cells + i];
-    const chroma = Math.min(knots * step, Math.max(1e-6, Math.hypot(a, b)));
-    const band = Math.min(bands - 1, Math.max(0, (lightness.data[i] * bands) / 100 - 0.5));
-    const sector = (Math.atan2(b, a) * sectors) / (2 * Math.PI) - 0.5;
+    const chroma = Math.min(KNOTS * KNOT_STEP, Math.max(1e-6, Math.hypot(a, b)));
+    const band = Math.min(BANDS - 1, Math.max(0, (lightness.data[i] * BANDS) / 100 - 0.5));
+    const sector = (Math.atan2(b, a) * SECTORS) / (2 * Math.PI) - 0.5;
     const b0 = Math.floor(band), s0 = Math.floor(sector);
-    const [lower, upper] = [b0, Math.min(b0 + 1, bands - 1)].map((each) => {
-      const first = along(each, s0, chroma / step);
-      return first + (sector - s0) * (along(each, s0 + 1, chroma / step) - first);
+    const [lower, upper] = [b0, Math.min(b0 + 1, BANDS - 1)].map((each) => {
+      const first = along(each, s0, chroma / KNOT_STEP);
+      return first + (sector - s0) * (along(each, s0 + 1, chroma / KNOT_STEP) - first);
     });
     const gain = Math.max(0, 1 + (share * (lower + (band - b0) * (upper - lower))) / chroma);
     ab.data[i] *= gain;

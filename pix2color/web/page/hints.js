@@ -155,7 +155,8 @@ function edges(look, lightness) {
       for (let x = Math.max(0, -dx); x < columns - Math.max(0, dx); x++) {
         const i = y * columns + x, j = i + dy * columns + dx;
         const light = (data[i] - data[j]) / LIGHTNESS_SIGMA;
-        const apart = Math.max(0, squaredLength(look, i) + squaredLength(look, j) - 2 * dot(look, i, j));
+        const lengths = dot(look, i, i) + dot(look, j, j); // 1 each, or 0
+        const apart = Math.max(0, lengths - 2 * dot(look, i, j));
         const tie = Math.exp(-0.5 * (light ** 2 + apart / FEATURE_SIGMA ** 2));
         from.push(i);
         to.push(j);
@@ -163,11 +164,10 @@ function edges(look, lightness) {
       }
     }
   }
-  return { from: Int32Array.from(from), to: Int32Array.from(to), weight: Float64Array.from(weight) };
+  return {
+    from: Int32Array.from(from), to: Int32Array.from(to), weight: Float64Array.from(weight),
+  };
 }
-
-/** @param {{data: Float32Array, count: number}} look @param {number} i */
-const squaredLength = (look, i) => dot(look, i, i);
 
 /**
  * Solve (Laplacian of the graph + pull) x = right by conjugate gradients with the diagonal as the

@@ -18,6 +18,7 @@ import { zip } from "./zip.js";
 const SLIDERS = ["temperature", "vividness", "saturation", "calibration"];
 /** @type {Settings} */
 const FAITHFUL = { temperature: 1, vividness: 0, saturation: 1, calibration: 0 };
+const THUMB_HEIGHT = 128; // pixels
 const PNG_SOURCES = ["image/png", "image/webp"];
 
 /** @type {Entry[]} */
@@ -74,7 +75,9 @@ function connect() {
     add([...byId("files").files]);
     byId("files").value = "";
   });
-  for (const id of ["choose", "add"]) byId(id).addEventListener("click", () => byId("files").click());
+  for (const id of ["choose", "add"]) {
+    byId(id).addEventListener("click", () => byId("files").click());
+  }
   for (const kind of ["dragenter", "dragover"]) {
     document.addEventListener(kind, (event) => {
       event.preventDefault();
@@ -107,6 +110,8 @@ function connect() {
 
 /** @param {Entry} entry */
 const isColored = (entry) => entry.state === "done";
+/** @param {Entry} entry */
+const isFailed = (entry) => entry.state === "failedShort";
 
 /** @param {File[]} files */
 function add(files) {
@@ -118,7 +123,7 @@ function add(files) {
       key: ++keys, file, settings: chosen, hints: [], state: "waiting", reason: "", width: 0,
       height: 0, before: null, after: null, isFresh: false, thumb,
     };
-    thumb.addEventListener("click", () => show(entry));
+    thumb.addEventListener("click", () => (isFailed(entry) ? retry(entry) : show(entry)));
     const item = document.createElement("li");
     item.append(thumb);
     byId("thumbs").append(item);
@@ -178,6 +183,7 @@ async function color(entry, words, signal) {
       state: "done", before: result.before, after: result.after, width: result.width,
       height: result.height, reason: "",
     });
+    if (!entries.includes(entry)) return true; // all were removed meanwhile
     await picture(entry);
     if (!shown || shown === entry || !isColored(shown)) await show(entry);
     return true;
@@ -192,6 +198,13 @@ async function color(entry, words, signal) {
   } finally {
     label(entry);
   }
+}
+
+/** Color a photo that failed or was cancelled once more. @param {Entry} entry */
+function retry(entry) {
+  Object.assign(entry, { state: "waiting", reason: "", isFresh: false });
+  label(entry);
+  void run();
 }
 
 /** @param {unknown} error */
@@ -210,7 +223,9 @@ function fail(entry, reason) {
 /** The small picture of a photo. @param {Entry} entry */
 async function picture(entry) {
   if (!entry.after) return;
-  const bitmap = await createImageBitmap(entry.after, { resizeHeight: 128, resizeQuality: "medium" });
+  const bitmap = await createImageBitmap(entry.after, {
+    resizeHeight: THUMB_HEIGHT, resizeQuality: "medium",
+  });
   const canvas = document.createElement("canvas");
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
@@ -239,12 +254,11 @@ async function show(entry) {
   shown = entry;
   if (before) label(before);
   label(entry);
-  if (entry.state === "failedShort") {
-    say(text("failed", { name: entry.file.name, reason: entry.reason }), null, true);
-  }
   if (entry.before && entry.after) await stage.show(entry.file.name, entry.before, entry.after);
   chosen = entry.settings;
-  if (before !== entry) byId("format").value = PNG_SOURCES.includes(entry.file.type) ? "image/png" : "image/jpeg";
+  if (before !== entry) {
+    byId("format").value = PNG_SOURCES.includes(entry.file.type) ? "image/png" : "image/jpeg";
+  }
   showSettings();
   refresh();
 }
@@ -266,7 +280,7 @@ function changeSettings(settings) {
 
 /** @param {Entry} entry @param {Partial<Entry>} values */
 function change(entry, values) {
-  if (entry.state === "failedShort" && !entry.after) return;
+  if (isFailed(entry)) return;
   Object.assign(entry, values, { isFresh: false });
   void run();
 }

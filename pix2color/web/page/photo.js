@@ -21,6 +21,7 @@ const MAX_MEGAPIXELS = 100;
 const MAX_SIDE = 32767; // of a canvas
 const JPEG_QUALITY = 0.95;
 const WHITE = "#fff";
+const OPAQUE = 0xff000000; // of a pixel's word
 
 /** A failure that the page explains: the key of a text and its values. */
 export class PhotoError extends Error {
@@ -128,9 +129,10 @@ async function draw(composer, gray, alpha, step) {
   const { width, height } = gray;
   const { canvas, context } = canvasOf(width, height);
   for (const [top, bottom] of bands(width, height)) {
+    const values = gray.data.subarray(top * width, bottom * width);
     const words = composer
       ? composer.band(gray.data, top, bottom)
-      : Uint32Array.from(gray.data.subarray(top * width, bottom * width), (v) => v * 0x010101 - 2 ** 24);
+      : Uint32Array.from(values, (value) => OPAQUE + value * 0x010101);
     const rgba = new Uint8ClampedArray(words.buffer);
     if (alpha) {
       for (let i = 3, at = top * width; i < rgba.length; i += 4, at++) rgba[i] = alpha.data[at];

@@ -18,9 +18,11 @@ export class Stage {
     /** @type {string[]} */
     this.urls = [];
     this.turn = 0;
+    /** @type {HTMLButtonElement} */
+    const pad = byId("pad");
+    pad.addEventListener("click", (event) => this.press(event));
+    pad.addEventListener("keydown", (event) => this.key(event));
     byId("divider").addEventListener("input", () => this.divide());
-    byId("pad").addEventListener("click", (/** @type {MouseEvent} */ event) => this.press(event));
-    byId("pad").addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.key(event));
     this.divide();
   }
 

@@ -8,9 +8,7 @@ const SMALL = `pix2color-${files.version}`, LARGE = "pix2color-large"; // LARGE:
 const worker = /** @type {any} */ (self);
 
 worker.addEventListener("install", (/** @type {any} */ event) => {
-  event.waitUntil(
-    caches.open(SMALL).then((cache) => cache.addAll(files.small)).then(() => worker.skipWaiting()),
-  );
+  event.waitUntil(keepSmall().then(() => worker.skipWaiting()));
 });
 
 worker.addEventListener("activate", (/** @type {any} */ event) => {
@@ -28,12 +26,18 @@ async function answer(request) {
   return small ?? (await (await caches.open(LARGE)).match(request, options)) ?? fetch(request);
 }
 
+async function keepSmall() {
+  const cache = await caches.open(SMALL);
+  // The browser's own cache may hold files of an earlier export.
+  await cache.addAll(files.small.map((path) => new Request(path, { cache: "no-cache" })));
+}
+
 async function removeOld() {
-  const names = await caches.keys();
-  const old = names.filter((name) => name.startsWith("pix2color-") && ![SMALL, LARGE].includes(name));
+  const names = (await caches.keys()).filter((name) => name.startsWith("pix2color-"));
+  const old = names.filter((name) => ![SMALL, LARGE].includes(name));
   await Promise.all(old.map((name) => caches.delete(name)));
   const cache = await caches.open(LARGE);
   const kept = files.large.map((path) => new URL(path, worker.registration.scope).href);
-  const requests = await cache.keys();
-  await Promise.all(requests.filter(({ url }) => !kept.includes(url)).map((each) => cache.delete(each)));
+  const unused = (await cache.keys()).filter(({ url }) => !kept.includes(url));
+  await Promise.all(unused.map((request) => cache.delete(request)));
 }

@@ -25,7 +25,6 @@ export const TEXTS = {
     preset: "Preset",
     natural: "Natural",
     faithful: "Faithful",
-    custom: "Own settings",
     temperature: "Temperature",
     temperatureHelp: "low: decided colors; high: cautious ones",
     vividness: "Vividness",
@@ -80,7 +79,8 @@ export const TEXTS = {
   },
 };
 
-const table = { ...TEXTS.en, ...(TEXTS[navigator.language.split("-")[0]] ?? {}) };
+const language = navigator.language.split("-")[0];
+const table = { ...TEXTS.en, ...(TEXTS[language] ?? {}) };
 
 /**
  * A text with its values.
@@ -100,5 +100,6 @@ export function fillIn() {
   for (const element of document.querySelectorAll("[data-label]")) {
     element.setAttribute("aria-label", text(element.getAttribute("data-label") ?? ""));
   }
+  document.documentElement.lang = language in TEXTS ? language : "en";
   document.title = text("title");
 }

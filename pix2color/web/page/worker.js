@@ -21,7 +21,8 @@ class Cancelled extends Error {}
 
 /** @type {Promise<{network: import("./chain.js").Network, manifest: Manifest}> | null} */
 let opened = null;
-/** @type {{key: number, photo: Photo, before: Blob | null, prediction: Prediction | null} | null} */
+/** @typedef {{key: number, photo: Photo, before: Blob | null, prediction: Prediction | null}} Last */
+/** @type {Last | null} */
 let last = null;
 /** @type {Promise<void>} */
 let queue = Promise.resolve();
@@ -85,8 +86,9 @@ function failure(error) {
   if (error instanceof Cancelled) return { cancelled: true };
   if (error instanceof PhotoError) return { failed: error.key, values: error.values };
   if (error instanceof PartError) return { failed: "part", values: { name: error.message } };
-  if (error instanceof RangeError || /memory|alloc/i.test(String(error))) return { failed: "memory" };
-  return { failed: "other", values: { reason: String(error).slice(0, 200) } };
+  const reason = String(error).slice(0, 200);
+  if (error instanceof RangeError || /memory|alloc/i.test(reason)) return { failed: "memory" };
+  return { failed: "other", values: { reason } };
 }
 
 /** @param {Task} task */
@@ -122,7 +124,8 @@ async function color(task) {
   }
   const words = Object.entries({ ...settings, input_size: manifest.model.decode.input_size });
   const options = words.map(([name, value]) => `${name} ${value}`).join(" ");
-  const provenance = `${manifest.version}, weights ${manifest.model.digest}, ${options} in a browser`;
+  const { version, model } = manifest;
+  const provenance = `${version}, weights ${model.digest}, ${options} in a browser`;
   const composer = new Composer(ab, width, height);
   return { blob: await encode(photo, composer, task.type, provenance, steps(0.7, 1)) };
 }
