@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from pix2color.cli.common import _NOT_LIGHT
 
 PACKAGE = Path(__file__).parents[2] / "pix2color"
 LEVELS = (
@@ -72,6 +76,7 @@ def test_packages_of_the_colorize_path_import_no_torch(names: tuple[str, ...]) -
 
 COLORED = """
 import sys
+import tomllib
 from pix2color import Colorizer
 from pix2color.cli import main
 photo, folder = sys.argv[1:]
@@ -131,3 +136,15 @@ def assert_no_torch(code: str) -> None:
         [sys.executable, "-c", code + check], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_light_requirements_are_those_of_the_package() -> None:
+    root = PACKAGE.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    known = {*project["dependencies"], *project["optional-dependencies"]["app"]}
+    lines = (root / "requirements-light.txt").read_text(encoding="utf-8").splitlines()
+    light = {line for line in lines if not line.startswith("#")}
+    assert light <= known
+    left_out = {re.split("[<>=]", requirement)[0] for requirement in known - light}
+    modules = {name.replace("-", "_").replace("scikit_image", "skimage") for name in left_out}
+    assert modules == _NOT_LIGHT, "what infer.py says of a missing package"
