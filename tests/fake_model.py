@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pix2color.checkpoints import checkpoint
 from pix2color.checkpoints.checkpoint import Checkpoint
 from pix2color.config import DecodeConfig
 from pix2color.inference.colorizer import Colorizer
+from pix2color.runtime import load
 from pix2color.runtime.torch import TorchRuntime
 
 
@@ -51,7 +54,7 @@ def _seeded() -> torch.Generator:
 
 
 def released(**decode: Any) -> Checkpoint:
-    """What weights.load would give."""
+    """What checkpoint.load would give."""
     return Checkpoint(
         generator=Tint(),  # type: ignore[arg-type]
         decode=DecodeConfig(**({"input_size": 48} | decode)),
@@ -59,6 +62,12 @@ def released(**decode: Any) -> Checkpoint:
         digest="0123456789ab",
         name="stand-in",
     )
+
+
+def use_fake_model(monkeypatch: pytest.MonkeyPatch, network: Checkpoint | None = None) -> None:
+    """Commands take that network, or another one, for whatever weights."""
+    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: network or released())
+    monkeypatch.setattr(load, "find_graph", lambda weights: None)
 
 
 def fake_colorizer(**decode: Any) -> Colorizer:
@@ -69,7 +78,6 @@ def fake_colorizer(**decode: Any) -> Colorizer:
 def write_release(path: Path, **model: Any) -> Path:
     """A release file of a small network with 313 classes, or what `model` says, untrained."""
     from pix2color.build import build_generator
-    from pix2color.checkpoints import checkpoint
     from pix2color.config import from_dict
 
     small = {

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn, Self, TextIO
 
-from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, Pix2ColorError
+from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Pix2ColorError
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,6 +26,10 @@ class Parser(argparse.ArgumentParser):
         super().error(printable(message))
 
 
+_NOT_LIGHT = frozenset(
+    ("torch", "torchvision", "accelerate", "scipy", "skimage", "lpips", "matplotlib", "jinja2")
+)
+"""Packages that an installation of requirements-light.txt lacks."""
 MOST = 1_000_000_000
 """Upper bound of counts without a limit of their own."""
 
@@ -94,6 +98,12 @@ def run_command(function: Callable[[argparse.Namespace], int], options: argparse
     except Pix2ColorError as error:
         say(f"error: {error.describe(option_namer(options))}", sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in _NOT_LIGHT:
+            raise
+        say(f"error: {name} is not installed, and this needs it: pip install -e .", sys.stderr)
+        return EXIT_USAGE
     except KeyboardInterrupt:
         say("stopped", sys.stderr)
         return EXIT_INTERRUPTED

@@ -54,8 +54,8 @@ def load_runtime(
             )
         return OnnxRuntime.read(Path(source), device=device)
     weights, name = hub.resolve(source), hub.display_name(source)
-    graph = weights.with_suffix(ONNX_SUFFIX)
-    if graph.is_file() and (kind == "onnx" or (kind is None and runs_on_cpu(device))):
+    graph = find_graph(weights)
+    if graph and (kind == "onnx" or (kind is None and runs_on_cpu(device))):
         return OnnxRuntime.read(graph, weights=weights, name=name, device=device)
     try:
         if kind == "onnx":
@@ -68,7 +68,7 @@ def load_runtime(
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "torchvision"):
             raise
-        raise _needs_torch(weights, graph, device) from None
+        raise _needs_torch(weights) from None
     target = find_device(device)
     return TorchRuntime(checkpoint.load(weights, name=name), device=target)
 
@@ -87,17 +87,22 @@ def runs_on_cpu(device: str | None) -> bool:
     return not torch.cuda.is_available()
 
 
-def _needs_torch(weights: Path, graph: Path, device: str | None) -> Pix2ColorError:
+def find_graph(weights: Path) -> Path | None:
+    """The graph beside a release file, where there is one."""
+    path = weights.with_suffix(ONNX_SUFFIX)
+    return path if path.is_file() else None
+
+
+def _needs_torch(weights: Path) -> Pix2ColorError:
     """What to do without torch, which runs weights without a graph."""
-    if graph.is_file():
+    if find_graph(weights):
         return Pix2ColorError(
             "torch is not installed: pip install torch torchvision",
-            remedy="or leave {runtime} out, or set it to onnx" if device in (None, "cpu")
-            else "or set {runtime} to onnx, or {device} to cpu",
-        )  # fmt: skip
+            remedy="or leave {runtime} and {device} out",
+        )
     return WeightsError(
-        f"no graph {graph.name} beside {weights.name}, and torch, which runs such weights, is not"
-        " installed",
+        f"no graph {weights.stem}{ONNX_SUFFIX} beside {weights.name}, and torch, which runs such"
+        " weights, is not installed",
         remedy="make the graph where torch is, with `python -m pix2color export --graph`, or"
         " install it: pip install torch torchvision",
     )
