@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from visitor import PHOTOS, Host, Visitor, difference
+from visitor import PHOTOS, SECONDS, Host, Visitor, difference
 
 from pix2color import Colorizer
 from pix2color.cli import main
@@ -206,6 +207,44 @@ def test_it_works_offline_after_the_first_load(
     page.context.close()
 
 
+def test_a_new_export_is_taken_at_the_next_visit_but_one(
+    chromium: Any, site: Path, tmp_path: Path
+) -> None:
+    for path in site.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    host = Host(tmp_path)
+    page = Visitor(chromium, host.url)
+    page.tab.get_by_text("works without a network").wait_for()
+    for name, old, new in (
+        ("texts.js", "Color old photos", "Color ancient photos"),
+        ("files.js", '"version": "', '"version": "2'),
+    ):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+    page.tab.reload()  # the browser finds the new files
+    page.tab.wait_for_selector("body[data-state=ready]")
+    names = "caches.keys().then(names => names.map(name => name.slice(0, 11)))"
+    end = time.monotonic() + SECONDS
+    while sorted(page.tab.evaluate(names)) != ["pix2color-2", "pix2color-l"]:
+        assert time.monotonic() < end, page.tab.evaluate(names)
+        page.tab.wait_for_timeout(50)
+    page.tab.reload()
+    page.tab.get_by_role("heading", name="Color ancient photos").wait_for()
+    page.tab.wait_for_selector("body[data-state=ready]")
+    page.context.close()
+    host.stop()
+
+
+def test_it_works_on_a_host_without_https(chromium: Any, host: Host, colorizer: Colorizer) -> None:
+    """Browsers then have neither a cache for offline use nor digests."""
+    page = Visitor(chromium, host.url.replace("127.0.0.1", "photos.example"))
+    assert not page.tab.evaluate("isSecureContext")
+    page.upload(PHOTOS / "chelsea.jpg")
+    gray = np.asarray(Image.open(PHOTOS / "chelsea.jpg"))
+    assert_same_colors(pixels(page.download()[1]), colorizer(gray))
+    page.context.close()
+
+
 def test_one_file_colors_without_a_host(
     visit: Callable[..., Visitor], single_file: Path, colorizer: Colorizer
 ) -> None:
@@ -244,6 +283,7 @@ def test_files_that_cannot_be_colored_are_explained_and_the_others_go_on(
     page = visit()
     page.upload(*(tmp_path / name for name in bad), PHOTOS / "coffee.jpg")
     assert page.states() == ["failedShort"] * 5 + ["done"]
+    assert "Colored: 1. Not colored: 5" in page.status()
     assert "not a photo that this browser can show" in page.label("text.jpg")
     assert "damaged" in page.label("corrupt.jpg") and "damaged" in page.label("unfinished.png")
     assert "200 megapixels, above the limit of 100" in page.label("huge.png")

@@ -15,6 +15,7 @@ PHOTOS = Path(__file__).parents[2] / "photos"
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP photos.example 127.0.0.1",
 )  # fmt: skip
 """Of Chromium."""
 

@@ -154,6 +154,8 @@ async function run() {
       if (!entry.after) fail(entry, text("cancelled"));
     }
     say(text("cancelled"));
+  } else if (failures && done > 1) {
+    say(text("someFailed", { colored: done - failures, failed: failures }), null, true);
   } else if (done && !failures && shown) {
     const { width, height } = shown;
     say(text("colored", { name: shown.file.name, width, height }));

@@ -21,7 +21,9 @@ class Cancelled extends Error {}
 
 /** @type {Promise<{network: import("./chain.js").Network, manifest: Manifest}> | null} */
 let opened = null;
-/** @typedef {{key: number, photo: Photo, before: Blob | null, prediction: Prediction | null}} Last */
+/**
+ * @typedef {{key: number, photo: Photo, before: Blob | null, prediction: Prediction | null}} Last
+ */
 /** @type {Last | null} */
 let last = null;
 /** @type {Promise<void>} */
