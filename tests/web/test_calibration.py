@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from node import run_in_node
 
-PAGE = Path(__file__).parents[2] / "pix2color/web/page"
-_SCRIPT = """
-import { readFileSync } from "node:fs";
-import { calibrate } from %s;
-const { ab, lightness, calibration, share } = JSON.parse(readFileSync(0, "utf8"));
+_BODY = """
+const { ab, lightness, calibration, share } = given;
 const cells = { rows: 1, columns: lightness.length };
 const colors = { ...cells, data: Float32Array.from(ab) };
-calibrate(colors, { ...cells, data: Float32Array.from(lightness) }, calibration, share);
-console.log(JSON.stringify([...colors.data]));
+page.calibrate(colors, { ...cells, data: Float32Array.from(lightness) }, calibration, share);
+return [...colors.data];
 """
 
 
 @pytest.mark.parametrize("share", [0.4, 1.0])
 def test_colors_are_calibrated_as_in_infer(share: float, tmp_path: Path) -> None:
     module = pytest.importorskip("pix2color.color.chroma_calibration", reason="no calibration yet")
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
     from pix2color.web import network
 
     random = np.random.default_rng(4)
@@ -44,15 +36,7 @@ def test_colors_are_calibrated_as_in_infer(share: float, tmp_path: Path) -> None
         "ab": ab.ravel().tolist(), "lightness": lightness.ravel().tolist(), "share": share,
         "calibration": network.calibration_table(fitted),
     }  # fmt: skip
-    script = tmp_path / "run.mjs"
-    shutil.copytree(PAGE, tmp_path / "page")
-    (tmp_path / "page/package.json").write_text('{"type": "module"}')
-    script.write_text(_SCRIPT % json.dumps((tmp_path / "page/decode.js").as_uri()))
-    done = subprocess.run(
-        [node, str(script)], input=json.dumps(given), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    ours = np.reshape(json.loads(done.stdout), ab.shape)
+    ours = np.reshape(run_in_node(tmp_path, "decode.js", _BODY, given), ab.shape)
     expected = fitted.apply(ab, lightness, share)
     assert np.abs(ours - expected).max() < 1e-3
     assert np.abs(expected - ab).max() > 1

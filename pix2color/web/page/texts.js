@@ -58,7 +58,7 @@ export const TEXTS = {
     coloring: "Coloring {name} …",
     coloringSome: "Coloring {name} ({done} of {total}) …",
     colored: "{name}: {width} × {height} pixels, colored.",
-    someFailed: "Colored: {colored}. Not colored: {failed}; their places below say why.",
+    someFailed: "Colored: {colored}. Not colored: {failed}. The reason stands in place of the picture.",
     saving: "Writing {name} …",
     savingSome: "Writing {name} ({done} of {total}) …",
     saved: "{name} is saved.",
