@@ -36,7 +36,7 @@ const send = (message) => self.postMessage(message);
 self.onmessage = ({ data }) => {
   if (data.open) {
     opened = open(data.inline, data.base);
-    opened.catch((error) => send({ broken: failure(error) }));
+    queue = opened.then(warmUp, (error) => send({ broken: failure(error) }));
   } else if (data.cancel) cancelled.add(data.cancel);
   else queue = queue.then(() => work(data));
 };
@@ -69,6 +69,18 @@ async function open(inline, base) {
   const network = await openNetwork(await import(url), wasm, graph, external);
   send({ ready: manifest });
   return { network, manifest };
+}
+
+/**
+ * Color nothing once, while a photo is chosen: browsers compile code for speed as it is used.
+ *
+ * @param {{network: import("./chain.js").Network, manifest: Manifest}} ready
+ */
+async function warmUp({ network, manifest: { model } }) {
+  const side = 2 * model.decode.input_size;
+  const gray = { width: side, height: side, data: new Uint8Array(side * side) };
+  const ab = colors(await predict(gray, model, network, false), model, model.decode, []);
+  new Composer(ab, side, side).band(gray.data, 0, side);
 }
 
 /** @param {Task} task */
