@@ -4,8 +4,9 @@
 
 Serves an export from this machine. Prints the bytes of a first visit and its seconds until the
 network is ready; the seconds of a later visit; and for photos of 1, 12 and 24 megapixels (JPEG,
-gray, with grain; the first is chosen at once, before the browser has compiled all code): from choosing the file until the photo is shown in color, from pressing Download
-until the file is there (JPEG, PNG), and the most memory of the browser's page process. Medians.
+gray, with grain; the first is chosen at once, before the browser has compiled all code): from
+choosing the file until the photo is shown in color, from pressing Download until the file is there
+(JPEG, PNG), and the most memory of the browser's page process. Medians.
 """
 
 from __future__ import annotations
