@@ -29,9 +29,7 @@ class ConfigModel(BaseModel):
     """A part of the tree: frozen, strict about types, closed to unknown keys."""
 
     # Built at first use: coloring needs few of the sections.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, defer_build=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
 
 class AugmentConfig(ConfigModel):
