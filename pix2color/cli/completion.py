@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from pathlib import Path
 from typing import Any
 
 from pix2color import errors
@@ -12,8 +13,8 @@ from pix2color.cli import COMMANDS, common
 _PATHS = ("FILE", "PHOTO", "JPEG", "FOLDER")  # in the names of values
 _SHELLS = ("bash", "zsh")
 _EXAMPLE = """example:
-  pix2color completion bash > ~/.local/share/bash-completion/completions/pix2color
-  pix2color completion zsh > "${fpath[1]}/_pix2color"
+  pix2color completion bash --out ~/.local/share/bash-completion/completions/pix2color
+  pix2color completion zsh --out "${fpath[1]}/_pix2color"
 """
 
 
@@ -26,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("shell", choices=_SHELLS)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it there")
     return parser
 
 
@@ -39,7 +41,7 @@ def _complete(options: argparse.Namespace) -> int:
         import shtab
     except ImportError:
         raise errors.Pix2ColorError("completion needs shtab: pip install shtab") from None
-    print(shtab.complete(all_commands(shtab), options.shell))
+    common.print_or_write(shtab.complete(all_commands(shtab), options.shell), options.out)
     return errors.EXIT_OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from pix2color import errors
 from pix2color._version import __version__
@@ -19,10 +20,12 @@ _EXIT = (
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
-    return common.Parser(
+    parser = common.Parser(
         prog="python -m pix2color manual",
-        description="Print the manual page: pix2color manual > pix2color.1 && man ./pix2color.1",
+        description="Print the manual page: pix2color manual --out pix2color.1; man ./pix2color.1",
     )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it there")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _print(options: argparse.Namespace) -> int:
-    print(manual_page(parsers()))
+    common.print_or_write(manual_page(parsers()), options.out)
     return errors.EXIT_OK
 
 

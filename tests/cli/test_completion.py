@@ -58,15 +58,15 @@ def test_the_manual_names_every_command_and_option(
 ) -> None:
     assert main(["manual"]) == 0
     page = capsys.readouterr().out
+    file = tmp_path / "pix2color.1"
+    assert main(["manual", "--out", str(file)]) == 0 and file.read_text() == page
+    assert main(["manual", "--out", str(tmp_path)]) == 2
     for name, parser in parsers().items():
         assert f".SS {name}\n" in page and name in COMMANDS
         for option in parser._option_string_actions:
             assert option in ("-h", "--help") or option.replace("-", r"\-") in page
     if shutil.which("man") is None and shutil.which("groff") is None:
         return
-    (tmp_path / "pix2color.1").write_text(page)
     tool = ["groff", "-man", "-Tutf8", "-ww"] if shutil.which("groff") else ["man", "-l"]
-    done = subprocess.run(
-        [*tool, tmp_path / "pix2color.1"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([*tool, file], capture_output=True, text=True, check=True)
     assert "--lossless-jpeg" in done.stdout.replace("\x1b[1m", "") and not done.stderr
