@@ -89,7 +89,7 @@ class ColorizeEndpoint:
 
     def _decode(self, request: Request) -> DecodeConfig:
         """The options of the query, each once."""
-        options: dict[str, float] = {}
+        options: dict[str, Any] = {}
         for name, value in request.query_params.multi_items():
             if name not in _OPTIONS:
                 raise HTTPException(400, f"no option {name[:40]!r}: {', '.join(_OPTIONS)}")

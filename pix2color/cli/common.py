@@ -9,10 +9,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self, TextIO
 
 from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Pix2ColorError
+from pix2color.io import atomic_write
 
 
 class Parser(argparse.ArgumentParser):
@@ -67,6 +69,17 @@ def printable(text: object) -> str:
 def say(text: object, file: TextIO | None = None) -> None:
     """Print one `printable` line."""
     print(printable(text), file=file)
+
+
+def print_or_write(text: str, path: Path | None) -> None:
+    """Print a text, or write it as a file; Pix2ColorError where that cannot be written."""
+    if path is None:
+        print(text)
+        return
+    try:
+        atomic_write(path, text + "\n")
+    except OSError as error:
+        raise Pix2ColorError(f"{path}: {error.strerror or error}") from None
 
 
 def option_name(name: str, options: argparse.Namespace) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pix2color.checkpoints import hub
 from pix2color.errors import Pix2ColorError, WeightsError
 from pix2color.runtime.base import Runtime
-from pix2color.runtime.onnx import OnnxRuntime
+from pix2color.runtime.onnx import MAKE_GRAPH, OnnxRuntime
 
 KINDS = ("torch", "onnx")
 ONNX_SUFFIX = ".onnx"
@@ -103,6 +103,6 @@ def _needs_torch(weights: Path) -> Pix2ColorError:
     return WeightsError(
         f"no graph {weights.stem}{ONNX_SUFFIX} beside {weights.name}, and torch, which runs such"
         " weights, is not installed",
-        remedy="make the graph where torch is, with `python -m pix2color export --graph`, or"
-        " install it: pip install torch torchvision",
+        remedy=f"make the graph where torch is, with `{MAKE_GRAPH}`, or install torch: pip install"
+        " torch torchvision",
     )

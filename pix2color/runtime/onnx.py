@@ -27,7 +27,8 @@ FORMAT = "pix2color-onnx-1"
 INPUT, OUTPUTS = "lightness", ("raw", "features")
 INITIALIZERS = "initializers"
 """Metadata key of a graph beside a release file: the tensors that it takes from there."""
-REMAKE = "make it again with the command `python -m pix2color export --graph`"
+MAKE_GRAPH = "python -m pix2color export --graph"
+"""The command that makes the graph of a release file."""
 _OLDEST = (1, 18)  # onnxruntime's version
 _METADATA_FIELD = 14  # of ModelProto in onnx.proto3; each entry has a key and a value, 1 and 2
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -121,13 +122,15 @@ class OnnxRuntime:
             raise WeightsError(
                 f"{file} belongs to other weights than {weights.path.name} (it names"
                 f" {self.meta['digest']}, they are {weights.digest})",
-                remedy=f"{REMAKE}, or set {{runtime}} to torch",
+                remedy=f"make it again with `{MAKE_GRAPH}`, or set {{runtime}} to torch",
             )
         try:
             names = self.meta.get(INITIALIZERS, ())
             self._initializers = {key: weights.tensors[key] for key in names}
         except (KeyError, TypeError) as error:
-            raise WeightsError(f"{file} is damaged ({error})", remedy=REMAKE) from None
+            raise WeightsError(
+                f"{file} is damaged ({error})", remedy=f"make it again with `{MAKE_GRAPH}`"
+            ) from None
         self.meta |= {key: weights.meta[key] for key in ("model", "decode") if key in weights.meta}
         self.meta["log_prior"] = weights.tensors.get("head.log_prior")
 

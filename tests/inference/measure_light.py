@@ -23,6 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[2]
+CACHE = Path(tempfile.gettempdir()) / "pix2color-measure-cache"
+"""Of compiled modules, beside neither checkout; the first, unmeasured run of each fills it."""
 
 # This process imports nothing heavy: a child's peak memory is at least that of its parent.
 MAKE = """
@@ -66,7 +68,8 @@ print(json.dumps({name: statistics.median(t[1:]) for name, t in times.items()}))
 
 def child(checkout: Path, *arguments: str | Path) -> tuple[float, float, str]:
     """Run Python in a checkout: seconds, peak memory in MB, and what it printed."""
-    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    environment = os.environ | {"PYTHONPATH": str(checkout), "PYTHONPYCACHEPREFIX": str(CACHE)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # where set, every run would compile again
     with tempfile.TemporaryFile("w+") as said:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -127,6 +130,9 @@ def measure(checkouts: dict[str, Path], photos: Path, options: argparse.Namespac
         note(f"{options.large:g} MP, start to end, s", name, seconds)
         note("its peak memory, MB ", name, memory)
 
+    for name, checkout in checkouts.items():
+        child(checkout, *command(photos / "1.jpg", photos / "out" / name))
+        child(checkout, "infer.py", "--help")
     turns(start)
     turns(warm, 1)
     turns(folder)
