@@ -12,8 +12,9 @@ from pix2color.checkpoints import hub
 from pix2color.color.ab_bins_numpy import BIN_CENTERS
 from pix2color.errors import WeightsError
 from pix2color.runtime.load import ONNX_SUFFIX
-from pix2color.runtime.onnx import INITIALIZERS, REMAKE, OnnxRuntime
+from pix2color.runtime.onnx import INITIALIZERS, MAKE_GRAPH, OnnxRuntime
 
+_REMEDY = f"make it with the command `{MAKE_GRAPH}`"
 _LOCATION = re.compile(rb"\n\x08location\x12(.)", re.DOTALL)
 """A key of external data in an ONNX file (protobuf), and the length of its value."""
 
@@ -42,7 +43,7 @@ def web_network(name_or_path: str | None = None) -> WebNetwork:
         weights = hub.resolve(name_or_path)
         path = weights.with_suffix(ONNX_SUFFIX)
         if not path.is_file():
-            raise WeightsError(f"no graph {path.name} beside {weights.name}", remedy=REMAKE)
+            raise WeightsError(f"no graph {path.name} beside {weights.name}", remedy=_REMEDY)
     runtime = OnnxRuntime.read(path, device="cpu")  # as infer.py: what it refuses is refused here
     info = runtime.info
     if info.log_prior is None:
@@ -69,7 +70,7 @@ def _external_name(graph: bytes) -> str:
     """What a graph calls its release file, which may have another name by now."""
     found = _LOCATION.search(graph)
     if found is None:
-        raise WeightsError("the graph names no file of weights", remedy=REMAKE)
+        raise WeightsError("the graph names no file of weights", remedy=_REMEDY)
     return graph[found.end() : found.end() + found[1][0]].decode()
 
 
