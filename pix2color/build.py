@@ -36,6 +36,7 @@ from pix2color.models.heads import (
 )
 from pix2color.models.hint_encoder import HintEncoder
 from pix2color.models.hypercolumn import HypercolumnDecoder
+from pix2color.models.projected_discriminator import ProjectedDiscriminator
 from pix2color.models.unet import RESIDUAL_PREFIX, UNetDecoder
 from pix2color.models.upsample import UpsampleDecoder
 
@@ -47,12 +48,15 @@ _AB_LOSSES: dict[str, AbLoss] = {
 }
 
 
+Discriminator = PatchDiscriminator | ProjectedDiscriminator
+
+
 @dataclass
 class TrainingComponents:
     """Networks, losses and optimizers of a training."""
 
     generator: Generator
-    discriminator: PatchDiscriminator | None
+    discriminator: Discriminator | None
     ab_losses: dict[str, AbLoss]
     """Losses on (ab, true ab) at the output stride whose weight is not 0."""
     perceptual: PerceptualLoss | None
@@ -91,11 +95,8 @@ def build_training(
     weights |= {name: float(getattr(loss, name)) for name in _AB_LOSSES}
     discriminator = None
     if config.gan.enabled:
-        gan = config.gan
-        discriminator = PatchDiscriminator(
-            layers=gan.n_layers, width=gan.base_channels, norm=gan.norm
-        )
-        weights["adversarial"] = gan.weight
+        discriminator = _DISCRIMINATORS[config.gan.discriminator](config)
+        weights["adversarial"] = config.gan.weight
     perceptual = None
     if loss.perceptual > 0:
         perceptual = PerceptualLoss(
@@ -298,6 +299,28 @@ def load_init_weights(generator: Generator, config: Config) -> None:
     optional = ("hint_input.", RESIDUAL_PREFIX)
     new = {k: v for k, v in generator.state_dict().items() if k.startswith(optional)}
     release_file.load_state_strict(generator, new | file.tensors, source=f"init_from {name}")
+
+
+def _patch_discriminator(config: Config) -> PatchDiscriminator:
+    gan = config.gan
+    return PatchDiscriminator(layers=gan.n_layers, width=gan.base_channels, norm=gan.norm)
+
+
+def _projected_discriminator(config: Config) -> ProjectedDiscriminator:
+    model = config.model
+    if model.encoder in _CONV_ENCODERS:
+        raise ConfigError(
+            "gan.discriminator: projected needs an encoder that is pretrained on photos, and there"
+            f" are no weights of {model.encoder}: use patch"
+        )
+    encoder = pretrained_encoder(model.encoder, model.pretrained, fine_tuned=False)
+    return ProjectedDiscriminator(encoder, width=config.gan.base_channels)
+
+
+_DISCRIMINATORS: dict[str, Callable[[Config], Discriminator]] = {
+    "patch": _patch_discriminator,
+    "projected": _projected_discriminator,
+}
 
 
 def _perceptual_encoder(config: Config) -> Encoder:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2color.checkpoints import checkpoint
+from pix2color.checkpoints import checkpoint, release_file
 from pix2color.checkpoints.checkpoint import Checkpoint
+from pix2color.color import chroma_calibration
+from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.config import DecodeConfig
 from pix2color.inference.colorizer import Colorizer
 from pix2color.runtime import load
@@ -64,6 +68,12 @@ def released(**decode: Any) -> Checkpoint:
     )
 
 
+def calibrated(**decode: Any) -> Checkpoint:
+    """The same with a calibration that halves all chroma, which is its default."""
+    plain = released(calibration=1.0, **decode)
+    return replace(plain, calibration=halving(plain.digest))
+
+
 def use_fake_model(monkeypatch: pytest.MonkeyPatch, network: Checkpoint | None = None) -> None:
     """Commands take that network, or another one, for whatever weights."""
     monkeypatch.setattr(checkpoint, "load", lambda *args, **options: network or released())
@@ -75,8 +85,11 @@ def fake_colorizer(**decode: Any) -> Colorizer:
     return Colorizer(TorchRuntime(released(**decode)))
 
 
-def write_release(path: Path, **model: Any) -> Path:
-    """A release file of a small network with 313 classes, or what `model` says, untrained."""
+def write_release(path: Path, *, data: dict[str, Any] | None = None, **model: Any) -> Path:
+    """A release file of a small network with 313 classes, or what `model` says, untrained.
+
+    `data` is what it records about its training photos.
+    """
     from pix2color.build import build_generator
     from pix2color.config import from_dict
 
@@ -92,5 +105,23 @@ def write_release(path: Path, **model: Any) -> Path:
     torch.manual_seed(0)
     generator = build_generator(config.model)
     torch.nn.init.normal_(generator.head.project.weight, std=0.5)
-    checkpoint.save(path, generator.eval(), config=config)
+    checkpoint.save(path, generator.eval(), config=config, data=data)
+    return path
+
+
+def halving(weights: str) -> ChromaCalibration:
+    """A calibration that halves all chroma of the weights with that digest."""
+    knots = chroma_calibration.KNOT_STEP * np.arange(1, chroma_calibration.KNOTS + 1)
+    shift = np.broadcast_to(-knots / 2, chroma_calibration.SHAPE).astype(np.float32)
+    return ChromaCalibration(
+        shift, photos=300, temperature=0.5, vividness=0.0, input_size=48, weights=weights
+    )
+
+
+def write_calibrated(path: Path, source: Path, *, share: float = 1.0) -> Path:
+    """A copy of a release file with that calibration, and a share of it as its default."""
+    file = release_file.read(source)
+    meta = {**file.meta, "decode": {**file.meta["decode"], "calibration": share}}
+    calibration = halving(release_file.weights_digest(file.tensors))
+    release_file.write(path, file.tensors, meta, calibration=calibration)
     return path

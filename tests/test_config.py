@@ -155,6 +155,40 @@ def test_a_config_cannot_be_changed() -> None:
         load().train.batch_size = 3  # type: ignore[misc]
 
 
+# The adversarial stage
+
+
+def test_a_discriminator_sees_the_recipe_s_decoding_unless_it_names_its_own() -> None:
+    decode = "decode={temperature: 0.4, vividness: 0.5, saturation: 1.1}"
+    assert load(None, [decode]).shown_decode() == load(None, [decode]).decode
+    own = load(None, [decode, "gan.temperature=0.8", "gan.vividness=0"]).shown_decode()
+    assert (own.temperature, own.vividness, own.saturation) == (0.8, 0.0, 1.1)
+
+
+PROJECTED = ("gan.enabled=true", "gan.discriminator=projected")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("gan.enabled=true", "gan.norm=batch", "gan.r1_gamma=1"), "r1_gamma needs norm: spectral"),
+        ((*PROJECTED, "model.pretrained=imagenet", "gan.norm=instance"), "norm: spectral only"),
+        (PROJECTED, "set model.pretrained to imagenet or to a file"),
+        ((*PROJECTED, "model.pretrained=none"), "set model.pretrained to imagenet or to a file"),
+        ((*PROJECTED, "init_from=default"), "set model.pretrained to imagenet or to a file"),
+        (("gan.temperature=0",), "gan.temperature"),
+        (("gan.r1_every=0",), "gan.r1_every"),
+    ],
+)
+def test_a_stage_that_cannot_work_is_refused(overrides: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(None, overrides)
+
+
+def test_what_a_stage_would_need_does_not_matter_while_it_is_off() -> None:
+    load(None, ["gan.discriminator=projected", "gan.norm=batch", "gan.r1_gamma=1"])
+
+
 # Recipes by name
 
 

@@ -82,7 +82,9 @@ def colorize_in_stages(data: bytes, colorizer: Colorizer) -> tuple[bytes, list[f
     lightness, guide = preprocess.network_input(gray, decode.input_size, info.output_stride)
     end_stage()
     output = colorizer.runtime.run(lightness[None, None])
-    prediction = Prediction(output.values[0], lightness, guide, info.log_prior)
+    prediction = Prediction(
+        output.values[0], lightness, guide, info.log_prior, calibration=info.calibration
+    )
     ab = prediction.ab(decode)
     end_stage()
     full = upsample_ab(ab, prediction.cell_lightness(), guide)

@@ -46,10 +46,11 @@ class _ApiFunctions:
         temperature: float | None = None,
         saturation: float | None = None,
         vividness: float | None = None,
+        calibration: float | None = None,
     ) -> dict:
         """Color a photo in place of the one before; returns the file infer.py would write."""
         with gradio_errors():
-            options = settings(temperature, vividness, saturation)
+            options = settings(temperature, vividness, saturation, calibration)
             upload = self._sessions.uploaded(photo.get("path") if isinstance(photo, dict) else None)
             session = self._sessions.get_or_create(request.session_hash or "")
             session.clear()
@@ -69,11 +70,12 @@ class _ApiFunctions:
         temperature: float | None = None,
         saturation: float | None = None,
         vividness: float | None = None,
+        calibration: float | None = None,
     ) -> dict:
         """The same photo with other settings; the network is not run again."""
         with gradio_errors():
             session, entry = self._photo(request)
-            options = settings(temperature, vividness, saturation)
+            options = settings(temperature, vividness, saturation, calibration)
             session.change(entry, **options.decode_options())
             return _file(entry.result)
 

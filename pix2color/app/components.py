@@ -24,7 +24,7 @@ NO_PHOTO, READING = "No photo yet.", "Reading the photos …"
 class Components:
     """The page's components from top to bottom; screen readers read the labels, too."""
 
-    def __init__(self, decode: DecodeConfig) -> None:
+    def __init__(self, decode: DecodeConfig, *, calibrated: bool) -> None:
         self.files = gr.File(
             label="Photos or zip files of photos",
             file_count="multiple",
@@ -35,7 +35,7 @@ class Components:
         self.status = gr.HTML(status_html(NO_PHOTO), elem_id="status")
         self.photo = gr.Dropdown(label="Photo shown", visible=False, elem_id="photo")
         with gr.Group(visible=False) as self.settings:
-            self._settings(decode)
+            self._settings(decode, calibrated)
         self._tabs()
         with gr.Row(visible=False) as self.downloads:
             self.download = gr.DownloadButton(
@@ -49,7 +49,7 @@ class Components:
                 "Download the zip", visible=False, variant="primary", elem_id="zip-file"
             )
 
-    def _settings(self, decode: DecodeConfig) -> None:
+    def _settings(self, decode: DecodeConfig, calibrated: bool) -> None:
         self.preset = gr.Radio(
             [(name.capitalize(), name) for name in validation.presets(decode)],
             value=validation.NATURAL, label="Preset", elem_id="preset",
@@ -69,6 +69,11 @@ class Components:
             self.saturation = gr.Slider(
                 0, 2, value=decode.saturation, step=0.01, label="Saturation",
                 info="0: gray; 1: as predicted", elem_id="saturation", min_width=260,
+            )  # fmt: skip
+            self.calibration = gr.Slider(
+                0, 1, value=decode.calibration, step=0.01, label="Calibration",
+                info="0: as predicted; 1: as colorful as photos are", elem_id="calibration",
+                min_width=260, visible=calibrated,
             )  # fmt: skip
 
     def _tabs(self) -> None:

@@ -28,20 +28,21 @@ _ABOUT = """# Color old photos
 
 **The colors are guesses.** A network has learned from many photos what color such things usually
 are; it cannot know what color they were. A photo's lightness, size and metadata stay."""
-_OUTPUTS = 18  # components that a new photo changes
+_OUTPUTS = 19  # components that a new photo changes
 
 
-def build(sessions: SessionStore, decode: DecodeConfig) -> gr.Blocks:
+def build(sessions: SessionStore, decode: DecodeConfig, *, calibrated: bool) -> gr.Blocks:
     """Build the page.
 
     Args:
         sessions: the store of all sessions.
         decode: the weights' default settings, the first positions of the sliders.
+        calibrated: whether the weights have a calibration, which then has a slider.
     """
     page = gr.Blocks(title="pix2color: color old photos", analytics_enabled=False)
     with page:
         gr.Markdown(_ABOUT)
-        components = Components(decode)
+        components = Components(decode, calibrated=calibrated)
         api.register_api(sessions)  # before the page's own, which have the same names
         _Handlers(sessions, components, decode).connect()
         page.unload(_on_unload(sessions))
@@ -61,7 +62,7 @@ class _Handlers:
         p = self.components
         shown = [p.status, p.compare, p.canvas, p.download, p.hints]
         dependent = [p.variants, p.confidence, p.zip_file, p.hints_file]
-        sliders = [p.temperature, p.vividness, p.saturation]
+        sliders = [p.temperature, p.vividness, p.saturation, p.calibration]
         layout = [p.photo, p.preset, *sliders, p.settings, p.tabs, p.downloads, p.many]
         everything = [*shown, *dependent, *layout]
         many: dict[str, Any] = {"concurrency_id": "many", "concurrency_limit": 2}
@@ -99,6 +100,7 @@ class _Handlers:
         temperature: float,
         vividness: float,
         saturation: float,
+        calibration: float,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Color uploaded photos; show the first as soon as it is done."""
@@ -106,7 +108,9 @@ class _Handlers:
             return
         yield None, progress_html(READING), *_no_update(_OUTPUTS - 1)
         with gradio_errors():
-            settings = validation.settings(temperature, vividness, saturation, decode=self.decode)
+            settings = validation.settings(
+                temperature, vividness, saturation, calibration, decode=self.decode
+            )
             uploaded = [self.sessions.uploaded(file) for file in files]
             session = self.sessions.get_or_create(request.session_hash or "")
             new = session.add(uploaded, settings)
@@ -119,6 +123,7 @@ class _Handlers:
         temperature: float,
         vividness: float,
         saturation: float,
+        calibration: float,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         """Color all photos again with the settings of the sliders."""
@@ -126,7 +131,7 @@ class _Handlers:
             session = self._session(request)
             for entry in session.entries:
                 entry.settings = validation.settings(
-                    temperature, vividness, saturation,
+                    temperature, vividness, saturation, calibration,
                     hints=entry.settings.hints, decode=self.decode,
                 )  # fmt: skip
             shown = self._entry(session, photo)
@@ -164,11 +169,14 @@ class _Handlers:
         temperature: float,
         vividness: float,
         saturation: float,
+        calibration: float,
         request: gr.Request,
     ) -> tuple[Any, ...]:
         """A slider moved."""
         with self._photo(photo, request) as (session, entry):
-            settings = validation.settings(temperature, vividness, saturation, decode=self.decode)
+            settings = validation.settings(
+                temperature, vividness, saturation, calibration, decode=self.decode
+            )
             session.change(entry, **settings.decode_options())
             return *self._changed(session, entry), self._decode_values(entry)[0]
 

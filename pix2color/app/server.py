@@ -67,7 +67,8 @@ def serve(
 
         # Below gradio's own folder, so that it serves results from where they are.
         sessions = SessionStore(colorizer, limits, uploads / "sessions")
-        page = pages.build(sessions, colorizer.decode)
+        calibrated = colorizer.runtime.info.calibration is not None
+        page = pages.build(sessions, colorizer.decode, calibrated=calibrated)
         page.queue(max_size=limits.queue, default_concurrency_limit=2)
         cleanup = threading.Thread(
             target=_clean, args=(sessions, uploads, stop), name="cleanup", daemon=True

@@ -44,6 +44,7 @@ class Settings:
     temperature: float | None = None
     vividness: float | None = None
     saturation: float | None = None
+    calibration: float | None = None
     hints: tuple[Mapping[str, Any], ...] = ()
     """As the objects of hints.json."""
     variants: int = 1
@@ -54,6 +55,7 @@ class Settings:
             "temperature": self.temperature,
             "vividness": self.vividness,
             "saturation": self.saturation,
+            "calibration": self.calibration,
         }
 
 

@@ -20,14 +20,14 @@ _HEX = re.compile(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 NATURAL, FAITHFUL = "natural", "faithful"
 
 
-def presets(decode: DecodeConfig) -> dict[str, tuple[float, float, float]]:
-    """Temperature, vividness and saturation by the preset's name.
+def presets(decode: DecodeConfig) -> dict[str, tuple[float, float, float, float]]:
+    """Temperature, vividness, saturation and calibration by the preset's name.
 
     Args:
         decode: the weights' defaults, which are the natural preset.
     """
-    natural = (decode.temperature, decode.vividness, decode.saturation)
-    return {NATURAL: natural, FAITHFUL: (1.0, 0.0, 1.0)}
+    natural = (decode.temperature, decode.vividness, decode.saturation, decode.calibration)
+    return {NATURAL: natural, FAITHFUL: (1.0, 0.0, 1.0, 0.0)}
 
 
 def hex_color(color: Any) -> str:
@@ -57,6 +57,7 @@ def settings(
     temperature: float | None = None,
     vividness: float | None = None,
     saturation: float | None = None,
+    calibration: float | None = None,
     *,
     hints: Sequence[Any] = (),
     decode: DecodeConfig | None = None,
@@ -68,7 +69,12 @@ def settings(
     Raises Pix2ColorError for anything but a number from 0 to 10.
     """
     checked = {}
-    chosen = {"temperature": temperature, "vividness": vividness, "saturation": saturation}
+    chosen = {
+        "temperature": temperature,
+        "vividness": vividness,
+        "saturation": saturation,
+        "calibration": calibration,
+    }
     for name, value in chosen.items():
         if value is not None and not 0 <= number(value, name) <= _LARGEST:
             raise Pix2ColorError(f"{name} is a number from 0 to {_LARGEST}")

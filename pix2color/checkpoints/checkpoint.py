@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pix2color._version import __version__
 from pix2color.build import build_generator
 from pix2color.checkpoints import hub, release_file
+from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.config import Config, DecodeConfig, ModelConfig
 from pix2color.errors import WeightsError
 from pix2color.models.generator import Generator
@@ -36,6 +37,8 @@ class Checkpoint:
     digest: str
     """12 hex digits of the file's SHA-256."""
     name: str
+    calibration: ChromaCalibration | None = None
+    """None: the file has none, and `decode.calibration` is 0."""
 
 
 def load(
@@ -43,6 +46,7 @@ def load(
     *,
     device: str | torch.device = "cpu",
     name: str | None = None,
+    calibrated: bool = True,
 ) -> Checkpoint:
     """Rebuild a generator from a release file.
 
@@ -51,13 +55,14 @@ def load(
             Face Hub: `user/repo`, `user/repo@revision`, `user/repo@revision#digest`.
         device: of the generator.
         name: for messages; None: as it was named here.
+        calibrated: as for `release_file.read`.
 
     Raises:
-        WeightsError: no such file or repository, a pickle, not a release file, or weights of
-            another network.
+        WeightsError: no such file or repository, a pickle, not a release file, weights of another
+            network, or a calibration of other weights.
     """
     path = hub.resolve(name_or_path)
-    file = release_file.read(path)
+    file = release_file.read(path, calibrated=calibrated)
     try:
         model = ModelConfig.model_validate(file.meta["model"])
         decode = DecodeConfig.model_validate(file.meta["decode"])
@@ -71,9 +76,10 @@ def load(
     release_file.load_state_strict(generator, file.tensors, source=str(path))
     generator.eval().requires_grad_(False)
     generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Checkpoint(
-        generator, decode, file.meta, file.digest, name or hub.display_name(name_or_path)
-    )
+    if file.calibration is None:  # a recipe may ask for a share before one is fitted
+        decode = decode.model_copy(update={"calibration": 0.0})
+    shown = name or hub.display_name(name_or_path)
+    return Checkpoint(generator, decode, file.meta, file.digest, shown, file.calibration)
 
 
 def save(
@@ -83,6 +89,7 @@ def save(
     config: Config,
     data: Mapping[str, Any] | None = None,
     figures: Mapping[str, Any] | None = None,
+    calibration: ChromaCalibration | None = None,
 ) -> None:
     """Write a generator as a release file.
 
@@ -91,6 +98,7 @@ def save(
         config: of its training; the model and decode sections are stored.
         data: description and counts of the training photos.
         figures: measured figures, with their protocol.
+        calibration: fitted for these weights.
     """
     model = config.model.model_dump(mode="json")
     if Path(model["pretrained"]).expanduser().is_absolute():  # do not publish a machine's paths
@@ -104,4 +112,4 @@ def save(
         "version": __version__,
         "config_digest": config.digest(),
     }
-    release_file.write(path, generator.state_dict(), meta)
+    release_file.write(path, generator.state_dict(), meta, calibration=calibration)

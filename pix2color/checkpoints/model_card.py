@@ -128,7 +128,9 @@ def _network(config: Config) -> str:
         "marginal64": "64 classes for each of a and b",
         "regression": "ab by regression",
     }
-    gan = ", fine-tuned against a PatchGAN" if config.gan.enabled else ""
+    against = {"patch": "a PatchGAN", "projected": "a discriminator on frozen features"}
+    kind = config.gan.discriminator
+    gan = f", fine-tuned against {against[kind]}" if config.gan.enabled else ""
     return f"a {model.decoder} decoder on a {model.encoder} encoder, {heads[model.head.type]}{gan}"
 
 

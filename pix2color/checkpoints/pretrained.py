@@ -15,19 +15,23 @@ from pix2color.models.encoders import NAMES, Encoder, build_encoder, imagenet_we
 from pix2color.models.fusion import Classifier, build_classifier
 
 
-def pretrained_encoder(name: str, source: str) -> Encoder:
+def pretrained_encoder(name: str, source: str, *, fine_tuned: bool = True) -> Encoder:
     """A pretrained encoder.
 
     Args:
         name: torchvision's or timm/<name>.
         source: default (the packaged weights' own encoder) | imagenet | a weights file |
             user/repo of the Hugging Face Hub, of which the encoder is taken.
+        fine_tuned: whether the encoder of a release file will do, which was trained on gray photos.
 
     Raises:
-        ConfigError: no such encoder, or a file for a timm encoder.
+        ConfigError: no such encoder, a file for a timm encoder, or a release file where it will
+            not do.
         WeightsError: the weights are missing, cannot be downloaded or are of another network; the
             message says how to proceed.
     """
+    if source == "default" and not fine_tuned:
+        raise _fine_tuned("model.pretrained: default")
     if source == "default":
         if not DEFAULT_FILE.is_file():
             raise WeightsError(
@@ -46,6 +50,8 @@ def pretrained_encoder(name: str, source: str) -> Encoder:
     if path.suffix == ".safetensors":
         _, meta = release_file.read_safetensors(path)
         if meta.get("format") == release_file.FORMAT:
+            if not fine_tuned:
+                raise _fine_tuned(str(path))
             return _encoder_of_release(name, path)
     state = _read_file(path)
     try:
@@ -103,6 +109,13 @@ def _download_failed(name: str, error: Exception) -> WeightsError:
     return WeightsError(
         f"ImageNet weights of {name} cannot be downloaded ({reason:.100})",
         remedy="name a weights file in {model.pretrained}",
+    )
+
+
+def _fine_tuned(source: str) -> ConfigError:
+    return ConfigError(
+        f"{source} holds an encoder trained on gray photos, where one as pretrained on color photos"
+        " is needed: set model.pretrained to imagenet or to a file with its ImageNet weights"
     )
 
 

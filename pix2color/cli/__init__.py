@@ -11,6 +11,7 @@ COMMANDS = {
     "train": ("pix2color.cli.train", "train a network (also: accelerate launch train.py)"),
     "evaluate": ("pix2color.cli.evaluate", "measure networks on photos"),
     "benchmark": ("pix2color.cli.benchmark", "train recipes alike and compare them"),
+    "calibrate": ("pix2color.cli.calibrate", "fit weights' chroma to that of color photos"),
     "release": ("pix2color.cli.release", "write a run's averaged weights as one file"),
     "export": ("pix2color.cli.export", "write a network as an ONNX file"),
     "analyze": ("pix2color.cli.analyze", "overfitting checks, filmstrips and activations"),

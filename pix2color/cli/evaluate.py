@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pix2color.cli import common
-from pix2color.errors import EXIT_OK, ConfigError, DataError
+from pix2color.cli import common, evaluation_photos
+from pix2color.errors import EXIT_OK, ConfigError
 
 if TYPE_CHECKING:
     import torch
 
-    from pix2color.data.dataset import PhotoSet
     from pix2color.evaluation.methods import Method
-    from pix2color.evaluation.report import Context
 
 _EPILOG = """examples:
   python -m pix2color evaluate --data my-photos/ --checkpoint runs/gan/release.safetensors
-  python -m pix2color evaluate --data val/ --variant faithful:temperature=1,vividness=0,saturation=1
+  python -m pix2color evaluate --data val/ --variant faithful:temperature=1,vividness=0,calibration=0
   python -m pix2color evaluate --data val/ --quick --sweep temperature=0.4,0.6,1 vividness=0,0.5
+  python -m pix2color evaluate --data *.tar --split val --split-shares 0.97,0.03,0 --by-source
+  python -m pix2color evaluate --data faces/ --quick --skin --groups labels.csv
 """
-_UNLIMITED_SIDE = 1 << 20  # pixels; no photo is larger
 _NUM_IMAGES = 8
-_MIN_PHOTOS_PER_FOLDER = 10
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +34,10 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_photo_arguments(parser.add_argument_group("photos"))
+    photos = parser.add_argument_group("photos")
+    evaluation_photos.add_photo_arguments(photos)
+    evaluation_photos.add_protocol_arguments(photos)
+    evaluation_photos.add_group_arguments(parser.add_argument_group("groups of photos"))
     _add_method_arguments(parser.add_argument_group("methods (rows of the table)"))
     _add_metric_arguments(parser.add_argument_group("metrics"))
     add = parser.add_argument
@@ -48,21 +49,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 # fmt: off
-def _add_photo_arguments(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--data", nargs="+", metavar="PATH", default=[],
-        help="folders or .tar shards of color photos; left out: those bundled with scikit-image")
-    add("--protocol", choices=("center", "resize", "full"), default="center",
-        help="center: the center square, at most --crop a side; resize: the whole photo stretched"
-        " to --crop; full: as it is. Each is then colored as infer.py does")
-    add("--crop", type=int, default=256, metavar="PX", help="side of the measured image (256)")
-    add("--limit", type=int, metavar="N", help="a fixed sample: the first N by content hash")
-    add("--fold", metavar="K/N",
-        help="only the Kth of N equal parts by content hash: choose settings on 1/2, measure them"
-        " on 2/2")
-    add("--by-folder", action="store_true", help="also the gains of each folder's photos")
-
-
 def _add_method_arguments(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--checkpoint", action="append", metavar="FILE|USER/REPO", default=[],
@@ -72,6 +58,7 @@ def _add_method_arguments(group: argparse._ArgumentGroup) -> None:
         ("temperature", float, "of the annealed mean"),
         ("vividness", float, "tau: logits less tau times the log prior"),
         ("saturation", float, "factor on ab"),
+        ("calibration", float, "share of the chroma calibration that a file holds, 0..1"),
         ("size", int, "shorter side of the network's input, in pixels"),
     ):
         add(f"--{key}", type=kind, metavar="X", help=f"{text}; in place of the file's own")
@@ -109,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    from pix2color.evaluation import evaluator, methods, report
+    from pix2color.evaluation import evaluator, group_tables, methods, report, skin
     from pix2color.evaluation.classifier import labels_of
     from pix2color.evaluation.metric_models import find_metric_models
     from pix2color.evaluation.protocol import crop_photo
@@ -118,7 +105,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     common.stop_on_sigterm()
     device = find_device(arguments.device)
     notes: list[str] = []
-    networks = _networks(arguments, device, notes)
+    weights = _weights(arguments, notes)
+    networks = _networks(arguments, weights, device)
     metric_models = find_metric_models(
         lpips=not (arguments.no_lpips or arguments.quick),
         net=arguments.lpips_net,
@@ -128,9 +116,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         device=device,
     )
     quick = arguments.quick
-    photos = _load(arguments)
-    labels = labels_of(photos.names) if metric_models.classifier else None
-    crops = [crop_photo(p, arguments.protocol, crop=arguments.crop) for p in photos.photos]
+    measured = evaluation_photos.load(arguments, weights, notes)
+    names, photos = measured.photos.names, measured.photos.photos
+    labels = labels_of(names) if metric_models.classifier else None
+    crops = [crop_photo(photo, arguments.protocol, crop=arguments.crop) for photo in photos]
     with common.ProgressBar(len(crops), unit="photos", quiet=arguments.quiet) as progress:
         evaluation = evaluator.evaluate_methods(
             crops,
@@ -142,20 +131,32 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             classifier=metric_models.classifier,
             labels=None if labels is None else labels.tolist(),
             failures=arguments.failures,
+            measure_skin=arguments.skin,
             num_images=0 if quick else _NUM_IMAGES,
             timed=not quick,
             ssim=not quick,
             prior=_packaged_prior(),
             resamples=arguments.resamples,
             seed=arguments.seed,
-            progress=_stepper(progress),
+            progress=lambda done, total: progress.advance_to(done),
         )
     measured_with = dict(metric_models.descriptions)
     if labels is not None:
         measured_with["classifier"] += f"; {(labels >= 0).sum()} photos have a class"
-    context = _context(arguments, photos, measured_with, metric_models.unavailable, notes)
+    groupings = measured.groupings
+    if arguments.skin:
+        groupings += skin.groupings(evaluation.results[0].metrics.values)
+    context = report.Context(
+        protocol=_protocol(arguments),
+        data=measured.facts,
+        names=names,
+        measured_with=measured_with,
+        skipped_metrics=metric_models.unavailable,
+        notes=notes,
+        groupings=groupings,
+    )
     tree = report.write(arguments.out, evaluation, context)
-    print(report.table(tree))
+    print("\n\n".join((report.table(tree), *group_tables.sections(tree))))
     for line in notes:
         print(line)
     print(f"{len(crops)} photos; report in {arguments.out / report.MARKDOWN_NAME}")
@@ -164,14 +165,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse impossible arguments before any long work."""
-    common.check_ranges(
-        arguments,
-        crop=(1, _UNLIMITED_SIDE),
-        limit=(1, common.MOST),
-        batch=(1, common.MOST),
-        resamples=(0, 1_000_000),
-    )
-    _fold(arguments.fold)
+    evaluation_photos.check(arguments)
+    common.check_ranges(arguments, batch=(1, common.MOST), resamples=(0, 1_000_000))
     slow = [f"--{name}" for name in ("failures", "classifier") if getattr(arguments, name)]
     if arguments.quick and slow:
         raise ConfigError(f"--quick leaves out what {slow[0]} measures: give one of them")
@@ -180,77 +175,36 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--out {arguments.out}: {existing} is not a writable folder")
 
 
-def _fold(text: str | None) -> tuple[int, int]:
-    """`2/3` -> (2, 3); None, all photos -> (1, 1)."""
-    number, sign, of = (text or "1/1").partition("/")
-    if not (sign and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise ConfigError(f"--fold {text}: write it as K/N with 1 <= K <= N, such as 1/2")
-    return int(number), int(of)
+def _weights(arguments: argparse.Namespace, notes: list[str]) -> list[str]:
+    """The packaged weights, where they are wanted and there, and each --checkpoint."""
+    from pix2color.checkpoints.release_file import DEFAULT_FILE
+    from pix2color.evaluation.checkpoint_methods import DEFAULT
+
+    sources = list(arguments.checkpoint)
+    if not arguments.no_default and DEFAULT not in sources:
+        if DEFAULT_FILE.is_file():
+            sources.insert(0, DEFAULT)
+        else:
+            notes.append("default: no weights are packaged with this installation.")
+    return sources
 
 
 def _networks(
-    arguments: argparse.Namespace, device: torch.device, notes: list[str]
+    arguments: argparse.Namespace, weights: Sequence[str], device: torch.device
 ) -> list[Method]:
-    """The packaged weights and each checkpoint, with their variants and sweeps."""
-    from pix2color.checkpoints.release_file import DEFAULT_FILE
+    """Each file of weights, with its variants and sweeps."""
     from pix2color.evaluation import checkpoint_methods
 
-    sources = list(arguments.checkpoint)
-    if not arguments.no_default and checkpoint_methods.DEFAULT not in sources:
-        if DEFAULT_FILE.is_file():
-            sources.insert(0, checkpoint_methods.DEFAULT)
-        else:
-            notes.append("default: no weights are packaged with this installation.")
     settings = {
         field: getattr(arguments, name) for name, field in checkpoint_methods.FIELDS.items()
     }
     return checkpoint_methods.checkpoint_methods(
-        sources,
+        weights,
         device=device,
         settings={key: value for key, value in settings.items() if value is not None},
         variants=checkpoint_methods.parse_variants(arguments.variant),
         sweep=checkpoint_methods.parse_sweep(arguments.sweep),
     )
-
-
-def _load(arguments: argparse.Namespace) -> PhotoSet:
-    """All photos of --data, nearly gray ones included; broken files are left out and named."""
-    from pix2color.config import DataConfig
-    from pix2color.data.dataset import ALL_SPLITS, load_photos
-
-    side = _UNLIMITED_SIDE if arguments.protocol == "full" else max(8, arguments.crop)
-    data = DataConfig(
-        roots=tuple(arguments.data),
-        cache_size=side,
-        max_photos=arguments.limit,
-        max_corrupt_fraction=1.0,
-    )
-    with common.ProgressBar(None, unit="photos decoded", quiet=arguments.quiet) as progress:
-        photos = load_photos(
-            data,
-            splits=ALL_SPLITS,
-            keep_gray=True,
-            announce=progress.write,
-            progress=_stepper(progress),
-        )
-        for name, reason in photos.counts.corrupt:
-            progress.write(f"left out: {name} ({reason})")
-    photos = photos.fold(*_fold(arguments.fold))
-    if not photos.photos:
-        raise DataError("no photo can be decoded")
-    return photos
-
-
-def _stepper(progress: common.ProgressBar) -> Callable[[int, int], None]:
-    """A callback (done, total) that advances a bar."""
-    previous = 0
-
-    def advance(done: int, total: int) -> None:
-        nonlocal previous
-        progress.update(done - previous)
-        previous = done
-
-    return advance
 
 
 def _packaged_prior() -> Any:
@@ -260,61 +214,13 @@ def _packaged_prior() -> Any:
     return ab_bins.Prior.load().probability.numpy() if ab_bins.PRIOR_FILE.is_file() else None
 
 
-def _context(
-    arguments: argparse.Namespace,
-    photos: PhotoSet,
-    measured_with: dict[str, str],
-    skipped: dict[str, tuple[str, str]],
-    notes: list[str],
-) -> Context:
-    from pix2color.config import DataConfig
-    from pix2color.evaluation.report import Context
-    from pix2color.photo.gray import is_gray
-
-    counts = photos.counts
-    gray = sum(is_gray(photo, DataConfig().min_chroma) for photo in photos.photos)
-    roots = list(arguments.data) or ["scikit-image"]
-    fold = f" (fold {arguments.fold})" if arguments.fold else ""
-    text = (
-        f"{len(photos)} of {counts.found} files in {', '.join(roots)}{fold}; {gray} of them nearly"
-        f" gray (kept), {len(counts.corrupt)} broken and {counts.duplicates} duplicates (left out)"
-    )
-    crop = arguments.crop
+def _protocol(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The protocol's parameters for the report, and a text that describes it."""
+    crop = None if arguments.protocol == "full" else arguments.crop
     protocols = {
         "center": f"center squares, reduced to {crop} px where they are larger",
         "resize": f"whole photos stretched to {crop} x {crop} px",
         "full": "whole photos at their own size",
     }
-    return Context(
-        protocol={
-            "name": arguments.protocol,
-            "crop": None if arguments.protocol == "full" else crop,
-            "text": f"{protocols[arguments.protocol]}, colored as infer.py does",
-        },
-        data={
-            "text": text,
-            "roots": roots,
-            "digest": photos.digest[:12],
-            "found": counts.found,
-            "used": len(photos),
-            "nearly_gray": gray,
-            "duplicates": counts.duplicates,
-            "broken": [list(one) for one in counts.corrupt],
-            "toy": photos.bundled,
-        },
-        names=photos.names,
-        measured_with=measured_with,
-        skipped_metrics=skipped,
-        notes=notes,
-        groups=_folders(photos.names) if arguments.by_folder else {},
-    )
-
-
-def _folders(names: list[str]) -> dict[str, list[int]]:
-    """Indices of the photos in each folder that has at least _MIN_PHOTOS_PER_FOLDER."""
-    groups: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        groups.setdefault(name.rpartition("/")[0], []).append(index)
-    return {
-        name: groups[name] for name in sorted(groups) if len(groups[name]) >= _MIN_PHOTOS_PER_FOLDER
-    }
+    text = f"{protocols[arguments.protocol]}, colored as infer.py does"
+    return {"name": arguments.protocol, "crop": crop, "text": text}

@@ -70,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
     add("--temperature", type=float, metavar="T", help="of the class mean: lower is more decided")
     add("--vividness", type=float, metavar="TAU", help="0 is faithful, 0.5 vivid, 1 too much")
     add("--saturation", type=float, metavar="X", help="factor on the colors")
+    add("--calibration", type=float, metavar="SHARE",
+        help="0..1, of the chroma calibration that some weights have")
     add = parser.add_argument_group("guidance").add_argument
     add("--hints", metavar="FILE", help="JSON: colors pinned to points, strokes and boxes")
     add("--reference", metavar="PHOTO", help="a color photo whose palette is taken")
@@ -219,6 +221,7 @@ def _settings(options: argparse.Namespace, colorizer: Colorizer, plan: JobPlan) 
         temperature=options.temperature,
         vividness=options.vividness,
         saturation=options.saturation,
+        calibration=options.calibration,
     )
     return pipeline.JobOptions(
         decode=decode,

@@ -8,7 +8,7 @@ from pathlib import Path
 from pix2color import errors
 from pix2color.cli import common
 
-_DECODE = ("temperature", "vividness", "saturation", "input_size")
+_DECODE = ("temperature", "vividness", "saturation", "calibration", "input_size")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ _EPILOG = """examples:
   accelerate launch train.py --config gan.yaml --set budget.minutes=30
   accelerate launch train.py --config gan.yaml --resume
 """
-_SHOWN = ("auc_gain", "auc_rebalanced_gain", "psnr_gain", "colorfulness_ratio")
+_SHOWN = ("auc_gain", "auc_rebalanced_gain", "psnr_gain", "colorfulness_ratio", "cast", "fd")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -118,11 +118,12 @@ class _Reporter:
             self._started = True
             self.bar.restart(1.0, initial=event.fraction)
         if event.kind == "validation":
-            shown = "  ".join(f"{name} {event.metrics[name]:.4g}" for name in _SHOWN)
+            figures = {name: event.metrics[name] for name in _SHOWN if name in event.metrics}
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
             self.bar.write(f"validation at {event.samples:,} samples: {shown}")
         elif event.kind == "log":
-            figures = {name: f"{value:.4g}" for name, value in event.metrics.items()}
+            losses = {name: f"{value:.4g}" for name, value in event.metrics.items()}
             samples = f"{event.samples:,} ({event.rate:.1f}/s)"
-            self.bar.advance_to(event.fraction, samples=samples, **figures)
+            self.bar.advance_to(event.fraction, samples=samples, **losses)
         elif self.bar.is_bar:
             self.bar.advance_to(event.fraction)

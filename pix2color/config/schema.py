@@ -265,20 +265,42 @@ class GanConfig(ConfigModel):
     """The adversarial phase. Off by default: pretraining has none."""
 
     enabled: bool = False
+    discriminator: Literal["patch", "projected"] = "patch"
+    """patch: convolutions on Lab; projected: small heads on the features of the frozen encoder, as
+    pretrained (`model.pretrained`: imagenet or a file), which sees the colored photo."""
     loss: Literal["vanilla", "lsgan", "hinge"] = "hinge"
     weight: NonNegative = 0.1
     """Of the adversarial loss beside the losses of `loss`."""
     n_layers: Annotated[int, Field(ge=1, le=6)] = 3
+    """Convolutions of stride 2 (patch)."""
     base_channels: Count = 64
+    """Channels of the first convolution (patch) or of the heads (projected)."""
     norm: Literal["batch", "instance", "spectral"] = "spectral"
     """batch: its statistics are of true and colored photos together where the discriminator learns
     and of colored ones alone where it teaches; the other two look at each photo by itself."""
     discriminator_warmup_samples: Annotated[int, Field(ge=0)] = 4000
     """Samples in which only the discriminator learns, first."""
-    temperature: Positive = 0.38
-    """Temperature at which a class head's colors are shown to the discriminator."""
-    vividness: NonNegative = 0.0
-    """Post-hoc logit adjustment (tau) of the colors shown to the discriminator."""
+    r1_gamma: NonNegative = 0.0
+    """Weight of the gradient penalty R1 on true photos, halved (Mescheder et al. 2018); 0: none.
+    The gradient is taken by L / 50 and ab / 110."""
+    r1_every: Count = 16
+    """Steps per penalty, which counts as often (Karras et al. 2020)."""
+    temperature: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    """At which the discriminator sees a class head's colors; null: as `decode`. The lower it is,
+    the fewer pixels get a gradient: those that are undecided between colors."""
+    vividness: Annotated[float, Field(ge=0, le=10)] | None = None
+    """At which the discriminator sees a class head's colors; null: as `decode`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.enabled and self.norm != "spectral" and self.discriminator == "projected":
+            raise ValueError("discriminator: projected has norm: spectral only")
+        if self.enabled and self.norm == "batch" and self.r1_gamma:
+            raise ValueError(
+                "r1_gamma needs norm: spectral or instance, because with batch norm a photo's "
+                "logits have gradients by the other photos"
+            )
+        return self
 
 
 class BudgetConfig(ConfigModel):
@@ -346,6 +368,9 @@ class DecodeConfig(ConfigModel):
     """tau: logits minus tau times the log prior (Menon et al. 2021)."""
     saturation: Annotated[float, Field(ge=0, le=10)] = 1.0
     """Factor on ab."""
+    calibration: Fraction = 0.0
+    """Share of the release file's chroma calibration, which is applied before `saturation`; without
+    effect on weights that have none."""
     input_size: Annotated[int, Field(ge=32, le=2048)] = 192
     """Shorter side of the network's input, in pixels."""
 
@@ -390,7 +415,19 @@ class Config(ConfigModel):
             )
         if self.model.freeze != "none" and self.model.pretrained == "none" and not self.init_from:
             raise ValueError("model.freeze with model.pretrained: none would train on noise")
+        projected = self.gan.enabled and self.gan.discriminator == "projected"
+        if projected and self.model.pretrained in ("default", "none"):
+            raise ValueError(
+                "gan.discriminator: projected needs the encoder as pretrained on color photos: set "
+                "model.pretrained to imagenet or to a file with its ImageNet weights"
+            )
         return self
+
+    def shown_decode(self) -> DecodeConfig:
+        """How colors are decoded for the discriminator: as for people, where `gan` is silent."""
+        own = {"temperature": self.gan.temperature, "vividness": self.gan.vividness}
+        given = {name: value for name, value in own.items() if value is not None}
+        return self.decode.model_copy(update=given)
 
     def dump(self) -> str:
         """The tree as YAML text; `load` of it gives an equal tree."""

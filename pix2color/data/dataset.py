@@ -148,6 +148,7 @@ def load_photos(
     announce: Announce | None = None,
     keep_gray: bool = False,
     copies: int = 1,
+    only: Callable[[str], bool] | None = None,
 ) -> PhotoSet:
     """Read, decode and check the photos of `data.roots` that belong to `splits`.
 
@@ -163,6 +164,8 @@ def load_photos(
         announce: called with lines for the user, such as the RAM needed, before decoding.
         keep_gray: keep gray photos, too.
         copies: processes of this machine that hold the photos, for the RAM announced.
+        only: whether to use the photo of a name; the others are as if they were not there, but
+            they count towards MIN_PHOTOS_TO_SPLIT, so that each photo stays in its split.
 
     Raises:
         DataError: roots without photos (see `list_photos`), more corrupt files than
@@ -183,6 +186,7 @@ def load_photos(
             " validation and test, so their figures say nothing about other photos"
         )
         requested = frozenset(ALL_SPLITS)
+    files = [file for file in files if only is None or only(file.name)]
     announce(_estimate(data, files, requested, copies))
     usable, counts = _load(data, files, requested, progress, keep_gray)
     if not usable and counts.other_splits:

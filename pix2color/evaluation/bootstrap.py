@@ -29,6 +29,7 @@ _PERCENT = {"top1", "top5"}
 _RATIOS = {
     "colorfulness_ratio": "colorfulness",
     "colorfulness_lab_ratio": "colorfulness_lab",
+    "skin_chroma_ratio": "skin_chroma",
 }
 
 
@@ -99,10 +100,16 @@ def resampled_metrics(
     out = {name: 100 * mean if name in _PERCENT else mean for name, mean in means.items()}
     out |= _auc_metrics(of, truth, weights, prior)
     for ratio, name in _RATIOS.items():
-        out[ratio] = _divide(means[name], _mean(truth.values[name], weights))
+        if name in means:
+            out[ratio] = _divide(means[name], _mean(truth.values[name], weights))
     if "lpips" in means:
         gray_mean = _mean(gray.values["lpips"], weights)
         out["lpips_change"] = 100 * (_divide(means["lpips"], gray_mean) - 1)
+    if "skin_auc" in means:
+        error, gray_error = (
+            100 - mean for mean in (means["skin_auc"], _mean(gray.values["skin_auc"], weights))
+        )
+        out["skin_error_ratio"] = _divide(error, gray_error)
     for name in _PERCENT & means.keys():
         low, high = (_mean(end.values[name], weights) for end in (gray, truth))
         out[f"{name}_recovered"] = 100 * _divide(means[name] - low, high - low)

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from pix2color.checkpoints import hub
-from pix2color.config import DecodeConfig
+from pix2color.checkpoints import hub, release_file
+from pix2color.config import DecodeConfig, SplitConfig
 from pix2color.data.discovery import unique_name
 from pix2color.errors import ConfigError
 from pix2color.evaluation.methods import CachedPredictor, Method
@@ -23,6 +23,7 @@ FIELDS = {
     "temperature": "temperature",
     "vividness": "vividness",
     "saturation": "saturation",
+    "calibration": "calibration",
     "size": "input_size",
 }
 """Name of a setting -> its field in `DecodeConfig`."""
@@ -30,6 +31,7 @@ _LABELS = {
     "temperature": "T ",
     "vividness": "tau ",
     "saturation": "saturation ",
+    "calibration": "calibration ",
     "input_size": "px ",
 }
 """How a field is written in the name of a sweep's method."""
@@ -55,12 +57,19 @@ def checkpoint_methods(
 
     Raises:
         WeightsError: a file that cannot be loaded.
-        ConfigError: a value out of range.
+        ConfigError: a value out of range, or a calibration of weights that have none.
     """
     methods: list[Method] = []
+    every = [settings or {}, *(variants or {}).values(), *sweep]
+    calibrated = any(each.get("calibration") for each in every)
     taken = set(_RESERVED)
     for source in sources:
         colorizer = Colorizer.from_pretrained(source, str(device))
+        if calibrated and colorizer.runtime.info.calibration is None:
+            raise ConfigError(
+                f"{source} has no calibration",
+                remedy="fit one with the command `python -m pix2color calibrate`, or leave it out",
+            )
         network = CachedPredictor(colorizer)
         name = _method_name(source, taken)
         metadata = {"checkpoint": source, "digest": colorizer.digest}
@@ -76,6 +85,21 @@ def checkpoint_methods(
                 network.method(f"{name} {label}", decode, primary=False, metadata=metadata)
             )
     return methods
+
+
+def recorded_splits(sources: Sequence[str]) -> dict[str, SplitConfig | None]:
+    """Source -> `data.split` of its training, which says what photos were held out; None where the
+    file does not record it (.onnx files and older release files). Errors as `checkpoint_methods`.
+    """
+    recorded: dict[str, SplitConfig | None] = {}
+    for source in sources:
+        path = hub.resolve(source)
+        is_release = path.suffix.lower() != ".onnx"
+        # `calibrate` replaces a calibration of other weights.
+        file = release_file.read(path, framework="np", calibrated=False) if is_release else None
+        data = file.meta.get("data", {}) if file else {}
+        recorded[source] = SplitConfig(**data["split"]) if "split" in data else None
+    return recorded
 
 
 def with_overrides(decode: DecodeConfig, settings: Settings) -> DecodeConfig:

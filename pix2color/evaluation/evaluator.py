@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pix2color.color.lab import rgb_to_lab
 from pix2color.data.dataset import Pixels
-from pix2color.evaluation import bootstrap, failure_metrics, methods, metrics
+from pix2color.evaluation import bootstrap, failure_metrics, methods, metrics, skin
 from pix2color.evaluation.bootstrap import Array, ConfidenceInterval, PerPhotoMetrics
 from pix2color.evaluation.cast import cell_counts
 from pix2color.evaluation.classifier import Classifier
@@ -100,6 +100,7 @@ def evaluate_methods(
     classifier: Classifier | None = None,
     labels: Sequence[int] | None = None,
     failures: bool = False,
+    measure_skin: bool = False,
     num_images: int = 0,
     timed: bool = True,
     ssim: bool = True,
@@ -122,6 +123,7 @@ def evaluate_methods(
         backbone: of FD; None leaves FD out.
         classifier, labels: None leaves accuracy out; one label per photo.
         failures: also the metrics of `failure_metrics` (0.2 s per photo and 0.03 s per method).
+        measure_skin: also the metrics of `skin`, of portraits and face crops.
         num_images: keep every method's images of so many photos.
         timed: measure the milliseconds of the primary methods.
         ssim: False leaves SSIM out, the slowest metric without a network.
@@ -135,7 +137,17 @@ def evaluate_methods(
     if len(set(names)) != len(names):
         raise ValueError(f"each method needs another name: {names}")
     accumulator = _Accumulator(
-        photos, device, lpips, backbone, classifier, labels, failures, ssim, num_images, hook
+        photos,
+        device,
+        lpips,
+        backbone,
+        classifier,
+        labels,
+        failures,
+        measure_skin,
+        ssim,
+        num_images,
+        hook,
     )
     done = 0
     for indices in group_by_shape(photos, size=batch, pixels=_BATCH_PIXELS):
@@ -183,6 +195,7 @@ class _Accumulator:
     classifier: Classifier | None
     labels: Sequence[int] | None
     failures: bool
+    measure_skin: bool
     ssim: bool
     num_images: int
     hook: Hook | None
@@ -199,6 +212,7 @@ class _Accumulator:
         truths = (
             failure_metrics.truth_features_of(batch.lightness, batch.ab) if self.failures else None
         )
+        skin_mask = skin.skin_mask(batch.rgb) if self.measure_skin else None
         for method in all_methods:
             pixels = method.predict(batch)
             rgb = stack(pixels, self.device)
@@ -218,6 +232,8 @@ class _Accumulator:
             if self.classifier is not None and self.labels is not None:
                 labels = [int(self.labels[i]) for i in indices]
                 values["top1"], values["top5"] = self.classifier.topk_correct(rgb, labels)
+            if skin_mask is not None:
+                values |= skin.measure(skin_mask, batch.lightness, ab, batch.ab)
             if truths is not None:
                 values |= failure_metrics.measure(truths, ab, batch.ab, bins)
                 if method.primary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,13 @@ class MetricInfo:
         text = f"{value:{'+' if signed else ''}.{self.digits}f}"
         return text if float(text) else text.lstrip("+-")
 
+    def format_interval(self, figure: Mapping[str, float | None], *, signed: bool = False) -> str:
+        """A value with its interval, from the `value`, `low` and `high` of a report's JSON."""
+        value, low, high = (
+            self.format(figure.get(end), signed=signed) for end in ("value", "low", "high")
+        )
+        return value if MISSING in (value, low) else f"{value} ({low} .. {high})"
+
 
 METRICS: dict[str, MetricInfo] = {
     "auc": MetricInfo("AuC", "%", 2, "higher"),
@@ -52,6 +60,13 @@ METRICS: dict[str, MetricInfo] = {
     "top5": MetricInfo("top-5", "%", 1, "higher"),
     "top1_recovered": MetricInfo("top-1 gap recovered", "%", 1, "higher"),
     "top5_recovered": MetricInfo("top-5 gap recovered", "%", 1, "higher"),
+    "skin_auc": MetricInfo("AuC of skin", "%", 2, "higher"),
+    "skin_error_ratio": MetricInfo("error / gray's", "", 3, "lower"),
+    "skin_chroma_ratio": MetricInfo("chroma / truth", "", 3),
+    "skin_chroma_error": MetricInfo("chroma - truth", "ab", 1),
+    "skin_hue_error": MetricInfo("hue - truth", "degrees", 1),
+    "skin_ita": MetricInfo("ITA", "degrees", 1),
+    "skin_ita_error": MetricInfo("ITA - truth", "degrees", 1),
     "rare_recall": MetricInfo("rare colors within 20 ab", "%", 2, "higher"),
     "js_divergence": MetricInfo("JS divergence of colors", "nats", 4, "lower"),
     "chroma_ratio": MetricInfo("chroma / truth", "", 3),
@@ -66,6 +81,8 @@ METRICS: dict[str, MetricInfo] = {
 """Every metric that can occur, in the order of the tables."""
 FAILURES = tuple(METRICS)[tuple(METRICS).index("rare_recall") :]
 """The metrics of the five failures, which have a table of their own."""
+SKIN = tuple(name for name in METRICS if name.startswith("skin_"))
+"""The metrics of skin, which have tables of their own."""
 
 
 def lower_is_better(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The files of an evaluation: metrics.json, report.md, photos.csv, shares.png and grid.png."""
+"""The files of an evaluation: metrics.json, report.md, photos.csv, groups.csv and pictures."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pix2color._version import __version__
 from pix2color.data.dataset import Pixels
-from pix2color.evaluation import bootstrap, cast, metrics
+from pix2color.evaluation import bootstrap, cast, group_tables, metrics
 from pix2color.evaluation.bootstrap import CONFIDENCE
 from pix2color.evaluation.evaluator import Evaluation
-from pix2color.evaluation.registry import FAILURES, METRICS, MISSING
+from pix2color.evaluation.groups import Grouping
+from pix2color.evaluation.registry import FAILURES, METRICS, MISSING, SKIN
 from pix2color.evaluation.share_chart import share_chart
 from pix2color.io import atomic_write
 from pix2color.markdown import table as markdown_table
@@ -32,7 +33,6 @@ GRID_NAME = "grid.png"
 _TILE = 192  # side of an image in the grid, pixels
 _HEADER = 20
 _GAIN_NAMES = ("auc", "auc_rebalanced", "psnr", "ssim", "lpips_change", "top1", "top5")
-_GROUP_NAMES = ("colorfulness_ratio", "cast", "fd")
 
 CAST_TEXT = (
     f"Cast: all photos' pixels by true L ({cast.BANDS} bands) and by neutral (chroma below"
@@ -65,8 +65,8 @@ class Context:
     skipped_metrics: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Metric -> text of its cells, and why it is missing and the remedy."""
     notes: Sequence[str] = ()
-    groups: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Name -> indices of photos with a report of their own."""
+    groupings: Sequence[Grouping] = ()
+    """Divisions of the photos into groups with figures of their own."""
 
 
 def write(folder: Path, evaluation: Evaluation, context: Context) -> dict[str, Any]:
@@ -77,6 +77,8 @@ def write(folder: Path, evaluation: Evaluation, context: Context) -> dict[str, A
     atomic_write(folder / JSON_NAME, json.dumps(tree, indent=1, allow_nan=False))
     atomic_write(folder / MARKDOWN_NAME, markdown(tree))
     atomic_write(folder / CSV_NAME, _per_photo(evaluation, context))
+    if tree["groupings"]:
+        atomic_write(folder / group_tables.CSV_NAME, group_tables.as_csv(tree))
     if evaluation.images:
         file = io.BytesIO()
         grid(primary_images(evaluation)).save(file, "PNG")
@@ -86,9 +88,19 @@ def write(folder: Path, evaluation: Evaluation, context: Context) -> dict[str, A
 
 def to_dict(evaluation: Evaluation, context: Context) -> dict[str, Any]:
     """The whole evaluation as plain values; null where there is no figure."""
-    groups = [
-        {"name": name, "photos": len(chosen), "rows": _rows(evaluation.select(np.array(chosen)))}
-        for name, chosen in context.groups.items()
+    groupings = [
+        {
+            "by": grouping.by,
+            "groups": [
+                {
+                    "name": name,
+                    "photos": len(chosen),
+                    "rows": _rows(evaluation.select(np.array(chosen))),
+                }
+                for name, chosen in grouping.groups.items()
+            ],
+        }
+        for grouping in context.groupings
     ]
     return {
         "pix2color": __version__,
@@ -116,7 +128,7 @@ def to_dict(evaluation: Evaluation, context: Context) -> dict[str, Any]:
             {**row, "color_shares": bootstrap.color_shares(result.metrics).round(7).tolist()}
             for row, result in zip(_rows(evaluation), evaluation.results, strict=True)
         ],
-        "groups": groups,
+        "groupings": groupings,
     }
 
 
@@ -155,7 +167,7 @@ def markdown(tree: Mapping[str, Any]) -> str:
         _interval_table(tree, "gains", [n for n in _GAIN_NAMES if n in _columns(tree)]),
         f"## Figures with {intervals}",
         _interval_table(tree, "figures", [n for n in _columns(tree) if not _skipped(tree, n)]),
-        *_group_sections(tree),
+        *group_tables.sections(tree),
         "## How",
         "\n".join(f"- {line}" for line in _explanations(tree)),
     ]
@@ -202,27 +214,6 @@ def _shortened(name: str, draw: ImageDraw.ImageDraw, font: Any) -> str:
     return shown
 
 
-def _group_sections(tree: Mapping[str, Any]) -> list[str]:
-    """A table per primary method with a line per group: gains, and metrics without a gain."""
-    if not tree["groups"]:
-        return []
-    parts = ["## Gains over gray by folder"]
-    gains = [n for n in _GAIN_NAMES if n in _columns(tree) and not _skipped(tree, n)]
-    figures = [n for n in _GROUP_NAMES if n in _present(tree)]
-    head = ["", "photos", *_titles((*gains, *figures))]
-    for number, row in enumerate(tree["rows"]):
-        if not row["primary"]:
-            continue
-        lines = []
-        for group in tree["groups"]:
-            values = group["rows"][number]
-            cells = [METRICS[n].format(values["gains"][n]["value"], signed=True) for n in gains]
-            cells += [METRICS[n].format(values["figures"][n]["value"]) for n in figures]
-            lines.append([group["name"], str(group["photos"]), *cells])
-        parts += [f"### {row['name']}", markdown_table(head, lines)]
-    return parts
-
-
 def _share_section(tree: Mapping[str, Any]) -> list[str]:
     if not charted_rows(tree):
         return []
@@ -246,9 +237,10 @@ def _failure_section(tree: Mapping[str, Any]) -> list[str]:
 
 
 def _columns(tree: Mapping[str, Any]) -> list[str]:
-    """Metrics that some method has, or that are missing for a stated reason; no failures."""
+    """Metrics that some method has, or that are missing for a stated reason; neither failures nor
+    those of skin."""
     known = _present(tree) | set(tree["unmeasured"])
-    return [name for name in METRICS if name in known and name not in FAILURES]
+    return [name for name in METRICS if name in known and name not in (*FAILURES, *SKIN)]
 
 
 def _present(tree: Mapping[str, Any]) -> set[str]:
@@ -273,11 +265,8 @@ def _interval_table(tree: Mapping[str, Any], kind: str, names: Sequence[str]) ->
     names = [name for name in names if not _skipped(tree, name)]
 
     def cell(row: Mapping[str, Any], name: str) -> str:
-        figure, info = row[kind].get(name, {}), METRICS[name]
-        value, low, high = (
-            info.format(figure.get(end), signed=kind == "gains") for end in ("value", "low", "high")
-        )
-        return value if MISSING in (value, low) else f"{value} ({low} .. {high})"
+        figure = row[kind].get(name, {})
+        return METRICS[name].format_interval(figure, signed=kind == "gains")
 
     lines = [[row["name"], *(cell(row, name) for name in names)] for row in tree["rows"]]
     return markdown_table(["", *_titles(names)], lines)

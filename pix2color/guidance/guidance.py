@@ -43,6 +43,9 @@ class Guidance:
     ) -> list[Floats]:
         """The colors of each variant: 2,h,w in Lab units.
 
+        Hints keep the colors that were stated, as they are set after decoding. A palette takes the
+        place of the calibration by its strength: both say how frequent each color is.
+
         Args:
             prediction: with features where they are needed.
             decode: the settings.
@@ -53,6 +56,8 @@ class Guidance:
         """
         if self.palette is not None:
             prediction = match_palette(prediction, self.palette, self.strength)
+            share = decode.calibration * (1 - self.strength)
+            decode = decode.model_copy(update={"calibration": share})
         variants = sample_variants(prediction, self.variants, decode, seed=self.seed)
         colors = [variant.ab(decode) for variant in variants]
         if not self.hints:

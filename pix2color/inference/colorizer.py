@@ -156,15 +156,24 @@ class Colorizer:
     def resolve_decode(self, **options: Any) -> DecodeConfig:
         """The weights' default decoding with some options in place of it; None keeps a default.
 
-        Raises Pix2ColorError for an unknown option or a value out of range.
+        Raises Pix2ColorError for an unknown option, a value out of range, or a calibration of
+        weights that have none.
         """
         overrides = {k: v for k, v in options.items() if v is not None}
         try:
-            return DecodeConfig.model_validate(self.decode.model_dump() | overrides)
+            decode = DecodeConfig.model_validate(self.decode.model_dump() | overrides)
         except ValueError as error:
             first = error.errors()[0]  # type: ignore[attr-defined]
             name = ".".join(str(part) for part in first["loc"])
             raise Pix2ColorError(f"{name} = {first['input']}: {first['msg'].lower()}") from None
+        info = self.runtime.info
+        if decode.calibration and info.calibration is None:
+            raise Pix2ColorError(
+                f"the weights {info.name} have no calibration",
+                remedy="fit one with the command `python -m pix2color calibrate`, or leave"
+                " {calibration} out",
+            )
+        return decode
 
     def colorize(
         self,
@@ -269,7 +278,9 @@ class Colorizer:
             lightness[None, None], features=features, hints=hint_input, device=device
         )
         last = None if output.features is None else output.features[0]
-        return Prediction(output.values[0], lightness, guide, info.log_prior, last)
+        return Prediction(
+            output.values[0], lightness, guide, info.log_prior, last, info.calibration
+        )
 
     def _with_oom_fallback(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pix2color.color import ab_bins_numpy
+from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.config import DecodeConfig
 from pix2color.errors import Pix2ColorError
 
@@ -28,6 +29,8 @@ class Prediction:
     """313: the logarithm of the classes' prior."""
     features: Floats | None = None
     """F,h,w: the decoder's last features, where they were asked for."""
+    calibration: ChromaCalibration | None = None
+    """Of the weights; None: they have none."""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -36,7 +39,10 @@ class Prediction:
         return rows, columns
 
     def ab(self, decode: DecodeConfig) -> Floats:
-        """2,h,w in Lab units: the color of each cell. ab output has no temperature or vividness."""
+        """2,h,w in Lab units: the color of each cell. ab output has no temperature or vividness.
+
+        This is the one place where colors are calibrated.
+        """
         ab = self.values
         if self.log_prior is not None:
             ab = ab_bins_numpy.annealed_mean(
@@ -45,6 +51,8 @@ class Prediction:
                 log_prior=self.log_prior,
                 vividness=decode.vividness,
             )
+        if self.calibration is not None:
+            ab = self.calibration.apply(ab, self.cell_lightness(), decode.calibration)
         return np.float32(decode.saturation) * ab
 
     def cell_lightness(self) -> Floats:

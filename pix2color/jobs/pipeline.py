@@ -88,7 +88,8 @@ class Outcome:
 
 def provenance_of(colorizer: Colorizer, decode: DecodeConfig) -> Provenance:
     """The metadata of photos that are colored with these weights and settings."""
-    words = " ".join(f"{name} {value:g}" for name, value in decode.model_dump().items())
+    settings = decode.model_dump(exclude=set() if decode.calibration else {"calibration"})
+    words = " ".join(f"{name} {value:g}" for name, value in settings.items())
     if colorizer.runtime.kind != "torch":
         words += f" runtime {colorizer.runtime.kind}"
     return Provenance(colorizer.digest, words)

@@ -1,1 +1,1 @@
-"""Networks: encoders, decoders, heads, the generator and the PatchGAN discriminator."""
+"""Networks: encoders, decoders, heads, the generator and the discriminators."""

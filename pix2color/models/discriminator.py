@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 _LAB_CENTER = (50.0, 0.0, 0.0)
-_LAB_SCALE = (50.0, 110.0, 110.0)
+LAB_SCALE = (50.0, 110.0, 110.0)
+"""Lab units per unit of a discriminator's input."""
 
 
 class PatchDiscriminator(nn.Module):
@@ -27,7 +28,7 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         self.norm = norm
         self.register_buffer("center", torch.tensor(_LAB_CENTER).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor(_LAB_SCALE).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(LAB_SCALE).view(1, 3, 1, 1), persistent=False)
         widths = [width * min(2**i, 8) for i in range(layers + 1)]
         blocks: list[nn.Module] = [self._conv(3, widths[0], stride=2), nn.LeakyReLU(0.2)]
         for i in range(layers):

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.config import DecodeConfig
 
 Floats = NDArray[np.float32]
@@ -42,6 +43,8 @@ class NetworkInfo:
     the output is ab."""
     accepts_hints: bool = False
     """Whether `Runtime.run` takes hints: the network was trained with simulated ones."""
+    calibration: ChromaCalibration | None = None
+    """Fitted for these weights; None: they have none, and `decode.calibration` is 0."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,9 @@ import numpy as np
 
 from pix2color.checkpoints import release_file
 from pix2color.checkpoints.release_file import ReleaseFile
+from pix2color.color import chroma_calibration
 from pix2color.color.ab_bins_numpy import COUNT, MARGINAL_BIN_WIDTH, MARGINAL_MIN_AB
+from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.config import DecodeConfig, HeadConfig, ModelConfig
 from pix2color.errors import Pix2ColorError, WeightsError
 from pix2color.runtime.base import Floats, NetworkInfo, NetworkOutput
@@ -74,14 +76,19 @@ class OnnxRuntime:
         except Exception as error:  # onnxruntime's kinds have no common base
             raise WeightsError(f"{file} is not a whole ONNX file: {_first_line(error)}") from None
         self._sessions = {"cpu": session}
+        calibration = weights.calibration if weights else _calibration(self.meta, file)
         try:
             self._head = ModelConfig.model_validate(self.meta["model"]).head
+            decode = DecodeConfig.model_validate(self.meta["decode"])
+            if calibration is None:  # as `checkpoint.load`
+                decode = decode.model_copy(update={"calibration": 0.0})
             self.info = NetworkInfo(
                 name=name or file,
                 digest=texts["digest"],
-                decode=DecodeConfig.model_validate(self.meta["decode"]),
+                decode=decode,
                 output_stride=int(self.meta["stride"]),
                 log_prior=_log_prior(self.meta) if self._head.type == "classes" else None,
+                calibration=calibration,
             )
         except (KeyError, ValueError, TypeError) as error:
             raise WeightsError(
@@ -281,6 +288,16 @@ def _log_prior(meta: dict[str, Any]) -> Floats:
     if log_prior.shape != (COUNT,):
         raise ValueError(f"log_prior has {log_prior.size} values, not {COUNT}")
     return log_prior
+
+
+def _calibration(meta: dict[str, Any], file: str) -> ChromaCalibration | None:
+    """That of a file which holds all; WeightsError names it where it cannot be used."""
+    try:
+        return chroma_calibration.decode(meta["calibration"]) if "calibration" in meta else None
+    except ValueError as error:
+        raise WeightsError(
+            f"{file}: the calibration cannot be used: {error}; export it again"
+        ) from None
 
 
 def _decode_raw(raw: Floats, head: HeadConfig) -> Floats:

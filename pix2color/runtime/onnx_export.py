@@ -25,6 +25,7 @@ from pix2color._version import __version__
 from pix2color.checkpoints import checkpoint, hub, release_file
 from pix2color.color import ab_bins_numpy
 from pix2color.errors import PhotoError, Pix2ColorError, WeightsError
+from pix2color.io import atomic_write_all
 from pix2color.models.generator import Generator
 from pix2color.models.heads import ClassificationHead
 from pix2color.photo.writing import atomic_open_photo
@@ -49,7 +50,7 @@ def write(path: Path, released: checkpoint.Checkpoint) -> float:
         WeightsError: it has parts that ONNX lacks, it differs, or the file cannot be written.
         Pix2ColorError: the extra is not installed.
     """
-    onnx = _library()
+    onnx = library()
     model = onnx.load_model_from_string(_graph(released.generator))
     onnx.helper.set_model_props(model, _metadata(released) | _decoding(released))
     onnx.checker.check_model(model)
@@ -77,7 +78,7 @@ def write_graph(weights: Path) -> tuple[Path, float]:
     if released.generator.hint_input is not None:
         raise WeightsError(f"{weights.name} takes hints, for which a graph has no input")
     path = weights.with_suffix(".onnx")
-    onnx = _library()
+    onnx = library()
     model = onnx.load_model_from_string(_graph(released.generator))
     names = _without_weights(model, weights)
     onnx.helper.set_model_props(model, _metadata(released) | {INITIALIZERS: json.dumps(names)})
@@ -88,12 +89,36 @@ def write_graph(weights: Path) -> tuple[Path, float]:
     return path, difference
 
 
+def write_pair(out: Path, write: Callable[[Path], None], *, graph: bool) -> None:
+    """Write a release file and its graph beside it, both or neither.
+
+    Args:
+        out: NAME.safetensors.
+        write: writes the release file to the path that it is given.
+        graph: False leaves no NAME.onnx: one that is there is of the weights that are replaced.
+
+    Raises:
+        WeightsError, Pix2ColorError: as `write_graph`.
+        OSError: a file cannot be written.
+    """
+    beside = out.with_suffix(".onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / out.name
+        write(written)
+        files = {out: written.read_bytes()}
+        if graph:
+            files[beside] = write_graph(written)[0].read_bytes()
+        atomic_write_all(files)
+    if not graph:
+        beside.unlink(missing_ok=True)
+
+
 def renamed(graph: bytes, weights: str) -> bytes:
     """A graph of `write_graph` for its weights under another file name.
 
     pix2color finds them by the graph's own name; other programs need this.
     """
-    model = _library().load_model_from_string(graph)
+    model = library().load_model_from_string(graph)
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
             if entry.key == "location":
@@ -159,7 +184,7 @@ def _without_weights(model: Any, weights: Path) -> list[str]:
     Returns:
         The names of those tensors.
     """
-    onnx = _library()
+    onnx = library()
     data = weights.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")  # of the tensors: the safetensors format
     header = json.loads(data[8:start])
@@ -214,7 +239,7 @@ class _Graph(nn.Module):
 
 def _graph(generator: Generator) -> bytes:
     """Traced: the exporter of torch.export takes minutes where this one takes seconds."""
-    _library()
+    library()
     axes = {name: {0: "batch", 2: f"{name}_h", 3: f"{name}_w"} for name in (INPUT, *OUTPUTS)}
     trial = torch.linspace(0, 100, 70 * 90).view(1, 1, 70, 90)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -262,6 +287,8 @@ def _decoding(released: checkpoint.Checkpoint) -> dict[str, str]:
     if isinstance(head, ClassificationHead):
         tree["log_prior"] = head.log_prior.tolist()
         tree["bins"] = ab_bins_numpy.BIN_CENTERS.tolist()
+    if released.calibration is not None:
+        tree["calibration"] = released.calibration.encode()
     return {key: v if isinstance(v, str) else json.dumps(v) for key, v in tree.items()}
 
 
@@ -288,7 +315,8 @@ def _ab(runtime: Runtime, lightness: Floats) -> Floats:
     )
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The package onnx; raises Pix2ColorError where it is not installed."""
     try:
         import onnx
     except ImportError:

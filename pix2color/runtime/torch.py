@@ -39,6 +39,7 @@ class TorchRuntime:
                 else None
             ),
             accepts_hints=self.generator.hint_input is not None,
+            calibration=checkpoint.calibration,
         )
         self._current: torch.device | None = None  # set by the first pass: a device can be full
         self._lock = threading.Lock()  # for the device, and for torch's one number of threads

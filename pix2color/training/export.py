@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import torch
 from pix2color import config as config_module
 from pix2color.build import build_generator
 from pix2color.checkpoints import checkpoint, release_file
+from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.errors import TrainingError
-from pix2color.io import atomic_write_all
 from pix2color.models import unet
+from pix2color.models.generator import Generator
 from pix2color.runtime import onnx_export
 from pix2color.training.checkpointing import averaged_weights, list_checkpoints
 from pix2color.training.metrics_log import read_log
@@ -46,11 +47,14 @@ def export_run(
         figures: measured figures for its metadata; None: the run's last validation.
         graph: write `NAME.onnx` as well, with which it runs without torch.
 
+    The calibration of the run's best file is kept where it is for the weights that are written.
+
     Returns:
         The release file.
 
     Raises:
-        TrainingError: the folder holds no run, or nothing of it was saved yet.
+        TrainingError: the folder holds no run, nothing of it was saved yet, or `decode` asks for a
+            calibration that there is not.
         ConfigError: a value of `decode` is not one.
         WeightsError: a file of `average` cannot be read, or is of another network; the graph
             cannot be made.
@@ -65,13 +69,12 @@ def export_run(
         config = config_module.from_dict(tree, source="decode")
     out = out or run / f"{run.resolve().name}.safetensors"
     path = run / "release.safetensors"
-    data: dict[str, Any] = {}
-    if path.is_file():
-        data = dict(release_file.read(path).meta["data"])
-    elif best:
-        raise TrainingError(f"{run} has no release.safetensors yet: let it validate once")
+    best_file = release_file.read(path) if path.is_file() else None
+    data: dict[str, Any] = dict(best_file.meta["data"]) if best_file else {}
     if best:
-        tensors = release_file.read(path).tensors
+        if best_file is None:
+            raise TrainingError(f"{run} has no release.safetensors yet: let it validate once")
+        tensors = best_file.tensors
     else:
         tensors, samples = _newest(run)
         data["samples"] = samples
@@ -83,19 +86,36 @@ def export_run(
         for path, other in zip(average, grown, strict=True):
             release_file.load_state_strict(generator, other, source=str(path))
         data["averaged_with"] = [other.digest for other in others]
+        if any(other.meta.get("data", {}).get("split") != data.get("split") for other in others):
+            data.pop("split", None)  # no split holds out photos from all of them
         mean = _mean([tensors, *grown])
         release_file.load_state_strict(generator, mean, source=str(run))
-    stored_figures = figures if figures is not None else _last_validation(run)
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / out.name
-        checkpoint.save(written, generator, config=config, data=data, figures=stored_figures)
-        files = {out: written}
-        if graph and generator.hint_input is None:
-            files[out.with_suffix(".onnx")] = onnx_export.write_graph(written)[0]
-        else:  # one of the weights that are replaced
-            out.with_suffix(".onnx").unlink(missing_ok=True)
-        atomic_write_all({target: path.read_bytes() for target, path in files.items()})
+    calibration = _calibration_for(generator, best_file)
+    if decode and decode.get("calibration") and calibration is None:
+        raise TrainingError(
+            f"{run} has no calibration for these weights",
+            remedy="leave {calibration} out, and fit one for the released file with the command"
+            " `python -m pix2color calibrate`",
+        )
+    save = functools.partial(
+        checkpoint.save,
+        generator=generator,
+        config=config,
+        data=data,
+        figures=figures if figures is not None else _last_validation(run),
+        calibration=calibration,
+    )
+    onnx_export.write_pair(out, save, graph=graph and generator.hint_input is None)
     return out
+
+
+def _calibration_for(
+    generator: Generator, file: release_file.ReleaseFile | None
+) -> ChromaCalibration | None:
+    """A file's calibration where it is for the generator's weights."""
+    calibration = file.calibration if file else None
+    digest = release_file.weights_digest(generator.state_dict())
+    return calibration if calibration and calibration.weights == digest else None
 
 
 def _mean(every: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -267,6 +267,8 @@ def dataset_summary(config: Config, photos: PhotoSet | None) -> dict[str, Any]:
         "roots": [Path(root).name for root in config.data.roots] or ["bundled with scikit-image"],
         "photos": None if photos is None else len(photos),
     }
+    if photos is None or not photos.unsplit:
+        summary["split"] = config.data.split.model_dump()
     if config.data.source_weights:
         summary["source_weights"] = config.data.source_weights
     if photos is None:

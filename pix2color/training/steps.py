@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pix2color.color.lab import lab_to_rgb
-from pix2color.config import GanConfig
+from pix2color.config import DecodeConfig
 from pix2color.data.loader import Batch
 from pix2color.losses import adversarial
 from pix2color.losses.perceptual import PerceptualLoss
+from pix2color.models.discriminator import LAB_SCALE
 from pix2color.models.heads import Head
 
 Network = Callable[[Tensor], Tensor]
@@ -52,10 +53,10 @@ def reconstruction_losses(
     return losses
 
 
-def fake_lab(raw: Tensor, batch: Batch, *, head: Head, gan: GanConfig) -> Tensor:
+def fake_lab(raw: Tensor, batch: Batch, *, head: Head, decode: DecodeConfig) -> Tensor:
     """The colored photo as the discriminator sees it: Lab, B,3,H,W."""
-    ab = head.to_ab(raw, temperature=gan.temperature, vividness=gan.vividness)
-    return _with_lightness(batch.target_lab, ab)
+    ab = head.to_ab(raw, temperature=decode.temperature, vividness=decode.vividness)
+    return _with_lightness(batch.target_lab, decode.saturation * ab)
 
 
 def discriminator_losses(
@@ -71,12 +72,36 @@ def discriminator_losses(
         "discriminator": adversarial.discriminator_loss(on_real, on_fake, mode=mode),
         "logit_real": on_real.detach().float().mean(),
         "logit_fake": on_fake.detach().float().mean(),
+        "discriminator_accuracy": adversarial.accuracy(
+            on_real.detach(), on_fake.detach(), mode=mode
+        ),
     }
+
+
+def gradient_penalty(discriminator: Network, real: Tensor) -> Tensor:
+    """R1 on true photos (Lab, B,3,H,W), in float32; gradients are per L / 50 and ab / 110."""
+    scale = real.new_tensor(LAB_SCALE).view(1, 3, 1, 1)
+    unit = (real.detach() / scale).requires_grad_()
+    with torch.autocast(device_type=real.device.type, enabled=False):
+        return adversarial.r1_penalty(discriminator(unit * scale), unit)
 
 
 def adversarial_losses(discriminator: Network, fake: Tensor, *, mode: str) -> dict[str, Tensor]:
     """The generator's loss by the discriminator."""
     return {"adversarial": adversarial.generator_loss(discriminator(fake), mode=mode)}
+
+
+def watched(raw: Tensor, norms: dict[str, Tensor], name: str) -> Tensor:
+    """`raw` for one kind of losses: backward writes the norm of their gradient to `norms[name]`.
+
+    Norms include the scale of the loss (fp16, accumulated batches); compare them with each other.
+    The graph refers to `norms`: what has a graph itself must not be in it, since such a cycle is
+    never freed.
+    """
+    alias = raw.view_as(raw)
+    if alias.requires_grad:
+        alias.register_hook(lambda gradient: norms.update({name: gradient.norm()}))
+    return alias
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

@@ -5,15 +5,17 @@ The trainer applies a task's updates in order and knows neither color nor loss.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pix2color.build import TrainingComponents
-from pix2color.config import GanConfig
+from pix2color.config import Config
 from pix2color.data.loader import Batch
 from pix2color.training import steps
 from pix2color.training.simulated_hints import sample_hints
@@ -27,15 +29,15 @@ class Update:
     """Scalar to minimize."""
     network: nn.Module
     optimizer: torch.optim.Optimizer
-    losses: dict[str, Tensor]
-    """Named scalars for the log."""
+    losses: Mapping[str, Tensor]
+    """Named scalars for the log; complete after the backward pass."""
 
 
 class ColorizationTask:
     """Colors of photos: a generator, with a discriminator where the recipe has one.
 
     Args:
-        gan: the adversarial phase.
+        config: of the training.
         components: networks, losses, weights and optimizers as built.
         generator: the components' generator as accelerate prepared it.
         optimizer: of the generator, prepared.
@@ -44,7 +46,7 @@ class ColorizationTask:
 
     def __init__(
         self,
-        gan: GanConfig,
+        config: Config,
         components: TrainingComponents,
         *,
         generator: nn.Module,
@@ -52,7 +54,8 @@ class ColorizationTask:
         discriminator: nn.Module | None,
         discriminator_optimizer: torch.optim.Optimizer | None,
     ) -> None:
-        self.gan = gan
+        self.gan = config.gan
+        self.shown = config.shown_decode()
         self.components = components
         self.generator = generator
         self.optimizer = optimizer
@@ -65,8 +68,8 @@ class ColorizationTask:
         warmup = self.gan.discriminator_warmup_samples
         return self.discriminator is None or samples >= warmup
 
-    def updates(self, batch: Batch, *, samples: int) -> Iterator[Update]:
-        """The updates of one batch after `samples` samples of training.
+    def updates(self, batch: Batch, *, samples: int, steps_before: int) -> Iterator[Update]:
+        """The updates of one batch after `samples` samples and `steps_before` steps of training.
 
         Each is computed when it is asked for, after the one before was applied.
         """
@@ -74,11 +77,16 @@ class ColorizationTask:
         with torch.set_grad_enabled(trains_generator):
             raw = self._forward(batch)
         fake = None
+        norms: dict[str, Tensor] = {}
         if self.discriminator is not None:
-            fake = steps.fake_lab(raw, batch, head=self.head, gan=self.gan)
-            yield self._discriminator_update(self.discriminator, batch, fake)
+            seen = steps.watched(raw, norms, "gradient_adversarial")
+            fake = steps.fake_lab(seen, batch, head=self.head, decode=self.shown)
+            penalized = self.gan.r1_gamma > 0 and steps_before % self.gan.r1_every == 0
+            yield self._discriminator_update(self.discriminator, batch, fake, penalized=penalized)
         if trains_generator:
-            yield self._generator_update(raw, batch, fake)
+            if fake is not None:
+                raw = steps.watched(raw, norms, "gradient_reconstruction")
+            yield self._generator_update(raw, batch, fake, norms)
 
     def _forward(self, batch: Batch) -> Tensor:
         """The generator's output, given simulated hints where the network takes hints."""
@@ -90,7 +98,9 @@ class ColorizationTask:
         raw: Tensor = self.generator(lightness, *hints)
         return raw
 
-    def _discriminator_update(self, discriminator: nn.Module, batch: Batch, fake: Tensor) -> Update:
+    def _discriminator_update(
+        self, discriminator: nn.Module, batch: Batch, fake: Tensor, *, penalized: bool
+    ) -> Update:
         assert self.discriminator_optimizer is not None
         discriminator.train()
         discriminator.requires_grad_(True)
@@ -98,9 +108,27 @@ class ColorizationTask:
             discriminator, batch.target_lab, fake, mode=self.gan.loss
         )
         loss = losses["discriminator"]
+        if penalized:
+            losses["r1"] = self._gradient_penalty(batch.target_lab)
+            loss = loss + 0.5 * self.gan.r1_gamma * self.gan.r1_every * losses["r1"]
         return Update(loss, discriminator, self.discriminator_optimizer, losses)
 
-    def _generator_update(self, raw: Tensor, batch: Batch, fake: Tensor | None) -> Update:
+    def _gradient_penalty(self, real: Tensor) -> Tensor:
+        """R1 by the network inside what accelerate prepared, after that had its own forward pass.
+
+        Its `forward` is the class's, not the one that accelerate put on it, which would use mixed
+        precision. DistributedDataParallel supports no double backward through itself, but it shares
+        the gradients of every backward pass that follows its forward pass, and a weight that
+        several terms use gets one gradient: the sum with the penalty's.
+        """
+        network: nn.Module | None = self.components.discriminator
+        assert network is not None
+        return steps.gradient_penalty(partial(type(network).forward, network), real)
+
+    def _generator_update(
+        self, raw: Tensor, batch: Batch, fake: Tensor | None, norms: dict[str, Tensor]
+    ) -> Update:
+        """`norms`: where the backward pass writes the watched norms."""
         losses = steps.reconstruction_losses(
             raw,
             batch,
@@ -113,4 +141,5 @@ class ColorizationTask:
             self.discriminator.requires_grad_(False)
             losses |= steps.adversarial_losses(self.discriminator, fake, mode=self.gan.loss)
         loss = steps.weighted_sum(losses, self.components.weights)
-        return Update(loss, self.generator, self.optimizer, losses | {"loss": loss})
+        losses["loss"] = loss
+        return Update(loss, self.generator, self.optimizer, ChainMap(losses, norms))

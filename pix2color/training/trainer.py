@@ -122,7 +122,7 @@ class Trainer:
         if components.perceptual is not None:
             components.perceptual.to(accelerator.device)
         self.task = ColorizationTask(
-            config.gan,
+            config,
             components,
             generator=generator,
             optimizer=self.optimizer,
@@ -222,7 +222,9 @@ class Trainer:
         for number in range(self.accelerator.gradient_accumulation_steps):
             batch = self.batches.get(samples + (number * world + rank) * size, size)
             with self._accumulate():
-                updates = self.task.updates(batch, samples=samples)
+                updates = self.task.updates(
+                    batch, samples=samples, steps_before=self.progress.steps
+                )
                 ok = self._apply(updates) and ok
         if not ok:
             self._restore_batch_statistics()

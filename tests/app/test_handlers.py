@@ -14,10 +14,14 @@ from PIL import Image
 from pix2color.app.limits import ServerLimits
 from pix2color.app.session import Session
 from pix2color.app.sessions import SessionStore
+from pix2color.config import DecodeConfig
 
 pytest.importorskip("gradio", reason="the page needs gradio")
 
-from pix2color.app import page
+import gradio as gr
+
+from pix2color.app import page, validation
+from pix2color.app.components import Components
 
 
 @pytest.fixture
@@ -48,6 +52,17 @@ def test_the_zip_is_not_hidden_after_the_status_says_that_all_is_done(
     assert ["3 photos colored." in update[0] for update in updates] == [False, False, True]
     zip_file = updates[-1][7]
     assert zip_file["visible"] is False  # one of earlier photos is out of date
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_the_calibration_has_a_slider_where_the_weights_have_one(calibrated: bool) -> None:
+    decode = DecodeConfig(calibration=0.8 if calibrated else 0.0)
+    with gr.Blocks():
+        slider = Components(decode, calibrated=calibrated).calibration
+    assert slider.visible is calibrated and slider.value == decode.calibration
+    presets = validation.presets(decode)
+    assert presets[validation.NATURAL][-1] == decode.calibration
+    assert presets[validation.FAITHFUL] == (1.0, 0.0, 1.0, 0.0)
 
 
 def test_refused_uploads_are_reported(session: Session, tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_presets_move_the_sliders_and_sliders_leave_the_preset(
     client.tab.keyboard.press("Tab")
     client.changed(lambda: client.tab.keyboard.press("Space"))
     assert faithful.is_checked()
-    options = ("--temperature", "1", "--vividness", "0", "--saturation", "1")
+    options = ("--temperature", "1", "--vividness", "0", "--saturation", "1", "--calibration", "0")
     assert client.download()[1] == inferred(photo, tmp_path / "a", *options) != default
     for name, value in (("Temperature", "1"), ("Vividness", "0"), ("Saturation", "1")):
         slider = client.tab.get_by_label(f"range slider for {name}")
@@ -323,7 +323,8 @@ def test_no_path_of_a_client_is_opened(server: AppServer) -> None:
         "meta": {"_type": "gradio.FileData"},
     }
     assert (
-        _ask(server, "/gradio_api/call/colorize", {"data": [missing, None, None, None]}) == 200
+        _ask(server, "/gradio_api/call/colorize", {"data": [missing, None, None, None, None]})
+        == 200
     )  # fails later, politely
     for address in (
         "/gradio_api/file=/etc/passwd",
@@ -414,7 +415,7 @@ def test_malformed_requests_are_answered_with_a_reason(server: AppServer) -> Non
 
 
 def test_a_wrong_number_of_arguments_is_an_error_with_a_reason(server: AppServer) -> None:
-    for name, count in (("colorize", 4), ("hint", 3), ("change", 3), ("variants", 1)):
+    for name, count in (("colorize", 5), ("hint", 3), ("change", 4), ("variants", 1)):
         for arguments in ([], [1] * 9):
             data = json.dumps({"data": arguments}).encode()
             status, text = _request(server, "POST", f"/gradio_api/call/{name}", {}, data)

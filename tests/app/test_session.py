@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_model import fake_colorizer, released, use_fake_model
+from fake_model import calibrated, fake_colorizer, released, use_fake_model
 from PIL import Image
 
 from pix2color.app import uploads, validation, views
@@ -67,6 +67,26 @@ def test_results_are_the_files_of_infer(
     options = ("--temperature", "0.4", "--vividness", "0.2", "--saturation", "1.3")
     expected = inferred(monkeypatch, photo, tmp_path / "b", *options)
     assert entry.result.read_bytes() == expected and entry.result.name == photo.name
+
+
+def test_a_calibration_can_be_switched_off(
+    tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SessionStore(Colorizer(TorchRuntime(calibrated())), ServerLimits(), tmp_path / "s")
+    session = store.get_or_create("client")
+    [entry] = colorize_all(session, photo)
+    plain = inferred(monkeypatch, photo, tmp_path / "a")
+    assert entry.result.read_bytes() != plain
+    session.change(entry, calibration=0.0)
+    assert entry.result.read_bytes() == plain
+
+
+def test_a_calibration_that_the_weights_lack_is_refused(session: Session, photo: Path) -> None:
+    [entry] = colorize_all(session, photo)
+    before = entry.result.read_bytes()
+    with pytest.raises(Pix2ColorError, match="have no calibration"):
+        session.change(entry, calibration=0.5)
+    assert entry.result.read_bytes() == before and entry.settings.calibration is None
 
 
 def test_sixteen_bits_stay_and_a_browser_gets_a_view(

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pix2color import build
 from pix2color.checkpoints.pretrained import pretrained_classifier, pretrained_encoder
+from pix2color.checkpoints.release_file import DEFAULT_FILE
+from pix2color.config import load as config_of
 from pix2color.errors import ConfigError, WeightsError
 
 
@@ -68,3 +71,17 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> N
         with pytest.raises(WeightsError, match="does not hold the weights of resnet18") as caught:
             load("resnet18", str(tmp_path / "other.pth"))
         assert "\n" not in str(caught.value)
+
+
+def test_an_encoder_trained_on_gray_photos_does_not_stand_for_the_pretrained_one() -> None:
+    for source in ("default", str(DEFAULT_FILE)):
+        with pytest.raises(ConfigError, match=r"gray photos.*set model\.pretrained to imagenet"):
+            pretrained_encoder("mobilenet_v2", source, fine_tuned=False)
+        pretrained_encoder("mobilenet_v2", source)
+
+
+def test_a_discriminator_on_frozen_features_needs_an_encoder_with_weights() -> None:
+    options = ("gan.discriminator=projected", "gan.norm=spectral", "model.pretrained=imagenet")
+    config = config_of("strided_gan", [*options, "init_from=null"])
+    with pytest.raises(ConfigError, match="no weights of strided_cnn: use patch"):
+        build.build_training(config, start=False)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from fake_model import halving
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from pix2color.checkpoints import release_file
@@ -106,6 +110,99 @@ def test_safetensors_of_others_and_of_other_versions(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, path, metadata={"format": "pix2color-99"})
     said = refused(path)
     assert "pix2color-99" in said and release_file.FORMAT in said
+
+
+@pytest.fixture
+def calibrated(tmp_path: Path) -> Path:
+    path = tmp_path / "calibrated.safetensors"
+    calibration = halving(release_file.weights_digest(TENSORS))
+    release_file.write(path, TENSORS, META, calibration=calibration)
+    return path
+
+
+def test_a_calibration_reads_back_beside_the_weights(calibrated: Path, written: Path) -> None:
+    file, plain = release_file.read(calibrated), release_file.read(written)
+    assert plain.calibration is None
+    assert file.meta == plain.meta and file.tensors.keys() == plain.tensors.keys()
+    assert file.calibration is not None
+    expected = halving(release_file.weights_digest(TENSORS))
+    assert file.calibration.shift.tobytes() == expected.shift.tobytes()
+    assert file.calibration.metadata() == expected.metadata()
+    assert release_file.read(calibrated, calibrated=False).calibration is None
+
+
+def test_the_digest_of_weights_is_of_nothing_else(calibrated: Path, tmp_path: Path) -> None:
+    file = release_file.read(calibrated)
+    digest = release_file.weights_digest(file.tensors)
+    assert digest == release_file.weights_digest(TENSORS)  # before they were rounded
+    again = tmp_path / "again.safetensors"
+    release_file.write(again, file.tensors, {"decode": {"x": 1}}, calibration=file.calibration)
+    rewritten = release_file.read(again)
+    assert rewritten.calibration is not None and rewritten.digest != file.digest
+    for changed in (
+        {**TENSORS, "layer.weight": TENSORS["layer.weight"] + 0.01},
+        {**TENSORS, "norm.num_batches_tracked": torch.tensor(8)},
+        {**TENSORS, "layer.weight": TENSORS["layer.weight"].reshape(4, 3)},
+        {("other" if key == "layer.weight" else key): v for key, v in TENSORS.items()},
+    ):
+        assert release_file.weights_digest(changed) != digest
+
+
+def test_numpy_reads_what_torch_reads(calibrated: Path) -> None:
+    """onnxruntime takes its weights and their calibration without torch."""
+    arrays, tensors = (release_file.read(calibrated, framework=kind) for kind in ("np", "pt"))
+    assert arrays.tensors.keys() == TENSORS.keys() and arrays.meta == tensors.meta
+    for key, array in arrays.tensors.items():
+        assert array.tobytes() == tensors.tensors[key].numpy().tobytes()
+    assert arrays.calibration is not None and tensors.calibration is not None
+    assert arrays.calibration.encode() == tensors.calibration.encode()
+    digest = release_file.weights_digest(TENSORS)
+    assert release_file.weights_digest(arrays.tensors) == digest
+    unrounded = {key: tensor.numpy() for key, tensor in TENSORS.items()}
+    assert release_file.weights_digest(unrounded) == digest
+
+
+Change = Callable[[dict[str, torch.Tensor], dict[str, str]], object]
+
+
+def spoil_metadata(**changes: object) -> Change:
+    def change(tensors: dict[str, torch.Tensor], texts: dict[str, str]) -> None:
+        texts["calibration"] = json.dumps({**json.loads(texts["calibration"]), **changes})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tensors, texts: tensors.update(calibration=torch.zeros(20, 24)), "20 x 24, not 20"),
+        (lambda tensors, texts: tensors["calibration"][3, 4].fill_(torch.nan), "not finite"),
+        (lambda tensors, texts: tensors["calibration"].mul_(3), "gains outside of 0..2"),
+        (lambda tensors, texts: tensors["layer.weight"].mul_(2), "fitted for other weights"),
+        (lambda tensors, texts: tensors.pop("calibration"), "the table is missing"),
+        (lambda tensors, texts: texts.pop("calibration"), "its metadata lack photos"),
+        (spoil_metadata(weights="abcdef012345"), "fitted for other weights"),
+    ],
+)
+def test_a_calibration_that_cannot_be_used_is_an_error(
+    calibrated: Path, change: Change, said: str
+) -> None:
+    with safe_open(calibrated, framework="pt") as file:
+        texts = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    change(tensors, texts)
+    save_file(tensors, calibrated, metadata=texts)
+    message = refused(calibrated)
+    assert said in message and "calibration" in message
+    assert "python -m pix2color calibrate" in message  # which can read the file:
+    assert release_file.read(calibrated, calibrated=False).tensors.keys() == TENSORS.keys()
+
+
+def test_a_calibration_of_other_weights_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    with pytest.raises(ValueError, match="other weights"):
+        release_file.write(path, TENSORS, META, calibration=halving("abcdef012345"))
+    assert not path.exists()
 
 
 def test_weights_of_another_network_are_named() -> None:

@@ -191,20 +191,6 @@ def test_broken_files_are_left_out_and_named(
     assert sorted(name for name, _ in tree["data"]["broken"]) == ["data/empty.jpg", "data/text.jpg"]
 
 
-def test_figures_by_folder(small_photos: list[np.ndarray], tmp_path: Path) -> None:
-    for folder in ("cats", "dogs"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
-    for number in range(12):
-        photo = np.roll(small_photos[number % 4][:20, :20], number, axis=0)
-        Image.fromarray(photo).save(
-            tmp_path / "data" / ("dogs", "cats")[number < 10] / f"{number}.png"
-        )
-    out = tmp_path / "report"
-    assert _run("--data", tmp_path / "data", "--no-lpips", "--by-folder", "--out", out) == EXIT_OK
-    groups = _tree(out)["groups"]
-    assert [(group["name"], group["photos"]) for group in groups] == [("data/cats", 10)]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

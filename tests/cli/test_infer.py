@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_model import use_fake_model
+from fake_model import calibrated, use_fake_model
+from photo_lab import lab_of
 from PIL import Image
 
 from pix2color import cli as commands
@@ -64,6 +65,37 @@ def test_the_default_place_is_colorized(
     monkeypatch.chdir(tmp_path)
     assert infer.main(["in/a.jpg", "--quiet"]) == 0
     assert (tmp_path / "colorized/a.jpg").exists()
+
+
+def test_a_calibration_is_the_default_of_the_weights_and_an_option(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Weights without one say so, and files of them are as they were before there were any."""
+
+    def colored(name: str, *options: str) -> bytes:
+        out = tmp_path / name
+        assert infer.main([str(folder / "a.jpg"), "--out", str(out), "--quiet", *options]) == 0
+        return (out / "a.jpg").read_bytes()
+
+    plain = colored("plain")
+    assert b"vividness 0" in plain and b"calibration" not in plain
+    arguments = [str(folder / "a.jpg"), "--out", str(tmp_path / "no"), "--calibration", "0.5"]
+    assert infer.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "have no calibration" in said and "leave --calibration out" in said
+    assert not (tmp_path / "no").exists()
+    use_fake_model(monkeypatch, calibrated())
+    whole, half = colored("whole"), colored("half", "--calibration", "0.5")
+    assert b"calibration 1" in whole and b"calibration 0.5" in half
+    assert colored("none", "--calibration", "0") == plain
+    chroma = [
+        np.hypot(*lab_of(np.asarray(Image.open(tmp_path / name / "a.jpg")))[1:]).mean()
+        for name in ("plain", "half", "whole")
+    ]
+    # Before, some colors were beyond sRGB and were reduced.
+    assert chroma[1] == pytest.approx(0.75 * chroma[0], rel=0.1)
+    assert chroma[2] == pytest.approx(0.5 * chroma[0], rel=0.2)
 
 
 def test_bad_photos_are_named_and_the_good_ones_done(
@@ -346,7 +378,7 @@ import sys
 sys.path[:0] = [{tests!r}, {root!r}]
 import torch
 torch.set_num_threads(1)
-from fake_model import released, use_fake_model
+from fake_model import released
 from pix2color.checkpoints import checkpoint
 checkpoint.load = lambda *a, **k: released()
 from pix2color.runtime import load

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_model import use_fake_model
+from fake_model import calibrated, use_fake_model
 from PIL import Image
 
 from pix2color.cli import infer
@@ -90,6 +90,19 @@ def test_decode_options_and_no_mark(folder: Path, tmp_path: Path) -> None:
     assert np.abs(vf.read_chroma(frame)).max() <= 1
 
 
+def test_a_video_is_calibrated_as_photos_are(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_fake_model(monkeypatch, calibrated())
+    chroma = []
+    for share in ("0", "1"):
+        out = tmp_path / share
+        source = str(folder / "deep/film.mp4")
+        assert infer.main([source, "--out", str(out), "--quiet", "--calibration", share]) == 0
+        chroma.append(np.abs(vf.read_chroma(vf.decode(out / "film.mp4")[2]).astype(int)).mean())
+    assert chroma[1] == pytest.approx(chroma[0] / 2, rel=0.15)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -155,7 +168,7 @@ def test_without_pyav(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 STOPPED = """
 import functools, sys
 sys.path.insert(0, "tests")
-from fake_model import released, use_fake_model
+from fake_model import released
 from pix2color.checkpoints import checkpoint
 from pix2color.video import pipeline
 checkpoint.load = lambda *args, **options: released()

@@ -10,8 +10,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from fake_model import write_calibrated, write_release
 
 from pix2color.cli.common import _NOT_LIGHT
+from pix2color.runtime import onnx_export
 
 PACKAGE = Path(__file__).parents[2] / "pix2color"
 LEVELS = (
@@ -52,7 +54,13 @@ def test_imports_point_down(path: Path) -> None:
 
 
 NUMPY_ONLY = {
-    "color": ("color.lab_numpy", "color.ab_bins_numpy", "color.icc_matrix"),
+    "color": (
+        "color.lab_numpy",
+        "color.ab_bins_numpy",
+        "color.icc_matrix",
+        "color.chroma_calibration",
+    ),
+    "checkpoints": ("checkpoints.release_file", "checkpoints.hub"),
     "runtime": ("runtime.base", "runtime.load", "runtime.onnx"),
     "inference": ("inference",),
     "guidance": ("guidance",),
@@ -86,6 +94,11 @@ RUN = {
     "infer.py": "assert main(['infer', photo, '--out', folder]) == 0",
     "help": "import contextlib\nwith contextlib.suppress(SystemExit): main(['infer', '--help'])",
     "Colorizer": "assert Colorizer.from_pretrained()(photo).pixels.ndim == 3",
+    "calibrated": (
+        "colorizer = Colorizer.from_pretrained(folder + '/calibrated.safetensors')\n"
+        "assert colorizer.decode.calibration == 1\n"
+        "colorizer(photo)"
+    ),
     "hints": "Colorizer.from_pretrained()(photo, hints=[{'x': 9, 'y': 9, 'color': 'red'}])",
     "palette": (
         "from PIL import Image\n"
@@ -108,7 +121,13 @@ RUN = {
     ),
 }
 """What a user does with a photo: the code of a program."""
-NEEDS = {"lossless": "jpeglib", "restore": "jpeglib", "video": "av", "app": "gradio"}
+NEEDS = {
+    "calibrated": "onnx",
+    "lossless": "jpeglib",
+    "restore": "jpeglib",
+    "video": "av",
+    "app": "gradio",
+}
 HEAVY = ("torch", "torchvision", "lpips", "accelerate", "matplotlib", "scipy", "skimage")
 
 
@@ -121,6 +140,9 @@ def test_coloring_imports_nothing_heavy(name: str, tmp_path: Path) -> None:
 
         frames = video_factory.to_gray(video_factory.shot("coffee", 3))
         video_factory.write_video(tmp_path / "film.mp4", frames)
+    if name == "calibrated":
+        plain = write_release(tmp_path / "plain.safetensors")
+        onnx_export.write_graph(write_calibrated(tmp_path / "calibrated.safetensors", plain))
     photo = Path(__file__).parents[2] / "photos/coffee.jpg"
     check = f"\nfound = [name for name in {HEAVY} if name in sys.modules]\nassert not found, found"
     done = subprocess.run(

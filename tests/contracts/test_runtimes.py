@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_model import write_release
+from fake_model import write_calibrated, write_release
 from scipy.special import softmax
 
-from pix2color.checkpoints import checkpoint
+from pix2color.checkpoints import checkpoint, release_file
 from pix2color.color.ab_bins_numpy import BIN_CENTERS
 from pix2color.config import DecodeConfig
 from pix2color.errors import Pix2ColorError
+from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.prediction import Prediction
 from pix2color.models.heads import ClassificationHead
 from pix2color.runtime.base import Runtime
@@ -45,7 +46,20 @@ def onnx_runtime(release: Path) -> Runtime:
     return onnx.OnnxRuntime.read(path)
 
 
-RUNTIMES: dict[str, Callable[[Path], Runtime]] = {"torch": torch_runtime, "onnx": onnx_runtime}
+def graph_runtime(release: Path) -> Runtime:
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    from pix2color.runtime import onnx_export
+
+    onnx_export.write_graph(release)
+    return load_runtime(release, "cpu", kind="onnx")
+
+
+RUNTIMES: dict[str, Callable[[Path], Runtime]] = {
+    "torch": torch_runtime,
+    "onnx": onnx_runtime,
+    "onnx with a release file": graph_runtime,
+}
+"""The first word is the runtime's kind."""
 
 
 @pytest.fixture(scope="module", params=HEADS)
@@ -58,7 +72,7 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module", params=RUNTIMES)
 def runtime(request: pytest.FixtureRequest, release: Path) -> Runtime:
     result = RUNTIMES[request.param](release)
-    assert result.kind == request.param and result.device == "cpu"
+    assert result.kind == request.param.split()[0] and result.device == "cpu"
     return result
 
 
@@ -68,7 +82,7 @@ def lightness(batch: int, height: int, width: int) -> np.ndarray:
 
 
 def test_every_runtime_is_here() -> None:
-    assert set(RUNTIMES) == set(KINDS)
+    assert {name.split()[0] for name in RUNTIMES} == set(KINDS)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -121,6 +135,60 @@ def test_the_input_stays_as_it_was(runtime: Runtime) -> None:
 def test_hints_are_refused_by_a_network_that_does_not_accept_them(runtime: Runtime) -> None:
     with pytest.raises(ValueError, match="takes no hints"):
         runtime.run(lightness(1, 16, 16), hints=np.zeros((1, 3, 4, 4), np.float32))
+
+
+@pytest.fixture(scope="module", params=("classes", "regression"))
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A network without and with a calibration, which halves all chroma."""
+    folder = tmp_path_factory.mktemp("pair")
+    plain = write_release(folder / "plain.safetensors", **HEADS[request.param])
+    return plain, write_calibrated(folder / "calibrated.safetensors", plain, share=0.5)
+
+
+@pytest.mark.parametrize("kind", RUNTIMES)
+def test_a_calibration_comes_with_the_weights(kind: str, pair: tuple[Path, Path]) -> None:
+    plain, calibrated = (Colorizer(RUNTIMES[kind](path)) for path in pair)
+    assert plain.runtime.info.calibration is None and plain.decode.calibration == 0
+    stored, expected = calibrated.runtime.info.calibration, checkpoint.load(pair[1]).calibration
+    assert stored is not None and expected is not None
+    assert np.array_equal(stored.shift, expected.shift)
+    assert stored.metadata() == expected.metadata() and stored.photos == 300
+    assert calibrated.decode.calibration == 0.5
+    gray = np.random.default_rng(0).integers(0, 256, (60, 90), np.uint8)
+    before = plain.predict(gray).ab(plain.decode)
+    prediction = calibrated.predict(gray)
+    for share in (0.0, 0.5, 1.0):
+        ab = prediction.ab(calibrated.resolve_decode(calibration=share))
+        np.testing.assert_allclose(ab, (1 - share / 2) * before, rtol=1e-5, atol=1e-5)
+    vivid = prediction.ab(calibrated.resolve_decode(calibration=1, saturation=3))
+    np.testing.assert_allclose(vivid, 3 * 0.5 * before, rtol=1e-5, atol=1e-5)
+    assert not np.array_equal(calibrated(gray), plain(gray))
+    assert np.array_equal(calibrated(gray, calibration=0.0), plain(gray))
+
+
+@pytest.mark.parametrize("kind", RUNTIMES)
+def test_a_share_without_a_calibration_is_none(kind: str, tmp_path: Path) -> None:
+    """A recipe may ask for a share before a calibration is fitted."""
+    plain = release_file.read(write_release(tmp_path / "plain.safetensors"))
+    asking = tmp_path / "asking.safetensors"
+    decode = {**plain.meta["decode"], "calibration": 0.5}
+    release_file.write(asking, plain.tensors, {**plain.meta, "decode": decode})
+    info = RUNTIMES[kind](asking).info
+    assert info.calibration is None and info.decode.calibration == 0
+
+
+@pytest.mark.parametrize("kind", RUNTIMES)
+def test_weights_without_a_calibration_say_so(kind: str, pair: tuple[Path, Path]) -> None:
+    colorizer = Colorizer(RUNTIMES[kind](pair[0]))
+    assert colorizer.resolve_decode(calibration=0.0) == colorizer.decode
+    with pytest.raises(
+        Pix2ColorError, match=r"plain\.\w+ have no calibration.*pix2color calibrate"
+    ):
+        colorizer.resolve_decode(calibration=0.5)
+    with pytest.raises(Pix2ColorError, match="calibration = 2"):
+        colorizer.resolve_decode(calibration=2)
 
 
 def test_an_unknown_runtime_is_answered_with_the_known(release: Path) -> None:

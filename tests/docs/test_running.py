@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from documents import PYTHON, ROOT, SHELL, Block, command_of, label
+from fake_model import write_calibrated
 from PIL import Image
 
+from pix2color.checkpoints import release_file
 from pix2color.cli import COMMANDS
 
 ONLY_PARSED = {
@@ -31,6 +33,7 @@ ONLY_PARSED = {
     "python -m pix2color export --web": "it needs onnxruntime-web; tests/web/test_bundle.py",
     "python -m pix2color analyze": "minutes; tests/analysis runs its parts in small",
     "python -m pix2color benchmark": "minutes; tests/benchmark/test_smoke.py runs it in small",
+    "python -m pix2color calibrate": "it needs 200 photos; tests/cli/test_calibrate.py",
     "python -m pix2color export --graph": (
         "it changes the packaged graph; tests/runtime/test_graph.py"
     ),
@@ -42,6 +45,15 @@ ONLY_PARSED = {
     ),
     "python infer.py photos/ --checkpoint USER/REPO": (
         "it needs the Hub; tests/checkpoints/test_hub.py"
+    ),
+    "python -m pix2color evaluate --data my-photos/ --split": (
+        "it needs hundreds of photos to hold some out; tests/training/test_recorded_split.py"
+    ),
+    "python -m pix2color evaluate --data photos-wide/": (
+        "it needs thousands of photos; tests/cli/test_evaluate_photos.py runs it in small"
+    ),
+    "accelerate launch train.py --config gan.yaml --data my-photos/ --set gan.discriminator": (
+        "it downloads ImageNet weights; tests/training/test_trainer.py trains with a file"
     ),
     "python infer.py film.mp4": "it needs PyAV and a video; tests/cli/test_infer_videos.py",
 }
@@ -109,6 +121,7 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
     gray[1].save(folder / "scans/portrait.jpg")
     for name in ("other.jpg", "photo.jpg"):
         color[2].save(folder / name)
+    write_calibrated(folder / "calibrated.safetensors", release_file.DEFAULT_FILE)
     hints = '{"portrait.jpg": [{"x": 12, "y": 8, "color": "#2040ff"}]}'
     (folder / "hints.json").write_text(hints)
     for name in ("configs", "tests"):

@@ -81,6 +81,25 @@ def test_rows_are_named_after_runs_and_files(
     assert found[3].metadata["checkpoint"] == "runs/gan/release.safetensors"
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"settings": {"calibration": 0.5}},
+        {"variants": {"natural": {"calibration": 1.0}}},
+        {"sweep": [{"calibration": 0.0}, {"calibration": 0.3}]},
+    ],
+)
+def test_a_calibration_of_weights_without_one_is_an_error(
+    asked: dict[str, Any], warm_runtime: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colorizer = Colorizer(warm_runtime)
+    monkeypatch.setattr(Colorizer, "from_pretrained", lambda source, device: colorizer)
+    with pytest.raises(ConfigError, match=r"my\.safetensors has no calibration; fit .*"):
+        checkpoint_methods.checkpoint_methods(["my.safetensors"], **asked)
+    faithful = {"faithful": {"temperature": 1.0, "calibration": 0.0}}
+    assert len(checkpoint_methods.checkpoint_methods(["my.safetensors"], variants=faithful)) == 2
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no\.safetensors"):
         checkpoint_methods.checkpoint_methods([str(tmp_path / "no.safetensors")])

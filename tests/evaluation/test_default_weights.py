@@ -20,7 +20,7 @@ from pix2color.evaluation.checkpoint_methods import checkpoint_methods
 from pix2color.evaluation.protocol import crop_photo
 from pix2color.inference import preprocess
 
-FAITHFUL = {"temperature": 1.0, "vividness": 0.0, "saturation": 1.0}
+FAITHFUL = {"temperature": 1.0, "vividness": 0.0, "saturation": 1.0, "calibration": 0.0}
 DEFAULT = "default"
 EXPECTED = "default (faithful)"
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pix2color.evaluation import protocol, report
 from pix2color.evaluation.evaluator import Evaluation, evaluate_methods
+from pix2color.evaluation.groups import Grouping
 from pix2color.evaluation.methods import Method
 from pix2color.evaluation.report import Context
 
@@ -35,7 +36,7 @@ def context() -> Context:
         measured_with={"classifier": "none"},
         skipped_metrics={"lpips": ("no backbone: mend", "it is missing because")},
         notes=["A note."],
-        groups={"photos/some": [0, 2]},
+        groupings=[Grouping("source", {"some": [0, 2], "others": [1, 3]})],
     )
 
 
@@ -44,6 +45,7 @@ def test_files_are_written_whole(evaluation: Evaluation, context: Context, tmp_p
     tree = report.write(folder, evaluation, context)
     assert sorted(path.name for path in folder.iterdir()) == [
         "grid.png",
+        "groups.csv",
         "metrics.json",
         "photos.csv",
         "report.md",
@@ -63,8 +65,13 @@ def test_the_tree_holds_figures_gains_and_groups(evaluation: Evaluation, context
     gain = half["figures"]["auc"]["value"] - gray["figures"]["auc"]["value"]
     assert half["gains"]["auc"]["value"] == pytest.approx(gain)
     assert half["gains"]["auc"]["low"] <= gain <= half["gains"]["auc"]["high"]
-    assert tree["groups"][0]["photos"] == 2
-    assert tree["groups"][0]["rows"][2]["figures"]["auc"] != half["figures"]["auc"]
+    (grouping,) = tree["groupings"]
+    some, others = grouping["groups"]
+    assert grouping["by"] == "source" and [some["name"], others["name"]] == ["some", "others"]
+    assert some["photos"] + others["photos"] == tree["photos"]
+    values = [group["rows"][2]["figures"]["auc"]["value"] for group in (some, others)]
+    assert values[0] != values[1]
+    assert sum(values) / 2 == pytest.approx(half["figures"]["auc"]["value"])
     assert tree["bootstrap"]["resamples"] == 20
 
 
@@ -81,7 +88,8 @@ def test_the_tree_holds_the_shares_of_colors_of_each_row(
         assert row["figures"]["cast"]["value"] == pytest.approx(50 * difference, abs=1e-3)
     half = tree["rows"][2]["figures"]["cast"]
     assert half["low"] < half["value"] < half["high"]
-    assert tree["groups"][0]["rows"][2]["figures"]["cast"]["value"] != half["value"]
+    some = tree["groupings"][0]["groups"][0]
+    assert some["rows"][2]["figures"]["cast"]["value"] != half["value"]
 
 
 def test_the_picture_of_shares_is_linked_and_explained(
@@ -108,7 +116,13 @@ def test_the_page_says_what_is_missing_and_why(evaluation: Evaluation, context: 
     page = report.markdown(report.to_dict(evaluation, context))
     assert page.count("no backbone: mend") == 4  # a cell a row
     assert "LPIPS: it is missing because" in page
-    for text in ("A note.", "11x11 Gaussian", "20 resamples", "bins that hold", "photos/some"):
+    for text in (
+        "A note.",
+        "11x11 Gaussian",
+        "20 resamples",
+        "bins that hold",
+        "## half by source",
+    ):
         assert text in page
     assert "half: input_size 192." in page
     assert "| gray | 0.00 (0.00 .. 0.00)" in page

@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from pix2color.losses.adversarial import discriminator_loss, generator_loss
+from pix2color.losses.adversarial import (
+    accuracy,
+    discriminator_loss,
+    generator_loss,
+    r1_penalty,
+)
 
 MODES = ("vanilla", "lsgan", "hinge")
 
@@ -50,3 +55,24 @@ def test_the_players_pull_in_opposite_directions(mode: str) -> None:
     fake.grad = None
     generator_loss(fake, mode=mode).backward()
     assert float(fake.grad.mean()) < 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_accuracy_is_1_where_the_aims_are_met_and_half_where_all_logits_are_alike(
+    mode: str,
+) -> None:
+    aim = 0.0 if mode == "lsgan" else -1.0
+    assert float(accuracy(constant(1), constant(aim), mode=mode)) == 1
+    assert float(accuracy(constant(aim), constant(1), mode=mode)) == 0
+    assert float(accuracy(constant(0.9), constant(0.9), mode=mode)) == 0.5
+
+
+@pytest.mark.parametrize("side", [4, 12])
+def test_r1_is_the_squared_gradient_of_a_logit_at_any_size_of_the_photo(side: int) -> None:
+    """Of patches that do not overlap: exactly that of one patch's logit."""
+    weight = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    photos = torch.randn(2, 3, side, side).requires_grad_()
+    penalty = r1_penalty(torch.nn.functional.conv2d(photos, weight, stride=4), photos)
+    torch.testing.assert_close(penalty, weight.square().sum())
+    (gradient,) = torch.autograd.grad(penalty, weight)
+    torch.testing.assert_close(gradient, 2 * weight)

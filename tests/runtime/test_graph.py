@@ -233,3 +233,28 @@ def test_a_network_that_takes_hints_has_no_graph(tmp_path: Path) -> None:
     assert load_runtime(path, "cpu").info.accepts_hints
     with pytest.raises(Pix2ColorError, match="no runtime 'coreml'"):
         load_runtime(path, kind="coreml")
+
+
+# --- both files or neither -----------------------------------------------------------------------
+
+
+def test_a_pair_replaces_a_pair_or_nothing(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    from pix2color.runtime import onnx_export
+
+    graph = pair.with_suffix(".onnx")
+    before = {path: path.read_bytes() for path in (pair, graph)}
+
+    def other(path: Path) -> None:
+        write_release(path, decoder_channels=[8])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_export, "TOLERANCE", -1)
+        with pytest.raises(WeightsError, match="as ONNX differs"):
+            onnx_export.write_pair(pair, other, graph=True)
+    assert {path: path.read_bytes() for path in pair.parent.iterdir()} == before
+    onnx_export.write_pair(pair, other, graph=True)
+    assert load_runtime(pair, "cpu").info.digest == release_file.read(pair).digest
+    assert pair.read_bytes() != before[pair] and graph.read_bytes() != before[graph]
+    onnx_export.write_pair(pair, other, graph=False)
+    assert [path.name for path in pair.parent.iterdir()] == [pair.name]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_model import write_release
+from fake_model import halving, write_release
 from PIL import Image
 from torch import Tensor
 
@@ -362,6 +362,16 @@ WRONG: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "short prior": (
         lambda path: changed(path, lambda t: t.update(log_prior="[1, 2]")),
         "another version of pix2color",
+    ),
+    "no map": (
+        lambda path: changed(path, lambda t: t.update(calibration='{"shift": "AAAA"}')),
+        "calibration cannot be used: the table has 3 bytes, not 115200; export it again",
+    ),
+    "map of unknown origin": (
+        lambda path: changed(path, lambda t: t.update(calibration=json.dumps(
+            {key: value for key, value in halving("").encode().items() if key != "weights"}
+        ))),
+        "calibration cannot be used: its metadata lack weights",
     ),
 }  # fmt: skip
 

@@ -1,14 +1,21 @@
-"""Fixtures of the training tests: tiny recipes on four small photos."""
+"""Fixtures of the training tests: tiny recipes on four small photos; lets tests import
+`fake_model`, the small network beside this folder."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState, GradientState
+from safetensors.torch import save_file
 
 from pix2color.config import Config, load
+from pix2color.models.encoders import build_backbone
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 TINY = (
     "data.crop=32",
@@ -36,6 +43,15 @@ def another_precision() -> Iterator[None]:
 def _forget() -> None:
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
+
+
+@pytest.fixture(scope="session")
+def imagenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file like torchvision's of mobilenet_v2; its weights are random."""
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "mobilenet_v2.safetensors"
+    save_file(build_backbone("mobilenet_v2").state_dict(), file)
+    return file
 
 
 @pytest.fixture

@@ -28,7 +28,12 @@ GAN = (
     "gan.n_layers=2",
     "gan.discriminator_warmup_samples=8",
 )
-RECIPES: dict[str, tuple[str, ...]] = {"plain": (), "gan": GAN}
+RECIPES: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "gan": GAN,
+    "penalized": (*GAN, "gan.r1_gamma=1", "gan.r1_every=2"),
+}
+PROJECTED = (*GAN, "gan.discriminator=projected", "gan.r1_gamma=0.01", "gan.r1_every=2")
 
 
 def free_port() -> int:
@@ -72,9 +77,16 @@ def launched(out: Path, recipes: list[Path], *, machines: int = 1) -> dict[str, 
 
 
 @pytest.fixture
-def recipe_files(tiny: Callable[..., Config], tmp_path: Path) -> list[Path]:
+def recipes(imagenet_file: Path) -> dict[str, tuple[str, ...]]:
+    return RECIPES | {"projected": (*PROJECTED, f"model.pretrained={imagenet_file}")}
+
+
+@pytest.fixture
+def recipe_files(
+    tiny: Callable[..., Config], tmp_path: Path, recipes: dict[str, tuple[str, ...]]
+) -> list[Path]:
     files = []
-    for name, options in RECIPES.items():
+    for name, options in recipes.items():
         config = tiny(f"two-{name}", *SHARED, *options, "train.batch_size=4")
         file = tmp_path / f"{name}.yaml"
         file.write_text(config.dump(), encoding="utf-8")
@@ -84,11 +96,14 @@ def recipe_files(tiny: Callable[..., Config], tmp_path: Path) -> list[Path]:
 
 @pytest.mark.slow
 def test_two_processes_match_one_with_twice_the_batch(
-    tiny: Callable[..., Config], tmp_path: Path, recipe_files: list[Path]
+    tiny: Callable[..., Config],
+    tmp_path: Path,
+    recipes: dict[str, tuple[str, ...]],
+    recipe_files: list[Path],
 ) -> None:
     found = launched(tmp_path, recipe_files)
-    assert len(found) == 2 * len(RECIPES)  # two processes there were
-    for name, options in RECIPES.items():
+    assert len(found) == 2 * len(recipes)  # two processes there were
+    for name, options in recipes.items():
         ranks = [found[f"{name}-{rank}-of-2"] for rank in range(2)]
         for part, weights in ranks[0].items():
             same = {k: torch.equal(v, ranks[1][part][k]) for k, v in weights.items()}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from fake_model import write_calibrated
 from torch import Tensor
 
 from pix2color import build
@@ -17,8 +21,11 @@ from pix2color.checkpoints import checkpoint
 from pix2color.config import Config, load
 from pix2color.data.loader import Batch
 from pix2color.errors import ConfigError, TrainingError, WeightsError
+from pix2color.runtime.load import load_runtime
+from pix2color.training import steps
 from pix2color.training.export import export_run
 from pix2color.training.setup import make_accelerator, make_trainer, resolve_init_from
+from pix2color.training.task import Update
 from pix2color.training.trainer import Trainer
 
 BATCH = 4
@@ -97,16 +104,25 @@ def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
     ]
     released = checkpoint.load(folder / "release.safetensors")
     assert released.meta["data"]["photos"] == 4
+    assert "split" not in released.meta["data"]  # so few photos are not split
     assert released.meta["config_digest"] == trainer.config.digest()
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [("model.hints=true",), (*GAN, "gan.discriminator_warmup_samples=4")],
-    ids=["pretraining", "gan"],
-)
-def test_resuming_equals_not_stopping(make_config: MakeConfig, kind: tuple[str, ...]) -> None:
-    options = ("model.dropout=0.2", "optim.schedule=cosine", *kind)
+KINDS = {
+    "pretraining": ("model.hints=true",),
+    "gan": (*GAN, "gan.discriminator_warmup_samples=4"),
+    "penalized": (*GAN, "gan.r1_gamma=1", "gan.r1_every=2"),
+    "projected": (*GAN, "gan.discriminator=projected", "gan.r1_gamma=0.01", "gan.r1_every=3"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_resuming_equals_not_stopping(
+    make_config: MakeConfig, kind: str, imagenet_file: Path
+) -> None:
+    options = ("model.dropout=0.2", "optim.schedule=cosine", *KINDS[kind])
+    if kind == "projected":
+        options += (f"model.pretrained={imagenet_file}",)
     whole = make_trainer(make_config("whole", *options))
     whole.fit()
 
@@ -129,8 +145,12 @@ def test_resuming_equals_not_stopping(make_config: MakeConfig, kind: tuple[str, 
     ]
 
 
-def test_a_gan_run_changes_both_networks(make_config: MakeConfig) -> None:
-    trainer = make_trainer(make_config("gan", *GAN, steps=10))
+@pytest.mark.parametrize("kind", ["patch", "projected"])
+def test_a_gan_run_changes_both_networks(
+    make_config: MakeConfig, kind: str, imagenet_file: Path
+) -> None:
+    options = (f"gan.discriminator={kind}", f"model.pretrained={imagenet_file}")
+    trainer = make_trainer(make_config("gan", *GAN, *options, steps=10))
     generator, discriminator = state(trainer.unwrapped_generator), state(trainer.discriminator)  # type: ignore[arg-type]
     assert trainer.fit().finished
     changed = [
@@ -140,6 +160,102 @@ def test_a_gan_run_changes_both_networks(make_config: MakeConfig) -> None:
     ]
     assert changed == [k for k, _ in trainer.unwrapped_generator.named_parameters()]
     assert not same(discriminator, state(trainer.discriminator))  # type: ignore[arg-type]
+
+
+def test_a_gan_run_logs_what_tells_whether_it_trains(make_config: MakeConfig) -> None:
+    options = (*GAN, "gan.discriminator_warmup_samples=4", "gan.r1_gamma=1", "gan.r1_every=2")
+    trainer = make_trainer(make_config("log", *options, "train.log_every_samples=4", steps=3))
+    trainer.fit()
+    first, second, third = logged(trainer)
+    always = {"discriminator", "logit_real", "logit_fake", "discriminator_accuracy"}
+    learning = {"adversarial", "gradient_adversarial", "gradient_reconstruction"}
+    assert always | {"r1"} <= first.keys() and not learning & first.keys()
+    assert always | learning <= second.keys() and "r1" not in second
+    assert always | learning | {"r1"} <= third.keys()
+    assert 0 <= third["discriminator_accuracy"] <= 1
+    assert third["gradient_adversarial"] > 0 and third["gradient_reconstruction"] > 0
+
+
+def logged(trainer: Trainer) -> list[dict[str, float]]:
+    """The lines of a run's log that are of its training."""
+    text = Path(trainer.config.output, "metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [line for line in lines if line["kind"] == "train"]
+
+
+def test_the_logged_gradients_are_those_of_the_losses_alone(make_config: MakeConfig) -> None:
+    """Three times the adversarial weight: three times its gradient, and no change of the other."""
+    norms = []
+    for weight in (1, 3):
+        options = (*GAN, f"gan.weight={weight}", "train.log_every_samples=4")
+        trainer = make_trainer(make_config(f"weight{weight}", *options, steps=1))
+        trainer.fit()
+        norms.append(logged(trainer)[0])
+    one, three = norms
+    assert three["gradient_adversarial"] == pytest.approx(3 * one["gradient_adversarial"], rel=1e-4)
+    assert three["gradient_reconstruction"] == pytest.approx(
+        one["gradient_reconstruction"], rel=1e-4
+    )
+
+
+def test_no_step_of_a_gan_keeps_its_memory(make_config: MakeConfig) -> None:
+    """The losses of each step, and with them all that their graph holds, are freed."""
+    trainer = make_trainer(make_config("memory", *GAN, "train.log_every_samples=4", steps=4))
+    updates, found = trainer.task.updates, []
+
+    def recorded(*arguments: Any, **options: Any) -> Iterator[Update]:
+        for update in updates(*arguments, **options):
+            found.append(weakref.ref(update.loss))
+            yield update
+
+    trainer.task.updates = recorded  # type: ignore[method-assign]
+    trainer.fit()
+    gc.collect()
+    assert len(found) == 8
+    assert all(loss() is None for loss in found)
+
+
+def test_the_penalty_is_taken_in_float32_in_mixed_precision_too(
+    make_config: MakeConfig, another_precision: None
+) -> None:
+    found = []
+    for precision in ("no", "bf16"):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        # Spectral norm would follow the pass before, which is in mixed precision.
+        options = (*GAN, "gan.r1_gamma=1", "gan.norm=instance", "train.log_every_samples=4")
+        config = make_config(precision, *options, f"train.mixed_precision={precision}", steps=1)
+        trainer = make_trainer(config)
+        trainer.fit()
+        found.append(logged(trainer)[0])
+    plain, mixed = found
+    assert mixed["discriminator"] != plain["discriminator"]
+    assert mixed["r1"] == pytest.approx(plain["r1"], rel=1e-5)
+
+
+def test_a_penalty_flattens_the_discriminator_on_true_photos(make_config: MakeConfig) -> None:
+    last = []
+    for gamma in (0.0001, 100):
+        options = (*GAN, "gan.norm=instance", "gan.discriminator_warmup_samples=1000")
+        options += (f"gan.r1_gamma={gamma}", "gan.r1_every=1", "train.log_every_samples=4")
+        trainer = make_trainer(make_config(f"gamma{gamma}", *options, steps=25))
+        trainer.fit()
+        last.append(logged(trainer)[-1]["r1"])
+    assert last[1] < 0.5 * last[0]
+
+
+def test_the_discriminator_sees_what_the_generator_shows(make_config: MakeConfig) -> None:
+    decode = "decode={temperature: 0.4, vividness: 0.5, saturation: 1.2, input_size: 32}"
+    trainer = make_trainer(make_config("shown", *GAN, decode))
+    batch = trainer.batches.get(0, 2)
+    network = trainer.unwrapped_generator.eval()
+    with torch.no_grad():
+        raw = network(batch.input_lightness)
+        shown = steps.fake_lab(raw, batch, head=network.head, decode=trainer.config.shown_decode())
+    trainer.batches.close()
+    torch.testing.assert_close(
+        shown[:, 1:], network.decode_raw(raw, (32, 32), trainer.config.decode)
+    )
+    assert torch.equal(shown[:, :1], batch.target_lab[:, :1])
 
 
 def test_while_the_critic_warms_up_the_generator_stays(make_config: MakeConfig) -> None:
@@ -192,7 +308,7 @@ def test_a_loss_scale_changes_no_gradient_of_accumulated_gan_steps(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As fp16 has it, here without fp16: powers of two scale and unscale to the same bits."""
-    options = (*GAN, "train.gradient_accumulation_steps=2")
+    options = (*GAN, "train.gradient_accumulation_steps=2", "gan.r1_gamma=1")
     plain = make_trainer(make_config("unscaled", *options))
     plain.fit()
     config = make_config("scaled", *options)
@@ -424,6 +540,32 @@ def test_release_writes_the_averaged_weights(make_config: MakeConfig) -> None:
     averaged = trainer.ema.module.state_dict()
     for name, value in released.generator.state_dict().items():
         torch.testing.assert_close(value, averaged[name], rtol=1e-3, atol=1e-4)
+
+
+def test_release_keeps_a_calibration_of_the_same_weights_only(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = make_config("calibrated", steps=1)
+    make_trainer(config).fit()
+    run = Path(config.output)
+    best, plain = run / "release.safetensors", tmp_path / "plain.safetensors"
+    best.replace(plain)
+    write_calibrated(best, plain)
+    kept = export_run(run, tmp_path / "kept.safetensors", best=True, decode={"calibration": 0.5})
+    loaded = checkpoint.load(kept)
+    assert loaded.calibration is not None and loaded.decode.calibration == 0.5
+    info = load_runtime(kept, "cpu", kind="onnx").info
+    assert info.calibration is not None and info.digest == loaded.digest
+    other = make_config("other", "train.seed=5", steps=1)
+    make_trainer(other).fit()
+    average = [export_run(Path(other.output))]
+    changed = export_run(run, tmp_path / "changed.safetensors", best=True, average=average)
+    loaded = checkpoint.load(changed)
+    assert loaded.calibration is None and loaded.decode.calibration == 0
+    missing = tmp_path / "missing.safetensors"
+    with pytest.raises(TrainingError, match=r"no calibration for these weights; .*calib"):
+        export_run(run, missing, best=True, average=average, decode={"calibration": 0.5})
+    assert not missing.exists()
 
 
 def test_release_can_average_with_other_files(make_config: MakeConfig, tmp_path: Path) -> None:
