@@ -10,7 +10,7 @@ import platform
 import re
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -81,6 +81,14 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """Write a file through `atomic_open`; text as UTF-8. Raises OSError."""
     with atomic_open(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def atomic_write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write files of one work: none is replaced before all are complete. Raises OSError."""
+    with contextlib.ExitStack() as stack:
+        files = [(stack.enter_context(atomic_open(path)), data) for path, data in contents.items()]
+        for file, data in files:
+            file.write(data)
 
 
 def remove_stale_parts(folder: Path) -> None:

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2color.checkpoints import release_file
+from pix2color.checkpoints import checkpoint, release_file
 from pix2color.checkpoints.checkpoint import Checkpoint
 from pix2color.color import chroma_calibration
 from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.config import DecodeConfig
 from pix2color.inference.colorizer import Colorizer
+from pix2color.runtime import load
 from pix2color.runtime.torch import TorchRuntime
 
 
@@ -56,7 +58,7 @@ def _seeded() -> torch.Generator:
 
 
 def released(**decode: Any) -> Checkpoint:
-    """What weights.load would give."""
+    """What checkpoint.load would give."""
     return Checkpoint(
         generator=Tint(),  # type: ignore[arg-type]
         decode=DecodeConfig(**({"input_size": 48} | decode)),
@@ -72,6 +74,12 @@ def calibrated(**decode: Any) -> Checkpoint:
     return replace(plain, calibration=halving(plain.digest))
 
 
+def use_fake_model(monkeypatch: pytest.MonkeyPatch, network: Checkpoint | None = None) -> None:
+    """Commands take that network, or another one, for whatever weights."""
+    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: network or released())
+    monkeypatch.setattr(load, "find_graph", lambda weights: None)
+
+
 def fake_colorizer(**decode: Any) -> Colorizer:
     """A Colorizer of that network."""
     return Colorizer(TorchRuntime(released(**decode)))
@@ -83,7 +91,6 @@ def write_release(path: Path, *, data: dict[str, Any] | None = None, **model: An
     `data` is what it records about its training photos.
     """
     from pix2color.build import build_generator
-    from pix2color.checkpoints import checkpoint
     from pix2color.config import from_dict
 
     small = {

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -29,9 +30,10 @@ class Repo:
     private: bool = False
     gated: bool = False
 
-    def commit(self, files: dict[str, bytes]) -> str:
-        """Files on top of what there is; returns the commit, which `main` then is."""
-        now = {**self.commits.get(self.refs.get("main", ""), {}), **files}
+    def commit(self, files: Mapping[str, bytes | None]) -> str:
+        """Files on top of what there is, None deletes; returns the commit, which `main` then is."""
+        changed = {**self.commits.get(self.refs.get("main", ""), {}), **files}
+        now = {name: data for name, data in changed.items() if data is not None}
         lines = [f"{name} {hashlib.sha1(data).hexdigest()}" for name, data in sorted(now.items())]
         commit = hashlib.sha1("\n".join([*lines, str(len(self.commits))]).encode()).hexdigest()
         self.commits[commit] = now
@@ -243,6 +245,8 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif item["key"] == "lfsFile":
                 files[value["path"]] = self.hub.blobs[value["oid"]]
+            elif item["key"] == "deletedFile":
+                files[value["path"]] = None
         commit = self.hub.add(repo, files)
         self._json({"commitUrl": f"{self.hub.url}/{repo}/commit/{commit}", "commitOid": commit})
 

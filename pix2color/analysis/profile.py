@@ -29,7 +29,7 @@ class Timing:
     """Seconds of each stage of one photo over several runs."""
 
     name: str
-    backend: str
+    runtime: str
     megapixels: float
     stages: dict[str, list[float]]
 

@@ -1,5 +1,7 @@
 """Request filter in front of gradio: passes only what the app needs, within size limits.
 
+POST /colorize goes to an application of its own (`endpoint`).
+
 Gradio can do more than the app needs: fetch web addresses for a client, show its monitoring, edit
 its own source. All of that is refused by a list of what is needed. The list names
 addresses of gradio that are not documented: `_READ` for its page and client, `_WRITE` for the queue
@@ -25,6 +27,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _API = "/gradio_api"
+_COLORIZE = "/colorize"
+_DISK_FULL = "the server's disk is full; come back later"
 _READ = re.compile(
     r"/(|config/?|theme\.css|robots\.txt|manifest\.json|favicon\.ico|login_check/?"
     r"|(assets|static|svelte|pwa_icon)(/.*)?"
@@ -74,6 +78,7 @@ class RequestFilter:
         uploads: Path,
         upload_bytes: int,
         free_bytes: int,
+        endpoint: Any = None,
     ) -> None:
         """Set the limits up.
 
@@ -85,6 +90,7 @@ class RequestFilter:
             uploads: where gradio puts uploaded files: the only files a client may name.
             upload_bytes: largest upload.
             free_bytes: uploads are refused when the disk has less left.
+            endpoint: the application behind POST /colorize; None: there is none.
         """
         self._app = app
         self._hosts = hosts
@@ -92,6 +98,7 @@ class RequestFilter:
         self._uploads = uploads
         self._upload_bytes = upload_bytes
         self._free_bytes = free_bytes
+        self._endpoint = endpoint
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a refusal."""
@@ -106,7 +113,11 @@ class RequestFilter:
         if refusal := self._refused(scope):
             await _answer(send, *refusal)
             return
-        upload = scope["path"] == f"{_API}/upload"
+        direct = scope["path"] == _COLORIZE
+        upload = direct or scope["path"] == f"{_API}/upload"
+        if direct and b"content-length" not in headers:
+            await _answer(send, 411, "state the length of the request")
+            return
         limit = self._upload_bytes + 100_000 if upload else _MAX_BODY_BYTES
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > limit:
@@ -121,10 +132,15 @@ class RequestFilter:
             receive = _replay(body, receive)
         elif upload:
             receive = _limit_body(receive, limit)
-        await self._app(scope, receive, _with_security_headers(send, page=scope["path"] == "/"))
+        app = self._endpoint if direct else self._app
+        await app(scope, receive, _with_security_headers(send, page=scope["path"] == "/"))
 
     def _refused(self, scope: MutableMapping[str, Any]) -> tuple[int, str] | None:
         path, method = scope["path"], scope["method"]
+        if path == _COLORIZE and self._endpoint is not None:
+            if method != "POST":
+                return 405, "send a photo by POST"
+            return None if self._has_room() else (507, _DISK_FULL)
         if method in ("GET", "HEAD"):
             file = path.partition("/file=")[2]
             is_remote = "://" in unquote(file) or unquote(file).startswith("http")
@@ -136,7 +152,7 @@ class RequestFilter:
             if not _WRITE.fullmatch(path):
                 return 404, "not found"
             if path.endswith("/upload") and not self._has_room():
-                return 507, "the server's disk is full; come back later"
+                return 507, _DISK_FULL
         elif method != "OPTIONS":
             return 405, "not allowed"
         return None

@@ -62,6 +62,7 @@ def serve(
     with _environment(folder):
         _check_gradio()
         from pix2color.app import page as pages
+        from pix2color.app.endpoint import ColorizeEndpoint
         from pix2color.app.sessions import SessionStore
 
         # Below gradio's own folder, so that it serves results from where they are.
@@ -74,7 +75,8 @@ def serve(
         )
         try:
             hosts = HostPolicy(host, allowed_hosts)
-            url, share_url = _launch(page, host, port, share, limits, uploads, hosts)
+            endpoint = ColorizeEndpoint(colorizer, limits, folder)
+            url, share_url = _launch(page, host, port, share, limits, uploads, hosts, endpoint)
             if share_url:
                 hosts.allow(urlsplit(share_url).hostname or "")
             cleanup.start()
@@ -105,6 +107,7 @@ def _launch(
     limits: ServerLimits,
     uploads: Path,
     hosts: HostPolicy,
+    endpoint: Any,
 ) -> tuple[str, str | None]:
     from starlette.middleware import Middleware
 
@@ -118,6 +121,7 @@ def _launch(
         uploads=uploads,
         upload_bytes=limits.upload_bytes,
         free_bytes=limits.free_bytes,
+        endpoint=endpoint,
     )
     try:
         _, url, share_url = page.launch(

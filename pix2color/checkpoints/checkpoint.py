@@ -45,6 +45,7 @@ def load(
     name_or_path: str | Path | None = None,
     *,
     device: str | torch.device = "cpu",
+    name: str | None = None,
     calibrated: bool = True,
 ) -> Checkpoint:
     """Rebuild a generator from a release file.
@@ -53,14 +54,14 @@ def load(
         name_or_path: a file; None or `default`: the packaged weights; a repository of the Hugging
             Face Hub: `user/repo`, `user/repo@revision`, `user/repo@revision#digest`.
         device: of the generator.
+        name: for messages; None: as it was named here.
         calibrated: as for `release_file.read`.
 
     Raises:
         WeightsError: no such file or repository, a pickle, not a release file, weights of another
             network, or a calibration of other weights.
     """
-    requested = "default" if name_or_path is None else str(name_or_path)
-    path = hub.resolve(requested)
+    path = hub.resolve(name_or_path)
     file = release_file.read(path, calibrated=calibrated)
     try:
         model = ModelConfig.model_validate(file.meta["model"])
@@ -75,10 +76,10 @@ def load(
     release_file.load_state_strict(generator, file.tensors, source=str(path))
     generator.eval().requires_grad_(False)
     generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    name = requested if requested == "default" or hub.parse(requested) else path.name
     if file.calibration is None:  # a recipe may ask for a share before one is fitted
         decode = decode.model_copy(update={"calibration": 0.0})
-    return Checkpoint(generator, decode, file.meta, file.digest, name, file.calibration)
+    shown = name or hub.display_name(name_or_path)
+    return Checkpoint(generator, decode, file.meta, file.digest, shown, file.calibration)
 
 
 def save(

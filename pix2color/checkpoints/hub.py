@@ -1,9 +1,10 @@
 """Weights by name: the packaged file, a path, or a repository of the Hugging Face Hub.
 
-A repository holds one release file (`push` calls it `model.safetensors`), a model card, and
-`pix2color.json` with the file's SHA-256. Downloads are kept in the cache of huggingface_hub and
-used from there without a network. The library is imported only when a repository is named; its
-environment variables apply (HF_HOME, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE).
+A repository holds one release file (`push` calls it `model.safetensors`), its graph of the same
+name where it has one, a model card, and `pix2color.json` with the SHA-256 of both. Downloads are
+kept in the cache of huggingface_hub and used from there without a network. The library is imported
+only when a repository is named; its environment variables apply (HF_HOME, HF_TOKEN, HF_ENDPOINT,
+HF_HUB_OFFLINE).
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from pix2color.errors import WeightsError
 
 FILE = "model.safetensors"
 """The release file's name in a repository; the Hub shows size and type of a file of this name."""
+GRAPH = "model.onnx"
+"""Its graph."""
 MANIFEST = "pix2color.json"
-"""JSON with the release file's name and SHA-256."""
+"""JSON with the names and SHA-256 of the release file and its graph."""
 CARD = "README.md"
 LOGIN = "`hf auth login`, or set HF_TOKEN"
 _NAME = re.compile(
@@ -86,8 +89,16 @@ def resolve(name: str | Path | None) -> Path:
     return path
 
 
+def display_name(name: str | Path | None) -> str:
+    """What messages call weights: `default`, the repository as it was named, or the file's name."""
+    text = "default" if name is None else str(name)
+    return text if text == "default" or parse(text) else Path(text).name
+
+
 def download(ref: RepoRef) -> Path:
     """The release file of a repository, from the cache or the Hub, with its digest verified.
+
+    Its graph, where the repository has one, is then beside it.
 
     Raises:
         WeightsError: no such repository or revision, no access to it, no network and not in the
@@ -115,8 +126,9 @@ def download(ref: RepoRef) -> Path:
         # Downloading by revision, not by commit, lets the library record which commit the revision
         # is, for later use without a network.
         path = Path(api.hf_hub_download(ref.repo, file, revision=ref.revision))
-        if MANIFEST in names:
-            api.hf_hub_download(ref.repo, MANIFEST, revision=path.parent.name)
+        for other in (MANIFEST, path.with_suffix(".onnx").name):
+            if other in names:
+                api.hf_hub_download(ref.repo, other, revision=path.parent.name)
     return _verified(ref, path)
 
 
@@ -131,7 +143,7 @@ def _cached(ref: RepoRef) -> Path | None:
                 ref.repo,
                 revision=ref.revision,
                 local_files_only=True,
-                allow_patterns=["*.safetensors", MANIFEST],
+                allow_patterns=["*.safetensors", "*.onnx", MANIFEST],
             )
         )
     except LocalEntryNotFoundError:
@@ -173,36 +185,47 @@ def _single_checkpoint(ref: RepoRef, names: Iterable[str]) -> str:
 
 
 def _verified(ref: RepoRef, path: Path) -> Path:
-    """The path, after its digest was compared with all stated ones.
+    """The path, after its digest and that of its graph were compared with all stated ones.
 
-    Digests are stated by the reference, by the manifest, and by the Hub: the library names the
-    files in its cache by them.
+    Digests are stated by the reference (of the release file), by the manifest, and by the Hub: the
+    library names the files in its cache by them.
     """
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    stated = {"the name": ref.digest, **_manifest_digest(ref, path)}
-    if _SHA256.fullmatch(path.resolve().name):
-        stated["the Hub"] = path.resolve().name
-    for source, digest in stated.items():
+    graph, manifest = path.with_suffix(".onnx"), _manifest(ref, path)
+    stated = [(path, "the name", ref.digest), (path, MANIFEST, manifest.get("sha256"))]
+    if graph.is_file():
+        stated.append((graph, MANIFEST, manifest.get("graph_sha256")))
+    for file in dict.fromkeys(file for file, _, _ in stated):
+        if _SHA256.fullmatch(file.resolve().name):
+            stated.append((file, "the Hub", file.resolve().name))
+    for file, source, digest in stated:
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest() if digest else ""
         if digest and not sha256.startswith(digest):
             raise WeightsError(
-                f"{ref}: {path.name} has the digest {sha256[:12]}, {source} says {digest[:12]}: it "
+                f"{ref}: {file.name} has the digest {sha256[:12]}, {source} says {digest[:12]}: it "
                 f"is not used; delete {path.parents[2]} to download it again, or ask its publisher"
             )
     return path
 
 
-def _manifest_digest(ref: RepoRef, path: Path) -> dict[str, str | None]:
+def _manifest(ref: RepoRef, path: Path) -> dict[str, str]:
+    """The manifest beside a release file; empty where there is none."""
     manifest = path.with_name(MANIFEST)
     if not manifest.is_file():
         return {}
     try:
-        tree = json.loads(manifest.read_text(encoding="utf-8"))
-        digest = str(tree["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
+        tree = {str(k): str(v) for k, v in json.loads(manifest.read_text(encoding="utf-8")).items()}
+        digests = [tree["sha256"], *([tree["graph_sha256"]] if "graph" in tree else [])]
+    except (ValueError, KeyError, AttributeError) as error:
         raise WeightsError(f"{ref}: {MANIFEST} does not state a sha256 ({error!r:.60})") from None
-    if tree.get("file") != path.name or not _SHA256.fullmatch(digest):
+    if tree.get("file") != path.name or not all(map(_SHA256.fullmatch, digests)):
         raise WeightsError(f"{ref}: {MANIFEST} does not state a sha256 of {path.name}")
-    return {MANIFEST: digest}
+    return tree
+
+
+def files_in(folder: Path) -> list[str]:
+    """The files of a folder that `push` uploads: all but a graph are always there."""
+    graph = [GRAPH] if (folder / GRAPH).is_file() else []
+    return [FILE, *graph, MANIFEST, CARD]
 
 
 @dataclass(frozen=True)
@@ -215,7 +238,9 @@ class PushResult:
 
 
 def push(folder: Path, repo: str, *, private: bool = False) -> PushResult:
-    """Upload a folder's release file, manifest and card; create the repository if necessary.
+    """Upload a folder's release file, graph, manifest and card; create the repository if necessary.
+
+    A graph of earlier weights in the repository is deleted where the folder has none.
 
     Args:
         folder: see model_card.write_folder.
@@ -226,7 +251,7 @@ def push(folder: Path, repo: str, *, private: bool = False) -> PushResult:
         WeightsError: not logged in, no right to write there, another release file is there
             already, or no network.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi, get_token
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 
     ref = repository(repo)
     if not get_token():
@@ -241,11 +266,13 @@ def push(folder: Path, repo: str, *, private: bool = False) -> PushResult:
                 f"{repo} holds {', '.join(others)} already, and a repository holds one release "
                 "file: delete it there, or push to another repository"
             )
-        files = [
-            CommitOperationAdd(path_in_repo=file, path_or_fileobj=folder / file)
-            for file in (FILE, MANIFEST, CARD)
+        files = files_in(folder)
+        operations: list[Any] = [
+            CommitOperationAdd(path_in_repo=file, path_or_fileobj=folder / file) for file in files
         ]
-        commit = api.create_commit(repo, files, commit_message="Release by pix2color")
+        if GRAPH in names and GRAPH not in files:
+            operations.append(CommitOperationDelete(path_in_repo=GRAPH))
+        commit = api.create_commit(repo, operations, commit_message="Release by pix2color")
     return PushResult(f"{api.endpoint}/{repo}", str(commit.oid))
 
 

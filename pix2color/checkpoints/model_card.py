@@ -1,4 +1,4 @@
-"""The folder that is pushed to the Hub: a release file, its digest, and a model card.
+"""The folder that is pushed to the Hub: a release file, its graph, digests, and a model card.
 
 The card is written from the release file and the run's config: how to use the weights, counts of
 the training photos, settings of the training, and measured figures. It contains no path of a
@@ -44,12 +44,15 @@ _MACHINE_KEYS = (
 )  # of the machine, not of the recipe
 
 
-def write_folder(folder: Path, released: Path, *, run: Path, repo: str, license: str) -> Path:
-    """Write the three files of a repository of the Hub; existing ones are replaced.
+def write_folder(
+    folder: Path, released: Path, graph: bytes | None, *, run: Path, repo: str, license: str
+) -> Path:
+    """Write the files of a repository of the Hub; existing ones are replaced.
 
     Args:
         folder: created if it does not exist.
         released: the release file.
+        graph: its graph, for weights called `hub.FILE`; None: without one.
         run: the run folder that it was exported from.
         repo: user/repo, for the commands in the card.
         license: an identifier of the Hub, such as cc-by-4.0; other: not stated.
@@ -61,8 +64,14 @@ def write_folder(folder: Path, released: Path, *, run: Path, repo: str, license:
     sha256 = hashlib.sha256(data).hexdigest()
     meta = release_file.read(released).meta
     card = model_card(meta, load(run / "config.yaml"), repo=repo, license=license, sha256=sha256)
-    manifest = json.dumps({"file": hub.FILE, "sha256": sha256}, indent=1) + "\n"
-    contents = {hub.FILE: data, hub.MANIFEST: manifest.encode(), hub.CARD: card.encode()}
+    manifest = {"file": hub.FILE, "sha256": sha256}
+    contents = {hub.FILE: data, hub.CARD: card.encode()}
+    if graph is None:
+        (folder / hub.GRAPH).unlink(missing_ok=True)
+    else:
+        contents[hub.GRAPH] = graph
+        manifest |= {"graph": hub.GRAPH, "graph_sha256": hashlib.sha256(graph).hexdigest()}
+    contents[hub.MANIFEST] = f"{json.dumps(manifest, indent=1)}\n".encode()
     for name, content in contents.items():
         with atomic_open_photo(folder / name) as file:
             file.write(content)

@@ -1,5 +1,6 @@
 """The release file: one `.safetensors` with a generator and all that is needed to use it.
 
+`NAME.onnx` beside it is the network's graph, which reads its weights from here (docs/onnx.md).
 Weights are float16, batch statistics and the prior float32. Metadata values are strings, JSON where
 they are no plain text: `format`, `model` (the config's section, enough to rebuild the network),
 `decode`, `data`, `figures`, `notice`, `version`, `config_digest`. A chroma calibration is optional:
@@ -14,16 +15,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from pix2color.color import chroma_calibration
 from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.errors import WeightsError
 from pix2color.io import atomic_write
+
+if TYPE_CHECKING:  # a file is read for onnxruntime without torch
+    import torch
+    from torch import Tensor
 
 FORMAT = "pix2color-1"
 DEFAULT_FILE = Path(__file__).parent / "default.safetensors"
@@ -37,8 +41,9 @@ _PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x
 class ReleaseFile:
     """The contents of a release file."""
 
-    tensors: dict[str, Tensor]
-    """The weights: a generator's state dict."""
+    tensors: dict[str, Any]
+    """The weights, a generator's state dict: torch's tensors, or numpy's arrays, as `read` was
+    asked for."""
     meta: dict[str, Any]
     """The metadata, decoded from JSON, but for the calibration's."""
     digest: str
@@ -47,10 +52,14 @@ class ReleaseFile:
     calibration: ChromaCalibration | None = None
 
 
-def read(path: str | Path, *, calibrated: bool = True) -> ReleaseFile:
+def read(
+    path: str | Path, *, framework: Literal["pt", "np"] = "pt", calibrated: bool = True
+) -> ReleaseFile:
     """Read a release file.
 
     Args:
+        path: of the file.
+        framework: of the tensors: torch, or numpy, which imports no torch.
         calibrated: False leaves a calibration out, whatever is wrong with it.
 
     Raises:
@@ -58,7 +67,7 @@ def read(path: str | Path, *, calibrated: bool = True) -> ReleaseFile:
             calibration is damaged or was fitted for other weights.
     """
     path = Path(path)
-    tensors, meta = read_safetensors(path)
+    tensors, meta = read_safetensors(path, framework=framework)
     version = meta.get("format")
     if version != FORMAT:
         raise WeightsError(
@@ -93,6 +102,7 @@ def write(
     Raises:
         ValueError: the calibration was fitted for other weights.
     """
+    import torch
     from safetensors.torch import save
 
     stored = {key: _to_storage(key, value) for key, value in tensors.items()}
@@ -106,17 +116,18 @@ def write(
     atomic_write(Path(path), save(stored, metadata={"format": FORMAT, **texts}))
 
 
-def weights_digest(tensors: Mapping[str, Tensor]) -> str:
+def weights_digest(tensors: Mapping[str, Any]) -> str:
     """12 hex digits of the SHA-256 of weights as a release file stores them.
 
     It depends on names, shapes and values alone: it survives other metadata and another
-    calibration, and it is the same before and after `write`.
+    calibration, and it is the same before and after `write`, and for torch's tensors and numpy's
+    arrays.
     """
     digest = hashlib.sha256()
     for key in sorted(tensors):
-        value = _to_storage(key, tensors[key])
-        digest.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        value = _to_array(key, tensors[key])
+        digest.update(f"{key} torch.{value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.tobytes())
     return digest.hexdigest()[:12]
 
 
@@ -125,8 +136,10 @@ def keep_float32(key: str) -> bool:
     return key.rsplit(".", 1)[-1] in {"running_mean", "running_var", "log_prior"}
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of any safetensors file.
+def read_safetensors(
+    path: Path, *, framework: Literal["pt", "np"] = "pt"
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tensors (torch or numpy) and metadata of any safetensors file.
 
     Raises:
         WeightsError: it is missing, truncated, a pickle, or otherwise not a safetensors file.
@@ -143,7 +156,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             "pix2color reads .safetensors here: convert it if you trust its source"
         )
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             meta = file.metadata() or {}
             return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
@@ -177,16 +190,16 @@ def load_state_strict(
 
 
 def _calibration(
-    path: Path, tensors: Mapping[str, Tensor], table: Tensor | None, fitted: Any
+    path: Path, tensors: Mapping[str, Any], table: Any, fitted: Any
 ) -> ChromaCalibration:
     """The calibration of a file; WeightsError names the file and what is wrong."""
     try:
         if table is None:
             raise ValueError("the table is missing")
-        calibration = chroma_calibration.from_parts(table.float().numpy(), fitted)
+        calibration = chroma_calibration.from_parts(np.asarray(table, np.float32), fitted)
         if calibration.weights != weights_digest(tensors):
             raise ValueError("it was fitted for other weights")
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # a type that numpy lacks
         raise WeightsError(
             f"{path}: the calibration cannot be used: {error}",
             remedy="fit it again with the command `python -m pix2color calibrate`",
@@ -200,6 +213,15 @@ def _to_storage(key: str, value: Tensor) -> Tensor:
     if value.is_floating_point() and not keep_float32(key):
         value = value.half()
     return value.clone().contiguous()
+
+
+def _to_array(key: str, value: Any) -> NDArray[Any]:
+    """`_to_storage` for torch's tensors and numpy's arrays, as an array."""
+    if not isinstance(value, np.ndarray):
+        array: NDArray[Any] = _to_storage(key, value).numpy()
+        return array
+    is_float = np.issubdtype(value.dtype, np.floating)
+    return value.astype(np.float16) if is_float and not keep_float32(key) else value
 
 
 def _decode(text: str) -> Any:

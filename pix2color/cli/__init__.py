@@ -20,6 +20,8 @@ COMMANDS = {
         "pix2color.cli.restore",
         "recover the scan from a JPEG of infer.py --lossless-jpeg",
     ),
+    "completion": ("pix2color.cli.completion", "let a shell complete commands and options"),
+    "manual": ("pix2color.cli.manual", "print the manual page"),
 }
 """Command -> its module, which has `parser` and `main`, and its line of help."""
 

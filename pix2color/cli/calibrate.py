@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,8 @@ def parser() -> argparse.ArgumentParser:
     parser = common.Parser(
         prog="python -m pix2color calibrate",
         description="Fit a map of chroma, by lightness and hue, that gives a network's colors the"
-        " chroma of true photos; write the weights with it as a new release file.",
+        " chroma of true photos; write the weights with it as a new release file, and beside it"
+        " their graph (.onnx), which infer.py runs without torch.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     add("--size", type=int, metavar="N", help="shorter side of the network's input, in pixels")
     add("--calibration", type=float, default=0.5, metavar="SHARE",
         help="share of it that the new file ships with as its default, 0..1 (0.5)")
+    add("--no-graph", action="store_true", help="write no graph")
     add("--device", help="cpu, cuda, ...; default: a GPU where there is one")
     add("--batch", type=int, default=16, metavar="N", help="photos per pass of the network (16)")
     add("--quiet", action="store_true", help="no progress; only the figures")
@@ -62,6 +65,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from pix2color.checkpoints import checkpoint, hub, release_file
     from pix2color.evaluation.calibration import fit_calibration
     from pix2color.inference.colorizer import Colorizer
+    from pix2color.runtime import onnx_export
     from pix2color.runtime.device import find_device
     from pix2color.runtime.torch import TorchRuntime
 
@@ -70,6 +74,9 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     if os.path.realpath(source) == os.path.realpath(arguments.out):
         raise errors.Pix2ColorError(f"--out {arguments.out} is the input: name another file")
     loaded = checkpoint.load(arguments.checkpoint, calibrated=False)
+    graph = not arguments.no_graph and loaded.generator.hint_input is None
+    if graph:
+        onnx_export.library()  # its absence is said before any long work
     file = release_file.read(source, calibrated=False)
     runtime = TorchRuntime(loaded, device=find_device(arguments.device))
     decode = (
@@ -94,7 +101,10 @@ def _calibrate(arguments: argparse.Namespace) -> int:
             progress=lambda done, total: progress.advance_to(done),
         )
     meta = {**file.meta, "decode": decode.model_dump(mode="json")}
-    release_file.write(arguments.out, file.tensors, meta, calibration=fit.calibration)
+    write = functools.partial(
+        release_file.write, tensors=file.tensors, meta=meta, calibration=fit.calibration
+    )
+    onnx_export.write_pair(arguments.out, write, graph=graph)
     _print(arguments.out, fit, decode, gray=photos.counts.gray)
     for note in notes:
         print(note)
@@ -113,10 +123,12 @@ def _check(arguments: argparse.Namespace) -> None:
             f"--checkpoint {arguments.checkpoint}: a calibration is fitted for a release file;"
             " give the .safetensors that it was exported from"
         )
-    try:
-        check_writable(out)
-    except OSError as error:
-        raise errors.Pix2ColorError(f"--out {out}: {error.strerror or error}") from None
+    graph = [] if arguments.no_graph else [out.with_suffix(".onnx")]
+    for path in (out, *graph):
+        try:
+            check_writable(path)
+        except OSError as error:
+            raise errors.Pix2ColorError(f"--out {path}: {error.strerror or error}") from None
 
 
 def _print(out: Path, fit: Fit, decode: DecodeConfig, *, gray: int) -> None:
@@ -130,4 +142,7 @@ def _print(out: Path, fit: Fit, decode: DecodeConfig, *, gray: int) -> None:
         ("AuC", fit.before.auc, fit.after.auc),
     ):
         print(f"{name} of these photos: {before:.2f} % -> {after:.2f} %")
-    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB), calibration {decode.calibration:g}")
+    graph = out.with_suffix(".onnx")
+    beside = f"and its graph {graph.name}" if graph.is_file() else "without a graph"
+    size = out.stat().st_size / 1e6
+    print(f"{out} ({size:.1f} MB) {beside}, calibration {decode.calibration:g}")

@@ -9,10 +9,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Self, TextIO
 
-from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, Pix2ColorError
+from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Pix2ColorError
+from pix2color.io import atomic_write
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,6 +28,10 @@ class Parser(argparse.ArgumentParser):
         super().error(printable(message))
 
 
+_NOT_LIGHT = frozenset(
+    ("torch", "torchvision", "accelerate", "scipy", "skimage", "lpips", "matplotlib", "jinja2")
+)
+"""Packages that an installation of requirements-light.txt lacks."""
 MOST = 1_000_000_000
 """Upper bound of counts without a limit of their own."""
 
@@ -65,6 +71,17 @@ def say(text: object, file: TextIO | None = None) -> None:
     print(printable(text), file=file)
 
 
+def print_or_write(text: str, path: Path | None) -> None:
+    """Print a text, or write it as a file; Pix2ColorError where that cannot be written."""
+    if path is None:
+        print(text)
+        return
+    try:
+        atomic_write(path, text + "\n")
+    except OSError as error:
+        raise Pix2ColorError(f"{path}: {error.strerror or error}") from None
+
+
 def option_name(name: str, options: argparse.Namespace) -> str:
     """The option of a command that sets an argument or config key of the library.
 
@@ -94,6 +111,12 @@ def run_command(function: Callable[[argparse.Namespace], int], options: argparse
     except Pix2ColorError as error:
         say(f"error: {error.describe(option_namer(options))}", sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in _NOT_LIGHT:
+            raise
+        say(f"error: {name} is not installed, and this needs it: pip install -e .", sys.stderr)
+        return EXIT_USAGE
     except KeyboardInterrupt:
         say("stopped", sys.stderr)
         return EXIT_INTERRUPTED

@@ -61,8 +61,9 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("network").add_argument
     add("--checkpoint", metavar="FILE|USER/REPO",
         help="a release file, or its name on the Hugging Face Hub; default: the packaged weights")
-    add("--backend", choices=("torch", "onnx"),
-        help="default: torch, and onnx for an .onnx --checkpoint; onnx exports others once")
+    add("--runtime", choices=("torch", "onnx"),
+        help="default: onnx on a CPU, torch on a GPU and for weights without a graph beside them,"
+        " which onnx exports once")
     add("--device", help="cpu, cuda, ...; default: a GPU where there is one")
     add("--size", type=int, metavar="N", help="shorter side of the network's input, pixels")
     add = parser.add_argument_group("color (each in place of the weights' default)").add_argument
@@ -116,7 +117,7 @@ def _infer(options: argparse.Namespace) -> int:
         colorizer = Colorizer.from_pretrained(
             options.checkpoint,
             _device(options.device),
-            backend=options.backend,
+            runtime=options.runtime,
             announce=None if options.quiet else lambda line: print(line, file=sys.stderr),
         )
     settings = _settings(options, colorizer, plan)
@@ -158,13 +159,14 @@ def _gc_paused() -> Iterator[None]:
 
 def _device(name: str | None) -> str | None:
     """The device; of several processes on a machine each takes its own GPU."""
-    local = os.environ.get("LOCAL_RANK")
-    if name in (None, "cuda") and local is not None:
-        import torch
+    from pix2color.runtime.load import runs_on_cpu
 
-        if torch.cuda.is_available():
-            return f"cuda:{int(local) % torch.cuda.device_count()}"
-    return name
+    local = os.environ.get("LOCAL_RANK")
+    if name not in (None, "cuda") or local is None or runs_on_cpu(None):
+        return name
+    import torch
+
+    return f"cuda:{int(local) % torch.cuda.device_count()}"
 
 
 def _check(options: argparse.Namespace) -> None:

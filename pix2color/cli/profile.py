@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     add("--runs", type=int, default=7)
     add("--checkpoint", metavar="FILE")
     add("--device")
-    add("--backend", nargs="+", choices=("torch", "onnx"), help="one or both, taking turns")
+    add("--runtime", nargs="+", choices=("torch", "onnx"), help="one or both, taking turns")
     add("--folder", type=int, metavar="N", help="also color a folder of N copies")
     add("--json", metavar="FILE", help="write every time measured")
     add("--start", action="store_true", help="also time the command until its first photo is done")
@@ -52,8 +52,8 @@ def _profile(options: argparse.Namespace) -> int:
     from pix2color.inference.colorizer import Colorizer
 
     colorizers = [
-        Colorizer.from_pretrained(options.checkpoint, options.device, backend=backend)
-        for backend in options.backend or [None]
+        Colorizer.from_pretrained(options.checkpoint, options.device, runtime=runtime)
+        for runtime in options.runtime or [None]
     ]
     if options.json:
         with _named(options.json):  # before minutes of work
@@ -137,9 +137,9 @@ def _start(options: argparse.Namespace) -> dict[str, dict[str, float]]:
             value = getattr(options, name)
             color += [f"--{name}", value] if value else []
         commands = {"help": ["--help"]}
-        for backend in options.backend or [None]:
-            name = "first photo" + (f", {backend}" if backend else "")
-            commands[name] = [*color, *(["--backend", backend] if backend else [])]
+        for runtime in options.runtime or [None]:
+            name = "first photo" + (f", {runtime}" if runtime else "")
+            commands[name] = [*color, *(["--runtime", runtime] if runtime else [])]
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in range(options.runs):
             for name, arguments in commands.items():
@@ -175,7 +175,7 @@ def _table(timings: list[Timing], facts: dict[str, Any]) -> str:
     rows = []
     for t in timings:
         cells = [f"{t.median(s):.3f} +-{t.spread(s):.3f}" for s in STAGES]
-        name = f"{t.name}, {t.backend}"
+        name = f"{t.name}, {t.runtime}"
         rows.append([name, *cells, f"{statistics.median(t.totals()):.3f}"])
     return f"{markdown.table(head, rows)}\n\n{', '.join(f'{k} {v}' for k, v in facts.items())}"
 
@@ -184,7 +184,7 @@ def _write_json(path: str, timings: list[Timing], facts: dict[str, Any]) -> None
     import json
 
     photos = [
-        {"name": t.name, "backend": t.backend, "megapixels": t.megapixels, "stages": t.stages}
+        {"name": t.name, "runtime": t.runtime, "megapixels": t.megapixels, "stages": t.stages}
         for t in timings
     ]
     with _named(path):

@@ -15,8 +15,8 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     parser = common.Parser(
         prog="python -m pix2color release",
-        description="Write a run's averaged weights as one .safetensors file that infer.py, "
-        "evaluate and init_from read.",
+        description="Write a run's averaged weights as a .safetensors file that infer.py, evaluate "
+        "and init_from read, and beside it their graph (.onnx), which infer.py runs without torch.",
     )
     parser.add_argument("--run", type=Path, required=True, help="the run folder")
     parser.add_argument("--out", type=Path, help="the file (RUN/NAME.safetensors)")
@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
         "--average", type=Path, nargs="+", default=[], metavar="FILE",
         help="release files of the same network, whose weights are averaged with the run's",
     )  # fmt: skip
+    parser.add_argument("--no-graph", action="store_true", help="write no graph")
     parser.add_argument("--figures", type=Path, help="a JSON file of figures for the metadata")
     for name in _DECODE:
         option, kind = ("--size", int) if name == "input_size" else (f"--{name}", float)
@@ -70,8 +71,11 @@ def _release(arguments: argparse.Namespace) -> int:
         average=arguments.average,
         decode=decode,
         figures=figures,
+        graph=not arguments.no_graph,
     )
-    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+    graph = out.with_suffix(".onnx")
+    beside = f" and its graph {graph.name}" if graph.is_file() else ", without a graph"
+    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB){beside}")
     if arguments.push:
         _push(arguments, out)
     return errors.EXIT_OK
@@ -80,11 +84,17 @@ def _release(arguments: argparse.Namespace) -> int:
 def _push(arguments: argparse.Namespace, out: Path) -> None:
     from pix2color.checkpoints import hub
     from pix2color.checkpoints.model_card import write_folder
+    from pix2color.runtime import onnx_export
 
     dry = arguments.dry_run is not None
     folder = arguments.dry_run if dry and arguments.dry_run != Path() else arguments.run / "hub"
-    write_folder(folder, out, run=arguments.run, repo=arguments.push, license=arguments.license)
-    names = ", ".join((hub.FILE, hub.MANIFEST, hub.CARD))
+    graph = None
+    if not arguments.no_graph and (beside := out.with_suffix(".onnx")).is_file():
+        graph = onnx_export.renamed(beside.read_bytes(), hub.FILE)
+    write_folder(
+        folder, out, graph, run=arguments.run, repo=arguments.push, license=arguments.license
+    )
+    names = ", ".join(hub.files_in(folder))
     if dry:
         print(f"{folder} holds {names}, as they would be pushed to {arguments.push}")
         return

@@ -28,7 +28,8 @@ SourceWeight = Annotated[float, Field(gt=0, le=1000)]
 class ConfigModel(BaseModel):
     """A part of the tree: frozen, strict about types, closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # Built at first use: coloring needs few of the sections.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
 
 
 class AugmentConfig(ConfigModel):

@@ -95,7 +95,9 @@ def recorded_splits(sources: Sequence[str]) -> dict[str, SplitConfig | None]:
     for source in sources:
         path = hub.resolve(source)
         is_release = path.suffix.lower() != ".onnx"
-        data = release_file.read(path).meta.get("data", {}) if is_release else {}
+        # `calibrate` replaces a calibration of other weights.
+        file = release_file.read(path, framework="np", calibrated=False) if is_release else None
+        data = file.meta.get("data", {}) if file else {}
         recorded[source] = SplitConfig(**data["split"]) if "split" in data else None
     return recorded
 

@@ -60,8 +60,6 @@ def propagate_hints(
     Returns:
         ab: 2,h,w.
     """
-    from scipy.sparse.linalg import cg  # takes longer to import than a photo without hints needs
-
     params = params or PropagationParams()
     if prediction.features is None:
         raise ValueError("hints need the prediction's features")
@@ -71,14 +69,11 @@ def propagate_hints(
     change = (hint_ab - ab) * (coverage > 0)
     recall, recalled = _recall(features, coverage, change, params)
     pull = _HINT_WEIGHT * coverage + recall + params.regularization
-    matrix = _laplacian(features, prediction.cell_lightness(), params)
-    matrix = matrix + _diagonal(pull.ravel())
-    preconditioner = _diagonal(1 / matrix.diagonal())
+    ties = _ties(features, prediction.cell_lightness(), params)
     result = np.empty_like(ab)
     for channel in range(2):
         right = _HINT_WEIGHT * coverage * change[channel] + recall * recalled[channel]
-        solution, _ = cg(matrix, right.ravel(), rtol=_RTOL, maxiter=_MAX_STEPS, M=preconditioner)
-        result[channel] = ab[channel] + solution.reshape(coverage.shape)
+        result[channel] = ab[channel] + _solve(ties, pull.astype(np.float64), right)
     return result
 
 
@@ -91,33 +86,60 @@ def _normalized(features: Floats) -> Floats:
     return features / np.maximum(length, 1e-6)
 
 
-def _diagonal(values: NDArray[Any]) -> Any:
-    from scipy.sparse import diags
-
-    return diags(values.astype(np.float64)).tocsr()
+Slices = tuple[slice, slice]
+Ties = list[tuple[Slices, Slices, NDArray[np.float64]]]
 
 
-def _laplacian(features: Floats, lightness: Floats, params: PropagationParams) -> Any:
-    """The Laplacian of the graph of cells and their eight neighbors."""
-    from scipy.sparse import coo_matrix
+def _ties(features: Floats, lightness: Floats, params: PropagationParams) -> Ties:
+    """How alike neighboring cells are: for four of eight directions, two sets of cells and 0..1.
 
+    The first set's neighbors in that direction are the second, in the same order.
+    """
     rows, columns = lightness.shape
-    index = np.arange(rows * columns).reshape(rows, columns)
-    sources, targets, weights = [], [], []
+    ties = []
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
         here = (slice(0, rows - dy), slice(max(0, -dx), columns - max(0, dx)))
         there = (slice(dy, rows), slice(max(0, dx), columns + min(0, dx)))
         light = (lightness[here] - lightness[there]) / params.lightness_sigma
         look = np.linalg.norm(features[here] - features[there], axis=-1) / params.feature_sigma
         weight = np.exp(-0.5 * (light**2 + look**2)) / (2**0.5 if dx and dy else 1)
-        sources.append(index[here].ravel())
-        targets.append(index[there].ravel())
-        weights.append(weight.ravel())
-    i, j, w = (np.concatenate(parts) for parts in (sources, targets, weights))
-    shape = (index.size, index.size)
-    edges = (np.concatenate((i, j)), np.concatenate((j, i)))
-    graph = coo_matrix((np.concatenate((w, w)).astype(np.float64), edges), shape=shape).tocsr()
-    return _diagonal(np.asarray(graph.sum(axis=1)).ravel()) - graph
+        ties.append((here, there, weight.astype(np.float64)))
+    return ties
+
+
+def _solve(ties: Ties, pull: NDArray[np.float64], right: NDArray[Any]) -> NDArray[np.float64]:
+    """x with (the Laplacian of the ties + the diagonal of `pull`) x = right: h,w each.
+
+    Conjugate gradients with the diagonal as preconditioner.
+    """
+    diagonal = pull.copy()
+    for here, there, weight in ties:
+        diagonal[here] += weight
+        diagonal[there] += weight
+
+    def apply(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        out = diagonal * x
+        for here, there, weight in ties:
+            out[here] -= weight * x[there]
+            out[there] -= weight * x[here]
+        return out
+
+    x = np.zeros_like(diagonal)
+    residual = right.astype(np.float64)
+    least = _RTOL * np.linalg.norm(residual)
+    direction, before = x, 1.0
+    for _ in range(_MAX_STEPS):
+        if np.linalg.norm(residual) <= least:
+            break
+        scaled = residual / diagonal
+        now = float((residual * scaled).sum())
+        direction = scaled + now / before * direction
+        product = apply(direction)
+        step = now / float((direction * product).sum())
+        x += step * direction
+        residual -= step * product
+        before = now
+    return x
 
 
 def _recall(

@@ -13,6 +13,7 @@ import numpy as np
 from pix2color.color import ab_bins_numpy
 from pix2color.config import DecodeConfig
 from pix2color.errors import Pix2ColorError
+from pix2color.inference.filters import box_mean
 from pix2color.inference.prediction import Floats, Prediction
 
 STRENGTH = 0.9
@@ -78,13 +79,10 @@ def _feature_pca(features: Floats) -> Floats:
 
     Few directions, so that a whole coat is perturbed in one way, and not each of its folds.
     """
-    from scipy.ndimage import uniform_filter  # takes longer to import than most photos need
-
     features = features - features.mean(axis=(1, 2), keepdims=True)
     features /= np.maximum(features.std(axis=(1, 2), keepdims=True), 1e-6)
-    window = (_SMOOTHING, _SMOOTHING)
-    inside = uniform_filter(np.ones(features.shape[1:], np.float32), window, mode="constant")
-    smooth = uniform_filter(features, (0, *window), mode="constant") / inside
+    inside = box_mean(np.ones(features.shape[1:], np.float32), _SMOOTHING, outside="zero")
+    smooth = box_mean(features, _SMOOTHING, outside="zero") / inside
     flat = smooth.reshape(len(features), -1)
     flat = flat / np.maximum(np.linalg.norm(flat, axis=0), 1e-6)
     flat -= flat.mean(axis=1, keepdims=True)

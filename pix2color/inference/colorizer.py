@@ -49,7 +49,7 @@ class Colorizer:
         name_or_path: str | Path | None = None,
         device: str | None = None,
         *,
-        backend: str | None = None,
+        runtime: str | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> Colorizer:
         """Load weights.
@@ -58,15 +58,16 @@ class Colorizer:
             name_or_path: None for the packaged weights, a .safetensors or an .onnx file, or a
                 repository of the Hugging Face Hub (`checkpoint.load`).
             device: cpu, cuda, cuda:1, mps; None takes a GPU where there is one.
-            backend: torch or onnx; None: the file's own. onnx exports other weights at first use,
+            runtime: torch or onnx; None: onnx on a CPU, torch on a GPU and for weights without a
+                graph (`NAME.onnx`) beside them. onnx exports such weights at first use,
                 into the user's cache.
             announce: called with a message before such an export.
 
         Raises:
             WeightsError: missing, not such a file, of another architecture.
-            Pix2ColorError: a device or backend that is not there.
+            Pix2ColorError: a device or runtime that is not there.
         """
-        return cls(load_runtime(name_or_path, device, kind=backend, announce=announce))
+        return cls(load_runtime(name_or_path, device, kind=runtime, announce=announce))
 
     @property
     def decode(self) -> DecodeConfig:

@@ -95,7 +95,10 @@ def _compose_8bit(
     offset[used] = np.arange(len(used)) * 256
     a = (used[:, None] >> 8) * np.float32(step) + np.float32(low[0, 0, 0])
     b = (used[:, None] & 255) * np.float32(step) + np.float32(low[1, 0, 0])
-    table = _build_lut(a.astype(np.float32), b.astype(np.float32), color_space)
+    needed = None
+    if gray.size < 2 * 256 * len(used):  # few pixels: most of the table would not be used
+        needed = _occurring_words(gray, colors, offset, 256 * len(used), band_pixels)
+    table = _build_lut(a.astype(np.float32), b.astype(np.float32), color_space, needed)
     out = np.empty((height, width, 4), np.uint8)
     words = out.view(np.uint32)[..., 0]
 
@@ -106,6 +109,25 @@ def _compose_8bit(
 
     bands.for_each_band(fill, height, width, pixels=band_pixels)
     return out[..., :3]
+
+
+def _occurring_words(
+    gray: Pixels,
+    colors: NDArray[np.uint16],
+    offset: NDArray[np.intp],
+    count: int,
+    band_pixels: int | None,
+) -> NDArray[np.intp]:
+    """Which of the table's `count` words a photo needs: `offset` of a pixel's color + its gray."""
+    occurs = np.zeros(count, np.bool_)
+
+    def mark(rows: slice) -> None:
+        index = np.take(offset, colors[rows])
+        index |= gray[rows]
+        occurs[index] = True
+
+    bands.for_each_band(mark, *gray.shape, pixels=band_pixels)
+    return np.flatnonzero(occurs)
 
 
 def _upsample_rows(plane: NDArray[np.uint8], width: int) -> NDArray[np.uint16]:
@@ -130,16 +152,33 @@ def _upsample_cols(
     return out
 
 
-def _build_lut(a: Floats, b: Floats, color_space: ColorSpace) -> NDArray[np.uint32]:
-    """The pixels of n colors (n,1) at every 8-bit gray value: n * 256 words of R, G, B, 255."""
+def _build_lut(
+    a: Floats, b: Floats, color_space: ColorSpace, words: NDArray[np.intp] | None = None
+) -> NDArray[np.uint32]:
+    """The pixels of n colors (n,1) at every 8-bit gray value: n * 256 words of R, G, B, 255.
+
+    Args:
+        words: those that are needed; the others are left white. None: all.
+    """
     mapper = GamutMapper(color_space, bits=8)
     table = np.full((len(a), 256, 4), 255, np.uint8)
-    every_gray = np.arange(256, dtype=np.uint8)[None]
+    every_gray = np.arange(256, dtype=np.uint8)
 
     def band(rows: slice) -> None:
-        mapper.map(every_gray, a[rows], b[rows], table[rows])
+        mapper.map(every_gray[None], a[rows], b[rows], table[rows])
 
-    bands.for_each_band(band, len(a), 256)
+    if words is None:
+        bands.for_each_band(band, len(a), 256)
+        return table.view(np.uint32).reshape(-1)
+    colors, grays = np.divmod(words, 256)
+
+    def part(rows: slice) -> None:
+        color, gray = colors[rows], grays[rows]
+        pixels = np.empty((len(color), 3), np.uint8)
+        mapper.map(every_gray[gray], a[color, 0], b[color, 0], pixels)
+        table[color, gray, :3] = pixels
+
+    bands.for_each_band(part, len(words), 1)
     return table.view(np.uint32).reshape(-1)
 
 

@@ -79,6 +79,8 @@ class Outcome:
     """Why it was skipped or failed, in one line."""
     remedy: str = ""
     """How to fix a failure: as `Pix2ColorError.remedy`."""
+    is_fault: bool = False
+    """Whether the failure is not of the photo but of the program or the machine."""
     notes: tuple[str, ...] = ()
     """Remarks on a photo that is done, such as dropped metadata."""
     seconds: float = 0.0
@@ -89,7 +91,7 @@ def provenance_of(colorizer: Colorizer, decode: DecodeConfig) -> Provenance:
     settings = decode.model_dump(exclude=set() if decode.calibration else {"calibration"})
     words = " ".join(f"{name} {value:g}" for name, value in settings.items())
     if colorizer.runtime.kind != "torch":
-        words += f" backend {colorizer.runtime.kind}"
+        words += f" runtime {colorizer.runtime.kind}"
     return Provenance(colorizer.digest, words)
 
 
@@ -193,7 +195,8 @@ def _run_job(
 def failed(job: Job, error: Exception) -> Outcome:
     """The outcome of a photo or video that raised an error."""
     remedy = error.remedy if isinstance(error, Pix2ColorError) else ""
-    return Outcome(job, "failed", _reason(error), remedy)
+    is_fault = not isinstance(error, Pix2ColorError)
+    return Outcome(job, "failed", _reason(error), remedy, is_fault)
 
 
 def _reason(error: Exception) -> str:

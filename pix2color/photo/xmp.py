@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 from xml.parsers import expat
-from xml.sax.saxutils import quoteattr
 
 NAMESPACE = "urn:pix2color:1.0:"
 """Namespace of our properties; a name, not an address."""
@@ -80,7 +79,7 @@ def set_properties(packet: bytes | None, properties: dict[str, str]) -> bytes:
     Args:
         properties: names (letters only) -> values, written in pix2color's namespace.
     """
-    attributes = " ".join(f"pix2color:{k}={quoteattr(v)}" for k, v in properties.items())
+    attributes = " ".join(f"pix2color:{k}={_quoted(v)}" for k, v in properties.items())
     ours = (
         f'<rdf:Description rdf:about="" xmlns:rdf="{_RDF}" xmlns:pix2color="{NAMESPACE}" '
         f"{attributes}/>\n"
@@ -91,6 +90,13 @@ def set_properties(packet: bytes | None, properties: dict[str, str]) -> bytes:
     if root is None or root.opened == root.end:
         return packet or _EMPTY
     return _applied(text, [*_without_ours(elements, text), (root.closed, root.closed, ours)])
+
+
+def _quoted(text: str) -> str:
+    """An attribute's value in quotes. xml.sax.saxutils would import the clients of HTTP and TLS."""
+    for char, escape in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(char, escape)
+    return '"' + re.sub(r"[\t\n\r]", lambda match: f"&#{ord(match[0])};", text) + '"'
 
 
 def _without_ours(elements: list[_Element], text: bytes) -> list[_Edit]:

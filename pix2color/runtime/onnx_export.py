@@ -1,5 +1,7 @@
 """Networks written as ONNX files, for onnxruntime and other programs (the `onnx` extra).
 
+Two kinds: `write_graph` puts a graph without weights beside a release file, for `infer.py`; `write`
+makes one file that holds all, for other programs.
 The graph takes L of any size, B,1,H,W in 0..100, and pads and crops by itself; it gives `raw`,
 B,C,ceil(H/stride),ceil(W/stride), and `features`, the decoder's last. What follows, from raw to ab,
 is decoding; its settings and constants are in the metadata (docs/onnx.md).
@@ -23,16 +25,18 @@ from pix2color._version import __version__
 from pix2color.checkpoints import checkpoint, hub, release_file
 from pix2color.color import ab_bins_numpy
 from pix2color.errors import PhotoError, Pix2ColorError, WeightsError
+from pix2color.io import atomic_write_all
 from pix2color.models.generator import Generator
 from pix2color.models.heads import ClassificationHead
 from pix2color.photo.writing import atomic_open_photo
 from pix2color.runtime.base import Floats, Runtime
-from pix2color.runtime.onnx import FORMAT, INPUT, OUTPUTS, OnnxRuntime
+from pix2color.runtime.onnx import FORMAT, INITIALIZERS, INPUT, OUTPUTS, OnnxRuntime
 from pix2color.runtime.torch import TorchRuntime
 
-TOLERANCE = 0.1
+TOLERANCE = 0.01
 """ab units by which an exported network may differ."""
 _OPSET = 17
+_PREFIX = "generator."  # of the names of weights in a traced `_Graph`
 _TRIALS = ((97, 131), (64, 96))  # height, width
 
 
@@ -46,19 +50,98 @@ def write(path: Path, released: checkpoint.Checkpoint) -> float:
         WeightsError: it has parts that ONNX lacks, it differs, or the file cannot be written.
         Pix2ColorError: the extra is not installed.
     """
-    data = _with_metadata(_graph(released.generator), released)
-    exported = OnnxRuntime(data, path.name, device="cpu")
+    onnx = library()
+    model = onnx.load_model_from_string(_graph(released.generator))
+    onnx.helper.set_model_props(model, _metadata(released) | _decoding(released))
+    onnx.checker.check_model(model)
+    data = model.SerializeToString()
+    difference = _compare(OnnxRuntime(data, path.name, device="cpu"), released)
+    _write(path, data)
+    return difference
+
+
+def write_graph(weights: Path) -> tuple[Path, float]:
+    """Write the graph of a release file beside it, whole or not at all, after a comparison.
+
+    Its metadata name the file's digest: other weights under that name are refused.
+
+    Args:
+        weights: the release file, NAME.safetensors.
+
+    Returns:
+        NAME.onnx, and the greatest difference of ab as `write`.
+
+    Raises:
+        WeightsError, Pix2ColorError: as `write`; a network that takes hints, as its graph cannot.
+    """
+    released = checkpoint.load(weights)
+    if released.generator.hint_input is not None:
+        raise WeightsError(f"{weights.name} takes hints, for which a graph has no input")
+    path = weights.with_suffix(".onnx")
+    onnx = library()
+    model = onnx.load_model_from_string(_graph(released.generator))
+    names = _without_weights(model, weights)
+    onnx.helper.set_model_props(model, _metadata(released) | {INITIALIZERS: json.dumps(names)})
+    data = model.SerializeToString()
+    file = release_file.read(weights, framework="np")
+    difference = _compare(OnnxRuntime(data, path.name, device="cpu", weights=file), released)
+    _write(path, data)
+    return path, difference
+
+
+def write_pair(out: Path, write: Callable[[Path], None], *, graph: bool) -> None:
+    """Write a release file and its graph beside it, both or neither.
+
+    Args:
+        out: NAME.safetensors.
+        write: writes the release file to the path that it is given.
+        graph: False leaves no NAME.onnx: one that is there is of the weights that are replaced.
+
+    Raises:
+        WeightsError, Pix2ColorError: as `write_graph`.
+        OSError: a file cannot be written.
+    """
+    beside = out.with_suffix(".onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / out.name
+        write(written)
+        files = {out: written.read_bytes()}
+        if graph:
+            files[beside] = write_graph(written)[0].read_bytes()
+        atomic_write_all(files)
+    if not graph:
+        beside.unlink(missing_ok=True)
+
+
+def renamed(graph: bytes, weights: str) -> bytes:
+    """A graph of `write_graph` for its weights under another file name.
+
+    pix2color finds them by the graph's own name; other programs need this.
+    """
+    model = library().load_model_from_string(graph)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = weights
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _compare(exported: Runtime, released: checkpoint.Checkpoint) -> float:
     difference = _difference(exported, TorchRuntime(released))
     if difference > TOLERANCE:
         raise WeightsError(
             f"{released.name} as ONNX differs by {difference:.2g} in ab: not written"
         )
+    return difference
+
+
+def _write(path: Path, data: bytes) -> None:
     try:
         with atomic_open_photo(path) as file:
             file.write(data)
     except PhotoError as error:
         raise WeightsError(f"{path} {error}") from None
-    return difference
 
 
 def cached(name_or_path: str | None, *, announce: Callable[[str], None] | None = None) -> Path:
@@ -95,6 +178,55 @@ def cache_folder() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "pix2color"
 
 
+def _without_weights(model: Any, weights: Path) -> list[str]:
+    """Let a graph's initializers be external data in a release file; float16 ones pass a Cast.
+
+    Returns:
+        The names of those tensors.
+    """
+    onnx = library()
+    data = weights.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")  # of the tensors: the safetensors format
+    header = json.loads(data[8:start])
+    casts, names, short = [], [], {}
+    for tensor in model.graph.initializer:
+        name = tensor.name.removeprefix(_PREFIX)
+        if name not in header:
+            continue
+        names.append(name)
+        dims, (first, end) = list(tensor.dims), header[name]["data_offsets"]
+        is_half = header[name]["dtype"] == "F16"
+        if is_half:
+            casts.append(
+                onnx.helper.make_node("Cast", [name], [tensor.name], to=onnx.TensorProto.FLOAT)
+            )
+        else:
+            short[tensor.name] = name
+        kind = onnx.TensorProto.FLOAT16 if is_half else onnx.TensorProto.FLOAT
+        tensor.CopyFrom(onnx.TensorProto(name=name, dims=dims, data_type=kind))
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        place = {"location": weights.name, "offset": start + first, "length": end - first}
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=str(value))
+    nodes = [*casts, *model.graph.node]  # a Cast before its use, as the format asks
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    _shorten_names(model, short)
+    return names
+
+
+def _shorten_names(model: Any, names: dict[str, str]) -> None:
+    """Rename values by `names`, and intermediate ones to numbers: names are half of a graph."""
+    for node in model.graph.node:
+        node.ClearField("name")
+        for value in node.output:
+            if value not in OUTPUTS:
+                names.setdefault(value, str(len(names)))
+    for node in model.graph.node:
+        for values in (node.input, node.output):
+            values[:] = [names.get(value, value) for value in values]
+
+
 class _Graph(nn.Module):
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -107,7 +239,7 @@ class _Graph(nn.Module):
 
 def _graph(generator: Generator) -> bytes:
     """Traced: the exporter of torch.export takes minutes where this one takes seconds."""
-    _library()
+    library()
     axes = {name: {0: "batch", 2: f"{name}_h", 3: f"{name}_w"} for name in (INPUT, *OUTPUTS)}
     trial = torch.linspace(0, 100, 70 * 90).view(1, 1, 70, 90)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -122,6 +254,8 @@ def _graph(generator: Generator) -> bytes:
                 output_names=list(OUTPUTS),
                 dynamic_axes=axes,
                 opset_version=_OPSET,
+                # Batch norms stay nodes with their own weights; onnxruntime fuses them itself.
+                training=torch.onnx.TrainingMode.PRESERVE,
                 dynamo=False,
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
@@ -130,17 +264,22 @@ def _graph(generator: Generator) -> bytes:
         return path.read_bytes()
 
 
-def _with_metadata(graph: bytes, released: checkpoint.Checkpoint) -> bytes:
-    onnx = _library()
-    model = onnx.load_model_from_string(graph)
-    meta = released.meta
-    tree: dict[str, Any] = {
+def _metadata(released: checkpoint.Checkpoint) -> dict[str, str]:
+    """What every ONNX file of a network says."""
+    return {
         "format": FORMAT,
         "version": __version__,
-        "notice": meta.get("notice", checkpoint.NOTICE),
+        "notice": released.meta.get("notice", checkpoint.NOTICE),
         "digest": released.digest,
+        "stride": json.dumps(released.generator.stride),
+    }
+
+
+def _decoding(released: checkpoint.Checkpoint) -> dict[str, str]:
+    """What a file without a release file beside it has to say as well."""
+    meta = released.meta
+    tree: dict[str, Any] = {
         "decode": released.decode.model_dump(mode="json"),
-        "stride": released.generator.stride,
         "model": meta["model"],
     }
     tree |= {key: meta[key] for key in ("data", "figures", "config_digest") if key in meta}
@@ -150,11 +289,7 @@ def _with_metadata(graph: bytes, released: checkpoint.Checkpoint) -> bytes:
         tree["bins"] = ab_bins_numpy.BIN_CENTERS.tolist()
     if released.calibration is not None:
         tree["calibration"] = released.calibration.encode()
-    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in tree.items()}
-    onnx.helper.set_model_props(model, texts)
-    onnx.checker.check_model(model)
-    data: bytes = model.SerializeToString()
-    return data
+    return {key: v if isinstance(v, str) else json.dumps(v) for key, v in tree.items()}
 
 
 def _difference(exported: Runtime, original: Runtime) -> float:
@@ -180,7 +315,8 @@ def _ab(runtime: Runtime, lightness: Floats) -> Floats:
     )
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The package onnx; raises Pix2ColorError where it is not installed."""
     try:
         import onnx
     except ImportError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.errors import TrainingError
 from pix2color.models import unet
 from pix2color.models.generator import Generator
+from pix2color.runtime import onnx_export
 from pix2color.training.checkpointing import averaged_weights, list_checkpoints
 from pix2color.training.metrics_log import read_log
 
@@ -28,8 +30,11 @@ def export_run(
     average: Sequence[Path] = (),
     decode: Mapping[str, float] | None = None,
     figures: Mapping[str, Any] | None = None,
+    graph: bool = True,
 ) -> Path:
-    """Write a run's averaged weights as a release file.
+    """Write a run's averaged weights as a release file, and its graph beside it.
+
+    A network that takes hints has no graph.
 
     Args:
         run: the run folder.
@@ -40,17 +45,20 @@ def export_run(
             without the run's residual blocks counts as having them, changing nothing.
         decode: changes of the decode section that the file ships as its default.
         figures: measured figures for its metadata; None: the run's last validation.
+        graph: write `NAME.onnx` as well, with which it runs without torch.
 
     The calibration of the run's best file is kept where it is for the weights that are written.
 
     Returns:
-        The file written.
+        The release file.
 
     Raises:
         TrainingError: the folder holds no run, nothing of it was saved yet, or `decode` asks for a
             calibration that there is not.
         ConfigError: a value of `decode` is not one.
-        WeightsError: a file of `average` cannot be read, or is of another network.
+        WeightsError: a file of `average` cannot be read, or is of another network; the graph
+            cannot be made.
+        Pix2ColorError: the graph needs the package onnx.
     """
     if not (run / "config.yaml").is_file():
         raise TrainingError(f"{run} is not a run folder: it has no config.yaml")
@@ -89,14 +97,15 @@ def export_run(
             remedy="leave {calibration} out, and fit one for the released file with the command"
             " `python -m pix2color calibrate`",
         )
-    checkpoint.save(
-        out,
-        generator,
+    save = functools.partial(
+        checkpoint.save,
+        generator=generator,
         config=config,
         data=data,
         figures=figures if figures is not None else _last_validation(run),
         calibration=calibration,
     )
+    onnx_export.write_pair(out, save, graph=graph and generator.hint_input is None)
     return out
 
 

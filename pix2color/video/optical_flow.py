@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from pix2color.inference import bands
+from pix2color.inference import bands, filters
 
 Floats = NDArray[np.float32]
 
@@ -38,7 +37,7 @@ def flow(before: Floats, after: Floats) -> Floats:
         displacement = _upsample_flow(displacement, new.shape)
         for _ in range(_STEPS):
             displacement += _step(warp(old[None], displacement)[0], new)
-        displacement = np.stack([ndimage.median_filter(plane, 3) for plane in displacement])
+        displacement = np.stack([filters.median3(plane) for plane in displacement])
     return _suppress_static(*levels[0], displacement)
 
 
@@ -103,8 +102,7 @@ def _step(warped: Floats, new: Floats) -> Floats:
 
 
 def _window_mean(plane: NDArray[Any]) -> Floats:
-    mean: Floats = ndimage.uniform_filter(plane, _WINDOW, mode="nearest")
-    return mean
+    return filters.box_mean(plane, _WINDOW, outside="edge")
 
 
 def _upsample_flow(displacement: Floats, shape: tuple[int, ...]) -> Floats:
@@ -117,4 +115,4 @@ def _upsample_flow(displacement: Floats, shape: tuple[int, ...]) -> Floats:
 
 
 def _halve(plane: Floats) -> Floats:
-    return np.asarray(ndimage.gaussian_filter(plane, 0.8)[::2, ::2], np.float32)
+    return filters.gaussian(plane, 0.8)[::2, ::2]

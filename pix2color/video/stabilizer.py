@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
+from pix2color.inference.filters import box_mean
 from pix2color.inference.prediction import Prediction
 from pix2color.video.optical_flow import flow, inside, warp
 from pix2color.video.scene_cuts import is_cut
@@ -64,7 +64,7 @@ class TemporalStabilizer:
             displacement = _resize_flow(flow(self._past["flow_guide"], flow_guide), guide.shape)
             past, visible = warp(past, displacement), inside(displacement)
         change = (guide - guide.mean()) - (past[2] - past[2].mean())
-        change = ndimage.uniform_filter(change, _SMOOTHING, mode="nearest")
+        change = box_mean(change, _SMOOTHING, outside="edge")
         weight = np.square(change, out=change)
         weight *= np.float32(-0.5 / RANGE_SIGMA**2)
         np.exp(weight, out=weight)

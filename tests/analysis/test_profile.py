@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_model import released
+from fake_model import released, use_fake_model
 from PIL import Image, ImageCms
 
 from pix2color.analysis.profile import colorize_in_stages
-from pix2color.checkpoints import checkpoint
 from pix2color.cli import profile
 from pix2color.inference.colorizer import Colorizer
 from pix2color.photo import read, writing
@@ -21,7 +20,7 @@ from pix2color.runtime.torch import TorchRuntime
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: released())
+    use_fake_model(monkeypatch)
 
 
 def test_it_prints_a_table_and_writes_json(
@@ -74,7 +73,7 @@ def test_it_times_networks_of_every_stride(
     """200 x 150 pixels are seen at 64 x 48: no multiples of 8 come about by themselves."""
     network = released(input_size=44)
     monkeypatch.setattr(network.generator, "stride", stride)
-    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: network)
+    use_fake_model(monkeypatch, network)
     assert profile.main(["--megapixels", "0.03", "--runs", "1"]) == 0
     assert "0.03 MP JPEG" in capsys.readouterr().out
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_model import calibrated, fake_colorizer, released
+from fake_model import calibrated, fake_colorizer, released, use_fake_model
 from PIL import Image
 
 from pix2color.app import uploads, validation, views
@@ -21,7 +21,6 @@ from pix2color.app.cached_runtime import cached
 from pix2color.app.limits import ServerLimits
 from pix2color.app.session import Session, Settings
 from pix2color.app.sessions import SessionStore, remove_old_uploads
-from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer
 from pix2color.errors import Pix2ColorError
 from pix2color.inference.colorizer import Colorizer
@@ -50,7 +49,7 @@ def inferred(
     monkeypatch: pytest.MonkeyPatch, photo: Path, out: Path, *options: str, name: str | None = None
 ) -> bytes:
     """What infer.py writes."""
-    monkeypatch.setattr(checkpoint, "load", lambda *args, **kinds: released())
+    use_fake_model(monkeypatch)
     assert infer.main([str(photo), "--out", str(out), "--quiet", *options]) == 0
     return (out / (name or photo.name)).read_bytes()
 

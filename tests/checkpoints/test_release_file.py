@@ -148,6 +148,20 @@ def test_the_digest_of_weights_is_of_nothing_else(calibrated: Path, tmp_path: Pa
         assert release_file.weights_digest(changed) != digest
 
 
+def test_numpy_reads_what_torch_reads(calibrated: Path) -> None:
+    """onnxruntime takes its weights and their calibration without torch."""
+    arrays, tensors = (release_file.read(calibrated, framework=kind) for kind in ("np", "pt"))
+    assert arrays.tensors.keys() == TENSORS.keys() and arrays.meta == tensors.meta
+    for key, array in arrays.tensors.items():
+        assert array.tobytes() == tensors.tensors[key].numpy().tobytes()
+    assert arrays.calibration is not None and tensors.calibration is not None
+    assert arrays.calibration.encode() == tensors.calibration.encode()
+    digest = release_file.weights_digest(TENSORS)
+    assert release_file.weights_digest(arrays.tensors) == digest
+    unrounded = {key: tensor.numpy() for key, tensor in TENSORS.items()}
+    assert release_file.weights_digest(unrounded) == digest
+
+
 Change = Callable[[dict[str, torch.Tensor], dict[str, str]], object]
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 
 import pytest
-from fake_model import released
+from fake_model import use_fake_model
 
-from pix2color.checkpoints import checkpoint
 from pix2color.cli import app
 
 
@@ -31,7 +30,7 @@ def test_limits_are_numbers_in_their_range(
 def test_without_gradio_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: released())
+    use_fake_model(monkeypatch)
     monkeypatch.setattr("pix2color.cli.common.stop_on_sigterm", lambda: None)
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert app.main(["--device", "cpu"]) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pix2color.checkpoints import checkpoint, release_file
 from pix2color.cli import calibrate, evaluate, main
 from pix2color.inference.colorizer import Colorizer
 from pix2color.photo.gray import is_gray
+from pix2color.runtime.load import load_runtime
 
 SIZE = 48
 
@@ -82,7 +84,8 @@ def test_a_new_file_has_the_table_and_the_same_weights(
     assert run("--checkpoint", weights, "--data", *data, "--out", out, *options) == 0
     said = capsys.readouterr().out
     assert weights.read_bytes() == before
-    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    graph = out.with_suffix(".onnx")
+    assert {path.name for path in out.parent.iterdir()} == {out.name, graph.name}
     made, source = release_file.read(out), release_file.read(weights)
     assert made.tensors.keys() == source.tensors.keys()
     assert all(torch.equal(made.tensors[key], source.tensors[key]) for key in source.tensors)
@@ -97,6 +100,11 @@ def test_a_new_file_has_the_table_and_the_same_weights(
         "weights": release_file.weights_digest(source.tensors),
     }  # fmt: skip
     assert "fitted on 210 photos (5 gray ones left out)" in said and str(out) in said
+    assert f"and its graph {graph.name}" in said
+    runtime = load_runtime(out, "cpu")
+    assert runtime.kind == "onnx" and runtime.info.calibration is not None
+    assert runtime.info.calibration.encode() == made.calibration.encode()
+    assert runtime.info.decode.calibration == 0.8
 
     # The figures are those of evaluate, which colors the photos as infer.py does.
     report = tmp_path / "report"
@@ -142,7 +150,9 @@ def test_a_calibration_of_other_weights_is_replaced(
     said = capsys.readouterr().err
     assert str(stale) in said and "fitted for other weights" in said and "calibrate" in said
     fresh = tmp_path / "fresh.safetensors"
-    assert run("--checkpoint", stale, "--data", *data, "--out", fresh, "--limit", "200") == 0
+    options = ("--limit", "200", "--no-graph")
+    assert run("--checkpoint", stale, "--data", *data, "--out", fresh, *options) == 0
+    assert not fresh.with_suffix(".onnx").exists()
     loaded = checkpoint.load(fresh)
     assert loaded.calibration is not None and loaded.calibration.photos == 200
     assert loaded.decode.calibration == 0.5
@@ -168,6 +178,7 @@ def test_too_few_photos_are_refused(
 def test_impossible_arguments_are_refused_at_once(
     weights: Path, data: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Those and a graph that cannot be written."""
     copy = tmp_path / "copy.safetensors"
     shutil.copyfile(weights, copy)
     content = copy.read_bytes()
@@ -176,7 +187,12 @@ def test_impossible_arguments_are_refused_at_once(
     assert "must end in .safetensors" in refused(capsys, *given, tmp_path / "out.onnx")
     (tmp_path / "folder.safetensors").mkdir()
     assert "folder.safetensors" in refused(capsys, *given, tmp_path / "folder.safetensors")
+    (tmp_path / "taken.onnx").mkdir()
+    assert "taken.onnx" in refused(capsys, *given, tmp_path / "taken.safetensors")
     out = tmp_path / "out.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "onnx", None)
+        assert "needs onnx" in refused(capsys, *given, out)
     onnx = ("--checkpoint", "net.onnx", "--data", *data, "--out", out)
     assert "the .safetensors that it was exported from" in refused(capsys, *onnx)
     for option, value, said in (

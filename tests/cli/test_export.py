@@ -1,4 +1,4 @@
-"""export, and the ONNX backend as a user of infer.py and speed meets it."""
+"""export, and onnxruntime as a user of infer.py and speed meets it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from PIL import Image
 from pix2color.cli import infer, main, profile
 
 pytest.importorskip("onnx", reason="the onnx extra is not installed")
-pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small network; beside it, exported once: small.onnx."""
-    path = write_release(tmp_path_factory.mktemp("weights") / "small.safetensors")
-    assert (
-        main(["export", "--checkpoint", str(path), "--onnx", str(path.with_suffix(".onnx"))]) == 0
-    )
+    """A small network, without a graph beside it."""
+    return write_release(tmp_path_factory.mktemp("weights") / "small.safetensors")
+
+
+@pytest.fixture(scope="module")
+def exported(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as one ONNX file."""
+    path = tmp_path_factory.mktemp("exported") / "small.onnx"
+    assert main(["export", "--checkpoint", str(weights), "--onnx", str(path)]) == 0
     return path
 
 
@@ -42,16 +45,16 @@ def photo(tmp_path: Path, small_photos: list[np.ndarray]) -> Path:
 
 
 def test_an_exported_file_colors_as_its_weights_do(
-    weights: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    weights: Path, exported: Path, photo: Path, tmp_path: Path
 ) -> None:
     found = {}
-    for path in (weights, weights.with_suffix(".onnx")):
+    for path in (weights, exported):
         out, report = tmp_path / path.suffix, tmp_path / f"{path.suffix}.json"
         arguments = [str(photo), "--out", str(out), "--checkpoint", str(path), "--report"]
         assert infer.main([*arguments, str(report)]) == 0
         pixels = np.asarray(Image.open(out / "photo.png")).astype(int)
         found[path.suffix] = pixels, json.loads(report.read_text())["weights"]
-        said = b"backend onnx" in (out / "photo.png").read_bytes()
+        said = b"runtime onnx" in (out / "photo.png").read_bytes()
         assert said == (path.suffix == ".onnx")
     (one, digest), (other, same) = found.values()
     assert digest == same
@@ -74,16 +77,21 @@ def test_export_says_what_it_wrote(
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_the_backend_exports_other_weights_once(
-    weights: Path, photo: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_weights_without_a_graph_are_exported_once(
+    weights: Path,
+    exported: Path,
+    photo: Path,
+    cache: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments = [str(photo), "--out", str(tmp_path / "out"), "--checkpoint", str(weights)]
     for said in (True, False):
-        assert infer.main([*arguments, "--backend", "onnx"]) == 0
+        assert infer.main([*arguments, "--runtime", "onnx"]) == 0
         assert ("exporting the network to" in capsys.readouterr().err) == said
     assert len(list(cache.iterdir())) == 1
-    onnx = str(weights.with_suffix(".onnx"))
-    wrong = [*arguments[:3], "--checkpoint", onnx, "--backend", "torch"]
+    onnx = str(exported)
+    wrong = [*arguments[:3], "--checkpoint", onnx, "--runtime", "torch"]
     assert infer.main(wrong) == 2
     assert "onnxruntime only" in capsys.readouterr().err
     import onnxruntime
@@ -93,29 +101,29 @@ def test_the_backend_exports_other_weights_once(
         assert "error: onnxruntime has no device 'cuda' here" in capsys.readouterr().err
 
 
-def test_without_the_extra_infer_says_what_to_install(
-    weights: Path,
+def test_without_onnxruntime_infer_says_what_to_install(
+    exported: Path,
     photo: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    onnx = str(weights.with_suffix(".onnx"))
-    assert infer.main([str(photo), "--out", str(tmp_path / "out"), "--checkpoint", onnx]) == 2
-    assert 'pip install "pix2color[onnx]"' in (said := capsys.readouterr().err)
+    arguments = [str(photo), "--out", str(tmp_path / "out"), "--checkpoint", str(exported)]
+    assert infer.main(arguments) == 2
+    assert "pip install onnxruntime" in (said := capsys.readouterr().err)
     assert said.count("\n") == 1
 
 
-def test_speed_compares_backends(
+def test_speed_compares_runtimes(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "speed.json"
     arguments = ["--megapixels", "0.05", "--runs", "2", "--json", str(path)]
-    backends = ["--backend", "torch", "onnx", "--checkpoint", str(weights)]
-    assert profile.main([*arguments, *backends]) == 0
+    runtimes = ["--runtime", "torch", "onnx", "--checkpoint", str(weights)]
+    assert profile.main([*arguments, *runtimes]) == 0
     assert "0.05 MP JPEG, onnx" in capsys.readouterr().out
-    assert [p["backend"] for p in json.loads(path.read_text())["photos"]] == ["torch", "onnx"]
+    assert [p["runtime"] for p in json.loads(path.read_text())["photos"]] == ["torch", "onnx"]
 
 
 @pytest.mark.slow
@@ -123,6 +131,6 @@ def test_the_start_of_the_command_is_timed_for_each(
     weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--megapixels", "0.05", "--runs", "1", "--start", "--checkpoint", str(weights)]
-    assert profile.main([*arguments, "--backend", "torch", "onnx"]) == 0
+    assert profile.main([*arguments, "--runtime", "torch", "onnx"]) == 0
     said = capsys.readouterr().out
     assert "first photo, torch" in said and "first photo, onnx" in said and "processor" in said

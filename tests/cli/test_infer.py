@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_model import calibrated, released
+from fake_model import calibrated, use_fake_model
 from photo_lab import lab_of
 from PIL import Image
 
 from pix2color import cli as commands
-from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer
 from pix2color.cli import main as dispatch
 from pix2color.errors import EXIT_INTERRUPTED
@@ -30,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: released())
+    use_fake_model(monkeypatch)
 
 
 @pytest.fixture
@@ -86,7 +85,7 @@ def test_a_calibration_is_the_default_of_the_weights_and_an_option(
     said = capsys.readouterr().err
     assert "have no calibration" in said and "leave --calibration out" in said
     assert not (tmp_path / "no").exists()
-    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: calibrated())
+    use_fake_model(monkeypatch, calibrated())
     whole, half = colored("whole"), colored("half", "--calibration", "0.5")
     assert b"calibration 1" in whole and b"calibration 0.5" in half
     assert colored("none", "--calibration", "0") == plain
@@ -379,9 +378,11 @@ import sys
 sys.path[:0] = [{tests!r}, {root!r}]
 import torch
 torch.set_num_threads(1)
-from fake_model import calibrated, released
+from fake_model import released
 from pix2color.checkpoints import checkpoint
 checkpoint.load = lambda *a, **k: released()
+from pix2color.runtime import load
+load.find_graph = lambda weights: None
 from pix2color.cli.infer import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -430,9 +431,7 @@ def test_planning_and_help_import_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_coloring_imports_torch_and_nothing_else_that_is_heavy(
-    tmp_path: Path, folder: Path
-) -> None:
+def test_torch_brings_nothing_else_that_is_heavy(tmp_path: Path, folder: Path) -> None:
     code = (
         "import sys; from pix2color.cli import infer;"
         "code = infer.main(sys.argv[1:]);"
@@ -442,7 +441,7 @@ def test_coloring_imports_torch_and_nothing_else_that_is_heavy(
         "sys.exit(code or ', '.join(heavy & set(sys.modules)) or 0)"
     )
     photo, out = str(folder / "a.jpg"), str(tmp_path / "out")
-    command = [sys.executable, "-c", code, photo, "--out", out]
+    command = [sys.executable, "-c", code, photo, "--out", out, "--runtime", "torch"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "out/a.jpg").mode == "RGB"

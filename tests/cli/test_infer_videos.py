@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_model import calibrated, released
+from fake_model import calibrated, use_fake_model
 from PIL import Image
 
-from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer
 from pix2color.errors import Pix2ColorError
 from pix2color.jobs.planner import plan_jobs
@@ -32,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: released())
+    use_fake_model(monkeypatch)
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ def test_decode_options_and_no_mark(folder: Path, tmp_path: Path) -> None:
 def test_a_video_is_calibrated_as_photos_are(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: calibrated())
+    use_fake_model(monkeypatch, calibrated())
     chroma = []
     for share in ("0", "1"):
         out = tmp_path / share
@@ -169,10 +168,12 @@ def test_without_pyav(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 STOPPED = """
 import functools, sys
 sys.path.insert(0, "tests")
-from fake_model import calibrated, released
+from fake_model import released
 from pix2color.checkpoints import checkpoint
 from pix2color.video import pipeline
 checkpoint.load = lambda *args, **options: released()
+from pix2color.runtime import load
+load.find_graph = lambda weights: None
 pipeline.VideoOptions = functools.partial(pipeline.VideoOptions, segment_frames=10)
 colorize_frame = pipeline._colorize_frame
 count = 0

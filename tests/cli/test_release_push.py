@@ -15,7 +15,11 @@ from pix2color.build import build_generator
 from pix2color.checkpoints import checkpoint, hub
 from pix2color.cli import release
 from pix2color.config import Config, from_dict
-from pix2color.errors import EXIT_OK, EXIT_USAGE
+from pix2color.errors import EXIT_OK, EXIT_USAGE, WeightsError
+from pix2color.runtime.load import load_runtime
+
+onnx_format = pytest.importorskip("onnx", reason="the onnx extra is not installed")
+from pix2color.runtime import onnx_export  # noqa: E402
 
 TREE = {
     "data": {"roots": ["/home/somebody/family-photos"], "crop": 96},
@@ -84,8 +88,12 @@ def test_the_folder_that_would_be_pushed(run: Path, server: Hub, tmp_path: Path)
     options = ["--push", "me/net", "--dry-run", str(folder), "--license", "cc-by-4.0"]
     assert release_run(run, *options) == EXIT_OK
     assert sorted(path.name for path in folder.iterdir()) == [
-        "README.md", "model.safetensors", "pix2color.json"
+        "README.md", "model.onnx", "model.safetensors", "pix2color.json"
     ]  # fmt: skip
+    # Other programs find the weights under their new name.
+    onnx_format.checker.check_model(folder / "model.onnx")
+    manifest = json.loads((folder / "pix2color.json").read_text())
+    assert manifest["graph"] == "model.onnx" and len(manifest["graph_sha256"]) == 64
     assert (folder / "model.safetensors").read_bytes() == (run / "gan.safetensors").read_bytes()
     card = ModelCard.load(folder / "README.md")
     data = card.data.to_dict()
@@ -117,10 +125,41 @@ def test_pushed_it_can_be_used_by_name(
     assert not server.repos["me/net"].private
     held = server.repos["me/net"].commits[commit]
     assert held["README.md"] == (run / "hub/README.md").read_bytes()
+    runtime = load_runtime(f"me/net@{commit}", "cpu")
+    assert (runtime.kind, runtime.info.digest) == ("onnx", loaded.digest)
     # Again, with other weights: the same file of the same repository.
     assert release_run(run, "--push", "me/net", "--temperature", "0.9") == EXIT_OK
     assert checkpoint.load("me/net").decode.temperature == 0.9
     assert checkpoint.load(f"me/net@{commit}").decode.temperature == 0.6
+    assert load_runtime("me/net", "cpu").info.decode.temperature == 0.9
+    # Without its graph: that of before goes, here and there.
+    assert release_run(run, "--push", "me/net", "--no-graph") == EXIT_OK
+    assert not run.with_suffix(".onnx").exists()
+    assert "model.onnx" not in server.repos["me/net"].commits[server.repos["me/net"].refs["main"]]
+    assert load_runtime("me/net", "cpu").kind == "torch"
+
+
+def test_a_graph_is_verified_as_its_weights_are(
+    run: Path, server: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert release_run(run, "--push", "me/net") == EXIT_OK
+    changed = bytearray((run / "hub/model.onnx").read_bytes())
+    changed[1000] ^= 1
+    server.add("me/net", {"model.onnx": bytes(changed)})
+    with pytest.raises(WeightsError, match=r"model\.onnx has the digest .* pix2color\.json says"):
+        load_runtime("me/net", "cpu")
+
+
+def test_weights_and_graph_are_replaced_together_or_not_at_all(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert release_run(run) == EXIT_OK
+    files = [run / f"gan{suffix}" for suffix in (".safetensors", ".onnx")]
+    before = [path.read_bytes() for path in files]
+    monkeypatch.setattr(onnx_export, "_difference", lambda exported, original: 0.2)
+    assert release_run(run, "--temperature", "0.9") == EXIT_USAGE
+    assert [path.read_bytes() for path in files] == before
+    assert load_runtime(files[0], "cpu").kind == "onnx"
 
 
 def test_a_private_repository(run: Path, server: Hub) -> None:

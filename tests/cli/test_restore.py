@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_model import released
+from fake_model import use_fake_model
 from PIL import Image
 
-from pix2color.checkpoints import checkpoint
 from pix2color.cli import infer, restore
 
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "load", lambda *args, **options: released())
+    use_fake_model(monkeypatch)
 
 
 def test_it_gives_back_the_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

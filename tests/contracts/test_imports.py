@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from fake_model import write_calibrated, write_release
+
+from pix2color.cli.common import _NOT_LIGHT
+from pix2color.runtime import onnx_export
 
 PACKAGE = Path(__file__).parents[2] / "pix2color"
 LEVELS = (
@@ -18,7 +24,7 @@ LEVELS = (
     ("checkpoints", "build"),
     ("runtime",),
     ("inference", "guidance", "training", "evaluation"),
-    ("jobs", "video", "benchmark", "app", "analysis"),
+    ("jobs", "video", "benchmark", "app", "web", "analysis"),
     ("cli", "__main__"),
 )
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
@@ -48,13 +54,20 @@ def test_imports_point_down(path: Path) -> None:
 
 
 NUMPY_ONLY = {
-    "color": ("color.lab_numpy", "color.ab_bins_numpy", "color.icc_matrix"),
+    "color": (
+        "color.lab_numpy",
+        "color.ab_bins_numpy",
+        "color.icc_matrix",
+        "color.chroma_calibration",
+    ),
+    "checkpoints": ("checkpoints.release_file", "checkpoints.hub"),
     "runtime": ("runtime.base", "runtime.load", "runtime.onnx"),
     "inference": ("inference",),
     "guidance": ("guidance",),
     "photo": ("photo",),
     "jobs": ("jobs",),
     "video": ("video",),
+    "web": ("web",),
 }
 """Packages, or modules of them, that work on numpy: torch takes seconds to import."""
 
@@ -70,23 +83,73 @@ def test_packages_of_the_colorize_path_import_no_torch(names: tuple[str, ...]) -
     assert_no_torch(f"import {', '.join(modules)}")
 
 
-def test_coloring_with_onnxruntime_imports_no_torch(tmp_path: Path) -> None:
-    for name in ("onnx", "onnxruntime"):
-        pytest.importorskip(name, reason="the onnx extra is not installed")
-    from fake_model import write_release
+COLORED = """
+import sys
+import tomllib
+from pix2color import Colorizer
+from pix2color.cli import main
+photo, folder = sys.argv[1:]
+"""
+RUN = {
+    "infer.py": "assert main(['infer', photo, '--out', folder]) == 0",
+    "help": "import contextlib\nwith contextlib.suppress(SystemExit): main(['infer', '--help'])",
+    "Colorizer": "assert Colorizer.from_pretrained()(photo).pixels.ndim == 3",
+    "calibrated": (
+        "colorizer = Colorizer.from_pretrained(folder + '/calibrated.safetensors')\n"
+        "assert colorizer.decode.calibration == 1\n"
+        "colorizer(photo)"
+    ),
+    "hints": "Colorizer.from_pretrained()(photo, hints=[{'x': 9, 'y': 9, 'color': 'red'}])",
+    "palette": (
+        "from PIL import Image\n"
+        "colorizer = Colorizer.from_pretrained()\n"
+        "colorizer(photo, reference=colorizer(Image.open(photo)))"
+    ),
+    "variants": "assert main(['infer', photo, '--out', folder, '--variants', '2']) == 0",
+    "confidence": "assert main(['infer', photo, '--out', folder, '--confidence']) == 0",
+    "lossless": "assert main(['infer', photo, '--out', folder, '--lossless-jpeg']) == 0",
+    "restore": (
+        "main(['infer', photo, '--out', folder, '--lossless-jpeg'])\n"
+        "import pathlib\n"
+        "done = pathlib.Path(folder) / pathlib.Path(photo).name\n"
+        "assert main(['restore', str(done), '--out', folder + '/restored']) == 0"
+    ),
+    "video": "assert main(['infer', folder + '/film.mp4', '--out', folder + '/out']) == 0",
+    "app": (
+        "from pix2color.app.server import serve\n"
+        "with serve(Colorizer.from_pretrained(), port=None): pass"
+    ),
+}
+"""What a user does with a photo: the code of a program."""
+NEEDS = {
+    "calibrated": "onnx",
+    "lossless": "jpeglib",
+    "restore": "jpeglib",
+    "video": "av",
+    "app": "gradio",
+}
+HEAVY = ("torch", "torchvision", "lpips", "accelerate", "matplotlib", "scipy", "skimage")
 
-    from pix2color.checkpoints import checkpoint
-    from pix2color.runtime import onnx_export
 
-    path = tmp_path / "small.onnx"
-    onnx_export.write(path, checkpoint.load(write_release(tmp_path / "small.safetensors")))
+@pytest.mark.parametrize("name", RUN)
+def test_coloring_imports_nothing_heavy(name: str, tmp_path: Path) -> None:
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason=f"the package {NEEDS[name]} is not installed")
+    if name == "video":
+        import video_factory
+
+        frames = video_factory.to_gray(video_factory.shot("coffee", 3))
+        video_factory.write_video(tmp_path / "film.mp4", frames)
+    if name == "calibrated":
+        plain = write_release(tmp_path / "plain.safetensors")
+        onnx_export.write_graph(write_calibrated(tmp_path / "calibrated.safetensors", plain))
     photo = Path(__file__).parents[2] / "photos/coffee.jpg"
-    assert_no_torch(
-        "from pix2color.inference.colorizer import Colorizer\n"
-        f"colorizer = Colorizer.from_pretrained({str(path)!r})\n"
-        f"assert colorizer({str(photo)!r}).pixels.ndim == 3\n"
-        f"colorizer({str(photo)!r}, variants=2, hints=[{{'x': 9, 'y': 9, 'color': 'red'}}])\n"
-    )
+    check = f"\nfound = [name for name in {HEAVY} if name in sys.modules]\nassert not found, found"
+    done = subprocess.run(
+        [sys.executable, "-c", COLORED + RUN[name] + check, str(photo), str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def assert_no_torch(code: str) -> None:
@@ -96,3 +159,15 @@ def assert_no_torch(code: str) -> None:
         [sys.executable, "-c", code + check], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_light_requirements_are_those_of_the_package() -> None:
+    root = PACKAGE.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    known = {*project["dependencies"], *project["optional-dependencies"]["app"]}
+    lines = (root / "requirements-light.txt").read_text(encoding="utf-8").splitlines()
+    light = {line for line in lines if not line.startswith("#")}
+    assert light <= known
+    left_out = {re.split("[<>=]", requirement)[0] for requirement in known - light}
+    modules = {name.replace("-", "_").replace("scikit_image", "skimage") for name in left_out}
+    assert modules == _NOT_LIGHT, "what infer.py says of a missing package"

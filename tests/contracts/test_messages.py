@@ -10,7 +10,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "pix2color"
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent.name != "cli"]
-COMMANDS_ARE_SHOWN = {"model_card.py"}  # a page with the command that uses the weights
+COMMANDS_ARE_SHOWN = {
+    "model_card.py",  # a page with the command that uses the weights
+    "onnx.py",  # whole commands, to be copied
+}
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 
 

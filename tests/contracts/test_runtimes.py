@@ -13,7 +13,7 @@ import torch
 from fake_model import write_calibrated, write_release
 from scipy.special import softmax
 
-from pix2color.checkpoints import checkpoint
+from pix2color.checkpoints import checkpoint, release_file
 from pix2color.color.ab_bins_numpy import BIN_CENTERS
 from pix2color.config import DecodeConfig
 from pix2color.errors import Pix2ColorError
@@ -38,8 +38,7 @@ def torch_runtime(release: Path) -> Runtime:
 
 
 def onnx_runtime(release: Path) -> Runtime:
-    for name in ("onnx", "onnxruntime"):
-        pytest.importorskip(name, reason="the onnx extra is not installed")
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
     from pix2color.runtime import onnx, onnx_export
 
     path = release.with_suffix(".onnx")
@@ -47,7 +46,20 @@ def onnx_runtime(release: Path) -> Runtime:
     return onnx.OnnxRuntime.read(path)
 
 
-RUNTIMES: dict[str, Callable[[Path], Runtime]] = {"torch": torch_runtime, "onnx": onnx_runtime}
+def graph_runtime(release: Path) -> Runtime:
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    from pix2color.runtime import onnx_export
+
+    onnx_export.write_graph(release)
+    return load_runtime(release, "cpu", kind="onnx")
+
+
+RUNTIMES: dict[str, Callable[[Path], Runtime]] = {
+    "torch": torch_runtime,
+    "onnx": onnx_runtime,
+    "onnx with a release file": graph_runtime,
+}
+"""The first word is the runtime's kind."""
 
 
 @pytest.fixture(scope="module", params=HEADS)
@@ -60,7 +72,7 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module", params=RUNTIMES)
 def runtime(request: pytest.FixtureRequest, release: Path) -> Runtime:
     result = RUNTIMES[request.param](release)
-    assert result.kind == request.param and result.device == "cpu"
+    assert result.kind == request.param.split()[0] and result.device == "cpu"
     return result
 
 
@@ -70,7 +82,7 @@ def lightness(batch: int, height: int, width: int) -> np.ndarray:
 
 
 def test_every_runtime_is_here() -> None:
-    assert set(RUNTIMES) == set(KINDS)
+    assert {name.split()[0] for name in RUNTIMES} == set(KINDS)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -154,6 +166,17 @@ def test_a_calibration_comes_with_the_weights(kind: str, pair: tuple[Path, Path]
     np.testing.assert_allclose(vivid, 3 * 0.5 * before, rtol=1e-5, atol=1e-5)
     assert not np.array_equal(calibrated(gray), plain(gray))
     assert np.array_equal(calibrated(gray, calibration=0.0), plain(gray))
+
+
+@pytest.mark.parametrize("kind", RUNTIMES)
+def test_a_share_without_a_calibration_is_none(kind: str, tmp_path: Path) -> None:
+    """A recipe may ask for a share before a calibration is fitted."""
+    plain = release_file.read(write_release(tmp_path / "plain.safetensors"))
+    asking = tmp_path / "asking.safetensors"
+    decode = {**plain.meta["decode"], "calibration": 0.5}
+    release_file.write(asking, plain.tensors, {**plain.meta, "decode": decode})
+    info = RUNTIMES[kind](asking).info
+    assert info.calibration is None and info.decode.calibration == 0
 
 
 @pytest.mark.parametrize("kind", RUNTIMES)

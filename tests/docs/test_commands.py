@@ -26,7 +26,7 @@ from documents import (
 
 from pix2color.config import load
 
-OTHERS = ("pip install", "pytest", "accelerate config", "hf auth login")
+OTHERS = ("pip install", "pytest", "accelerate config", "hf auth login", "curl", "docker")
 """The start of each command of another program that the documents may use."""
 
 

@@ -29,9 +29,16 @@ ONLY_PARSED = {
     "accelerate config": "it asks questions",
     "hf auth login": "it asks for a token",
     "python tests/": "a measurement, run by hand",
+    "python -m pix2color export --fetch-ort": "it needs the network; tests/web/test_bundle.py",
+    "python -m pix2color export --web": "it needs onnxruntime-web; tests/web/test_bundle.py",
     "python -m pix2color analyze": "minutes; tests/analysis runs its parts in small",
     "python -m pix2color benchmark": "minutes; tests/benchmark/test_smoke.py runs it in small",
     "python -m pix2color calibrate": "it needs 200 photos; tests/cli/test_calibrate.py",
+    "python -m pix2color export --graph": (
+        "it changes the packaged graph; tests/runtime/test_graph.py"
+    ),
+    "curl": "it needs a running server; tests/app/test_endpoint.py runs it",
+    "docker": "it needs Docker; .ci/light runs the steps of the Dockerfile",
     "python -m pix2color app": "it runs until it is stopped; tests/app",
     "python -m pix2color release --run runs/gan --push USER/REPO": (
         "it needs the Hub; tests/cli/test_release_push.py pushes to a local server"

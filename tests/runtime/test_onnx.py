@@ -27,7 +27,6 @@ from pix2color.runtime.load import load_runtime
 from pix2color.runtime.torch import TorchRuntime
 
 onnx_format = pytest.importorskip("onnx", reason="the onnx extra is not installed")
-pytest.importorskip("onnxruntime", reason="the onnx extra is not installed")
 from pix2color.runtime import onnx, onnx_export  # noqa: E402
 from pix2color.runtime.onnx import OnnxRuntime  # noqa: E402
 
@@ -54,9 +53,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(small: Path) -> Path:
-    """That network as ONNX."""
-    path = small.with_suffix(".onnx")
+def exported(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That network as one ONNX file."""
+    path = tmp_path_factory.mktemp("exported") / "small.onnx"
     onnx_export.write(path, checkpoint.load(small))
     return path
 
@@ -263,7 +262,7 @@ def test_another_provider_is_not_taken_in_silence(
         colorizer.colorize(Photo(np.full((30, 20), 99, np.uint8)))
 
 
-# --- which backend, and the cache ----------------------------------------------------------------
+# --- which runtime, and the cache ----------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("traced")
@@ -273,7 +272,7 @@ def test_other_weights_are_exported_once_and_said_so(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     said: list[str] = []
     for _ in range(2):
-        found = Colorizer.from_pretrained(small, backend="onnx", announce=said.append)
+        found = Colorizer.from_pretrained(small, runtime="onnx", announce=said.append)
         assert found.runtime.kind == "onnx" and found.digest == checkpoint.load(small).digest
     (path,) = (tmp_path / "pix2color").iterdir()
     assert path.name.startswith(found.digest) and len(said) == 1 and str(path) in said[0]
@@ -286,24 +285,30 @@ def test_a_cache_that_cannot_be_written_is_said_with_a_way_out(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(WeightsError, match=r"cannot be written.*pix2color export"):
-        Colorizer.from_pretrained(small, backend="onnx")
+        Colorizer.from_pretrained(small, runtime="onnx")
 
 
-def test_backends_that_do_not_fit(exported: Path) -> None:
+def test_runtimes_that_do_not_fit(exported: Path) -> None:
     with pytest.raises(Pix2ColorError, match="runs in onnxruntime only"):
         load_runtime(exported, kind="torch")
-    with pytest.raises(Pix2ColorError, match="no backend 'tflite': there are torch and onnx"):
+    with pytest.raises(Pix2ColorError, match="no runtime 'tflite': there are torch and onnx"):
         load_runtime(kind="tflite")
 
 
-@pytest.mark.parametrize("module", ["onnx", "onnxruntime"])
-def test_a_missing_extra_is_one_line(
-    module: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("onnx", r'exporting needs onnx: pip install "pix2color\[onnx\]"$'),
+        ("onnxruntime", "onnxruntime is not installed: pip install onnxruntime$"),
+    ],
+)
+def test_a_missing_package_is_one_line(
+    module: str, said: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(Pix2ColorError, match=rf'needs? {module}: pip install "pix2color\[onnx\]"$'):
-        Colorizer.from_pretrained(small, backend="onnx")
+    with pytest.raises(Pix2ColorError, match=said):
+        Colorizer.from_pretrained(small, runtime="onnx")
 
 
 # --- files that are wrong ------------------------------------------------------------------------

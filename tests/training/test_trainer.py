@@ -21,6 +21,7 @@ from pix2color.checkpoints import checkpoint
 from pix2color.config import Config, load
 from pix2color.data.loader import Batch
 from pix2color.errors import ConfigError, TrainingError, WeightsError
+from pix2color.runtime.load import load_runtime
 from pix2color.training import steps
 from pix2color.training.export import export_run
 from pix2color.training.setup import make_accelerator, make_trainer, resolve_init_from
@@ -553,6 +554,8 @@ def test_release_keeps_a_calibration_of_the_same_weights_only(
     kept = export_run(run, tmp_path / "kept.safetensors", best=True, decode={"calibration": 0.5})
     loaded = checkpoint.load(kept)
     assert loaded.calibration is not None and loaded.decode.calibration == 0.5
+    info = load_runtime(kept, "cpu", kind="onnx").info
+    assert info.calibration is not None and info.digest == loaded.digest
     other = make_config("other", "train.seed=5", steps=1)
     make_trainer(other).fit()
     average = [export_run(Path(other.output))]

@@ -14,7 +14,7 @@ def test_a_sample_shows_what_infer_makes_of_the_gray_photo(small_photos: list[np
     decode = released.decode.model_copy(update={"input_size": 96})
     grid = sample_grid(released.generator, small_photos[:2], decode, device="cpu")
     assert grid.shape == (2 * (CELL_SIDE + GAP), 3 * (CELL_SIDE + GAP), 3)
-    colorizer = Colorizer.from_pretrained(device="cpu", backend="torch")
+    colorizer = Colorizer.from_pretrained(device="cpu", runtime="torch")
     for row, photo in enumerate(small_photos[:2]):
         top = GAP + row * (CELL_SIDE + GAP)
         cells = [

@@ -1,0 +1,1 @@
+"""The page without a server: static files that color photos inside the browser."""
