@@ -75,7 +75,7 @@ def read(
             + (f" of this version (it is {version}, expected {FORMAT})" if version else ""),
             remedy="make one with the command `python -m pix2color release`",
         )
-    decoded = {key: _decode(value) for key, value in meta.items()}
+    decoded = {key: decode_metadata(value) for key, value in meta.items()}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     table, fitted = tensors.pop(CALIBRATION, None), decoded.pop(CALIBRATION, None)
     calibration = None
@@ -224,7 +224,13 @@ def _to_array(key: str, value: Any) -> NDArray[Any]:
     return value.astype(np.float16) if is_float and not keep_float32(key) else value
 
 
-def _decode(text: str) -> Any:
+def decode_metadata(text: str) -> Any:
+    """A metadata value: JSON objects and lists as such, all else as text.
+
+    A digest of decimal digits only, or with one e among them, would be read as a number.
+    """
+    if not text.startswith(("{", "[")):
+        return text
     try:
         return json.loads(text)
     except json.JSONDecodeError:

@@ -7,7 +7,6 @@ onnxruntime refuses to follow. An exported file (docs/onnx.md) holds all in one.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +65,7 @@ class OnnxRuntime:
     ) -> None:
         self.device = find_device(device)
         texts = _checked_metadata(data, file)
-        self.meta: dict[str, Any] = {k: _decoded(v) for k, v in texts.items()}
+        self.meta: dict[str, Any] = {k: release_file.decode_metadata(v) for k, v in texts.items()}
         self._data = data
         self._initializers: dict[str, Any] = {}
         if weights is not None or INITIALIZERS in texts:
@@ -309,13 +308,6 @@ def _decode_raw(raw: Floats, head: HeadConfig) -> Floats:
         steps = raw.reshape(batch, 2, channels // 2, height, width).argmax(2)
         return (MARGINAL_MIN_AB + MARGINAL_BIN_WIDTH * (steps + 0.5)).astype(np.float32)
     return raw
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
 
 
 def _first_line(error: Exception) -> str:

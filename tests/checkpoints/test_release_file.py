@@ -27,7 +27,8 @@ TENSORS = {
 META = {
     "model": {"encoder": "resnet18", "decoder_channels": [1, 2]},
     "notice": "plain words",
-    "n": 3,
+    "config_digest": "123456789012",  # text, although it looks like a number
+    "rows": [3, 4],
 }
 
 
