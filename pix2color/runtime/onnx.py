@@ -67,6 +67,7 @@ class OnnxRuntime:
         self.device = find_device(device)
         texts = _checked_metadata(data, file)
         self.meta: dict[str, Any] = {k: _decoded(v) for k, v in texts.items()}
+        self.meta["digest"] = texts.get("digest")  # its hex digits may look like a number
         self._data = data
         self._initializers: dict[str, Any] = {}
         if weights is not None or INITIALIZERS in texts:
