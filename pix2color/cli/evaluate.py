@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """examples:
   python -m pix2color evaluate --data my-photos/ --checkpoint runs/gan/release.safetensors
-  python -m pix2color evaluate --data val/ --variant faithful:temperature=1,vividness=0,calibration=0
+  python -m pix2color evaluate --data val/ \\
+    --variant faithful:temperature=1,vividness=0,calibration=0
   python -m pix2color evaluate --data val/ --quick --sweep temperature=0.4,0.6,1 vividness=0,0.5
   python -m pix2color evaluate --data *.tar --split val --split-shares 0.97,0.03,0 --by-source
   python -m pix2color evaluate --data faces/ --quick --skin --groups labels.csv
