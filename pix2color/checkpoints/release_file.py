@@ -148,18 +148,18 @@ def read_safetensors(
 
     if not path.is_file():
         raise WeightsError(f"no weights file {path}: check the path")
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith(_PICKLE_STARTS):
-        raise WeightsError(
-            f"{path} is a pickle, which can run code when it is read; "
-            "pix2color reads .safetensors here: convert it if you trust its source"
-        )
     try:
         with safe_open(path, framework=framework) as file:
             meta = file.metadata() or {}
             return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
+        # Only now: a safetensors file with a header of 640 bytes begins as a pickle does.
+        with path.open("rb") as start:
+            if start.read(4).startswith(_PICKLE_STARTS):
+                raise WeightsError(
+                    f"{path} is a pickle, which can run code when it is read; "
+                    "pix2color reads .safetensors here: convert it if you trust its source"
+                ) from None
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from None
 
 

@@ -13,6 +13,7 @@ FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent.name != "
 COMMANDS_ARE_SHOWN = {
     "model_card.py",  # a page with the command that uses the weights
     "onnx.py",  # whole commands, to be copied
+    "ort_package.py",
 }
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 

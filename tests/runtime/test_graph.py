@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,17 @@ def test_a_renamed_pair_works_from_any_folder(
         runtime = load_runtime(name, "cpu")
         assert runtime.kind == "onnx" and runtime.info.digest == before.info.digest
         assert np.array_equal(runtime.run(lightness).values, before.run(lightness).values)
+
+
+@pytest.mark.parametrize("digest", ["221299086363", "012345678901", "12e345678901"])
+def test_a_digest_that_looks_like_a_number(pair: Path, digest: str) -> None:
+    library = pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    data = pair.with_suffix(".onnx").read_bytes()
+    model = library.load_model_from_string(data)
+    library.helper.set_model_props(model, onnx.metadata(data) | {"digest": digest})
+    weights = replace(release_file.read(pair, framework="np"), digest=digest)
+    runtime = onnx.OnnxRuntime(model.SerializeToString(), "small.onnx", weights=weights)
+    assert runtime.info.digest == digest
 
 
 def test_infer_takes_the_runtime_that_is_asked_for(pair: Path, tmp_path: Path) -> None:
