@@ -30,6 +30,7 @@ from pix2color.config.schema import (
     ModelConfig,
     OptimConfig,
     SplitConfig,
+    TeacherConfig,
     TrainConfig,
     UpsampleConfig,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "SplitConfig",
+    "TeacherConfig",
     "TrainConfig",
     "UpsampleConfig",
     "deep_merge",

@@ -227,6 +227,8 @@ class LossConfig(ConfigModel):
     """
 
     cross_entropy: NonNegative = 1.0
+    distillation: NonNegative = 0.0
+    """Cross-entropy to the probabilities of `teacher`; it needs one, and a class head."""
     l1: NonNegative = 0.0
     l2: NonNegative = 0.0
     smooth_l1: NonNegative = 0.0
@@ -238,6 +240,19 @@ class LossConfig(ConfigModel):
     perceptual_layers: dict[str, Positive] = {}
     """LEVEL.BLOCK of the perceptual network (as in its parameters' names) -> weight; none: the
     ends of its first four levels, with equal shares."""
+
+
+class TeacherConfig(ConfigModel):
+    """Networks whose color probabilities are learned (`loss.distillation`), as their mean."""
+
+    checkpoint: Paths = ()
+    """Release files or names, of any networks."""
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    """Sizes at which each network sees the crop, as factors of the crop's; passes are averaged."""
+    mirror: bool = False
+    """Each network sees the crop mirrored, too."""
+    temperature: Positive = 1.0
+    """Of the probabilities of teacher and student in the loss (Hinton et al. 2015)."""
 
 
 class OptimConfig(ConfigModel):
@@ -391,6 +406,7 @@ class Config(ConfigModel):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    teacher: TeacherConfig = TeacherConfig()
     optim: OptimConfig = OptimConfig()
     gan: GanConfig = GanConfig()
     budget: BudgetConfig = BudgetConfig()
@@ -407,8 +423,20 @@ class Config(ConfigModel):
         ab_losses = self.loss.l1 + self.loss.l2 + self.loss.smooth_l1 + self.loss.perceptual
         if regression and ab_losses == 0:
             raise ValueError("a regression head needs one of loss.l1, l2, smooth_l1, perceptual")
-        if not regression and self.loss.cross_entropy + ab_losses == 0:
-            raise ValueError("a class head needs loss.cross_entropy")
+        plain = self.model.head.type == "classes" and self.model.head.compat == "none"
+        if self.loss.distillation and not plain:
+            raise ValueError(
+                "loss.distillation teaches 313 classes: set model.head.type to classes and"
+                " model.head.compat to none"
+            )
+        if bool(self.loss.distillation) != bool(self.teacher.checkpoint):
+            raise ValueError(
+                "a teacher needs both: teacher.checkpoint (release files) and loss.distillation"
+                " (its weight)"
+            )
+        class_losses = self.loss.cross_entropy + self.loss.distillation
+        if not regression and class_losses + ab_losses == 0:
+            raise ValueError("a class head needs loss.cross_entropy or loss.distillation")
         if self.model.head.type == "marginal64" and (ab_losses or self.gan.enabled):
             raise ValueError(
                 "a marginal64 head is decoded by argmax, which has no gradient: cross_entropy only"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pix2color.color.lab import lab_to_rgb
 from pix2color.config import DecodeConfig
@@ -17,7 +17,7 @@ from pix2color.data.loader import Batch
 from pix2color.losses import adversarial
 from pix2color.losses.perceptual import PerceptualLoss
 from pix2color.models.discriminator import LAB_SCALE
-from pix2color.models.heads import Head
+from pix2color.models.heads import ClassificationHead, Head
 
 Network = Callable[[Tensor], Tensor]
 AbLoss = Callable[[Tensor, Tensor], Tensor]
@@ -51,6 +51,18 @@ def reconstruction_losses(
             rgb = lab_to_rgb(_with_lightness(batch.target_lab, ab), clip=False)
             losses["perceptual"] = perceptual(rgb, lab_to_rgb(batch.target_lab))
     return losses
+
+
+def distillation_loss(
+    raw: Tensor, batch: Batch, *, head: Head, teacher: nn.Module, temperature: float
+) -> Tensor:
+    """Loss of the generator's logits against the teacher's probabilities.
+
+    The teacher sees L as it is, the student as degraded by the recipe: it learns to see through it.
+    """
+    assert isinstance(head, ClassificationHead)
+    probability = teacher(batch.target_lab[:, :1], (raw.shape[-2], raw.shape[-1]))  # B,313,h,w
+    return head.distillation_loss(raw, probability, temperature=temperature)
 
 
 def fake_lab(raw: Tensor, batch: Batch, *, head: Head, decode: DecodeConfig) -> Tensor:

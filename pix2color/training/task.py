@@ -57,6 +57,7 @@ class ColorizationTask:
         self.gan = config.gan
         self.shown = config.shown_decode()
         self.components = components
+        self.distillation_temperature = config.teacher.temperature
         self.generator = generator
         self.optimizer = optimizer
         self.discriminator = discriminator
@@ -136,6 +137,14 @@ class ColorizationTask:
             ab_losses=self.components.ab_losses,
             perceptual=self.components.perceptual,
         )
+        if self.components.teacher is not None:
+            losses["distillation"] = steps.distillation_loss(
+                raw,
+                batch,
+                head=self.head,
+                teacher=self.components.teacher,
+                temperature=self.distillation_temperature,
+            )
         if self.discriminator is not None and fake is not None and self.gan.weight > 0:
             # Its weights must not collect gradients of the generator's loss.
             self.discriminator.requires_grad_(False)

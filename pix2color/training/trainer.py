@@ -119,8 +119,9 @@ class Trainer:
             self.discriminator, self.discriminator_optimizer = accelerator.prepare(
                 components.discriminator, components.discriminator_optimizer
             )
-        if components.perceptual is not None:
-            components.perceptual.to(accelerator.device)
+        for frozen in (components.perceptual, components.teacher):
+            if frozen is not None:
+                frozen.to(accelerator.device)
         self.task = ColorizationTask(
             config,
             components,
