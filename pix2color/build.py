@@ -65,8 +65,6 @@ class TrainingComponents:
     optimizer: torch.optim.Optimizer
     """Of the generator; parameter groups hold their full learning rate as `initial_lr`."""
     discriminator_optimizer: torch.optim.Optimizer | None
-    teacher: nn.Module | None = None
-    """(L, size) -> probabilities, frozen; set by `training.setup`."""
 
 
 def build_training(

@@ -31,7 +31,7 @@ from pix2color.errors import ConfigError, TrainingError
 from pix2color.io import atomic_write, remove_stale_parts
 from pix2color.training import checkpointing
 from pix2color.training.events import TrainEvent
-from pix2color.training.teacher import load_teacher
+from pix2color.training.teacher_cache import load_teacher
 from pix2color.training.trainer import Trainer
 
 _PRIOR_CROPS = 2048
@@ -224,7 +224,6 @@ def _build_trainer(
     components = build.build_training(
         config, prior=prior, start=not resume, fused=device.type == "cuda"
     )
-    components.teacher = load_teacher(config.teacher)
     return Trainer(
         config,
         components,
@@ -234,6 +233,7 @@ def _build_trainer(
         accelerator=accelerator,
         folder=Path(config.output),
         observer=observer,
+        teacher=load_teacher(config, photos=data_stats.get("digest")),
     )
 
 

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pix2color.color.lab import lab_to_rgb
 from pix2color.config import DecodeConfig
@@ -21,6 +21,8 @@ from pix2color.models.heads import ClassificationHead, Head
 
 Network = Callable[[Tensor], Tensor]
 AbLoss = Callable[[Tensor, Tensor], Tensor]
+Targets = Callable[[Tensor, tuple[int, int], Sequence[int]], Tensor]
+"""(L, size, seeds of the crops) -> a teacher's probabilities B,313,*size."""
 
 
 def reconstruction_losses(
@@ -54,14 +56,15 @@ def reconstruction_losses(
 
 
 def distillation_loss(
-    raw: Tensor, batch: Batch, *, head: Head, teacher: nn.Module, temperature: float
+    raw: Tensor, batch: Batch, *, head: Head, teacher: Targets, temperature: float
 ) -> Tensor:
     """Loss of the generator's logits against the teacher's probabilities.
 
     The teacher sees L as it is, the student as degraded by the recipe: it learns to see through it.
     """
     assert isinstance(head, ClassificationHead)
-    probability = teacher(batch.target_lab[:, :1], (raw.shape[-2], raw.shape[-1]))  # B,313,h,w
+    size = (raw.shape[-2], raw.shape[-1])
+    probability = teacher(batch.target_lab[:, :1], size, batch.seeds)  # B,313,h,w
     return head.distillation_loss(raw, probability, temperature=temperature)
 
 

@@ -42,6 +42,7 @@ class ColorizationTask:
         generator: the components' generator as accelerate prepared it.
         optimizer: of the generator, prepared.
         discriminator, discriminator_optimizer: prepared; None without an adversarial phase.
+        teacher: gives the targets of `loss.distillation`; None without one.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class ColorizationTask:
         optimizer: torch.optim.Optimizer,
         discriminator: nn.Module | None,
         discriminator_optimizer: torch.optim.Optimizer | None,
+        teacher: steps.Targets | None,
     ) -> None:
         self.gan = config.gan
         self.shown = config.shown_decode()
         self.components = components
+        self.teacher = teacher
         self.distillation_temperature = config.teacher.temperature
         self.generator = generator
         self.optimizer = optimizer
@@ -137,12 +140,12 @@ class ColorizationTask:
             ab_losses=self.components.ab_losses,
             perceptual=self.components.perceptual,
         )
-        if self.components.teacher is not None:
+        if self.teacher is not None:
             losses["distillation"] = steps.distillation_loss(
                 raw,
                 batch,
                 head=self.head,
-                teacher=self.components.teacher,
+                teacher=self.teacher,
                 temperature=self.distillation_temperature,
             )
         if self.discriminator is not None and fake is not None and self.gan.weight > 0:

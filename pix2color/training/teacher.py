@@ -12,9 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pix2color.checkpoints import checkpoint
 from pix2color.color.ab_bins import soft_encode
-from pix2color.config import TeacherConfig
 from pix2color.models.generator import Generator
 from pix2color.models.heads import ClassificationHead
 
@@ -44,8 +42,13 @@ class Teacher(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, lightness: Tensor, size: tuple[int, int]) -> Tensor:
-        """L (B,1,H,W in 0..100) -> probabilities B,313,*size, float32, sum 1 per pixel."""
+    def forward(
+        self, lightness: Tensor, size: tuple[int, int], seeds: Sequence[int] = ()
+    ) -> Tensor:
+        """L (B,1,H,W in 0..100) -> probabilities B,313,*size, float32, sum 1 per pixel.
+
+        `seeds`, by which a cache knows the crops, have no effect here.
+        """
         total: Tensor | None = None
         views = (False, True) if self.mirror else (False,)
         for scale in self.scales:
@@ -59,18 +62,6 @@ class Teacher(nn.Module):
                     total = share if total is None else total.add_(share)
         assert total is not None
         return total.div_(len(self.scales) * len(views) * len(self.networks))
-
-
-def load_teacher(config: TeacherConfig) -> Teacher | None:
-    """The teacher of a config's section; None where it names no checkpoint.
-
-    Raises:
-        WeightsError: a file is missing or no release file.
-    """
-    if not config.checkpoint:
-        return None
-    networks = [checkpoint.load(name).generator for name in config.checkpoint]
-    return Teacher(networks, scales=config.scales, mirror=config.mirror)
 
 
 def _probability(network: Generator, lightness: Tensor) -> Tensor:

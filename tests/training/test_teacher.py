@@ -13,11 +13,12 @@ from pix2color.build import build_generator
 from pix2color.checkpoints import checkpoint
 from pix2color.color.ab_bins import bin_centers, nearest_bin
 from pix2color.color.lab import rgb_to_lab
-from pix2color.config import Config, ModelConfig, TeacherConfig, from_dict
-from pix2color.errors import ConfigError, WeightsError
+from pix2color.config import Config, ModelConfig, from_dict, load
+from pix2color.errors import ConfigError, TrainingError, WeightsError
 from pix2color.models.generator import Generator
 from pix2color.training.setup import make_trainer
-from pix2color.training.teacher import Teacher, load_teacher
+from pix2color.training.teacher import Teacher
+from pix2color.training.teacher_cache import CachedTeacher, load_teacher
 
 SMALL = {"pretrained": "none", "decoder_channels": [16], "convs_per_level": [1]}
 HEADS = {"classes": {}, "regression": {"type": "regression"}, "marginal64": {"type": "marginal64"}}
@@ -83,12 +84,14 @@ def test_a_teacher_stays_as_it_is(packaged: Generator) -> None:
 
 
 def test_without_a_checkpoint_there_is_no_teacher() -> None:
-    assert load_teacher(TeacherConfig()) is None
+    assert load_teacher(load(None), photos=None) is None
 
 
 def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "absent.safetensors"
+    config = load(None, [f"teacher.checkpoint={file}", "loss.distillation=1"])
     with pytest.raises(WeightsError, match=r"absent\.safetensors"):
-        load_teacher(TeacherConfig(checkpoint=(str(tmp_path / "absent.safetensors"),)))
+        load_teacher(config, photos=None)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +132,72 @@ def test_a_student_takes_over_the_colors_of_its_teacher(
     student = trainer.unwrapped_generator.eval()
     ab = student.head.to_ab(student.predict_raw(lightness))
     assert float((ab - bin_centers()[blue].view(1, 2, 1, 1)).abs().mean()) < 6
+
+
+# The cache of targets.
+
+
+@pytest.fixture
+def cached(tiny: Callable[..., Config], tmp_path: Path) -> Callable[..., CachedTeacher]:
+    def make(*overrides: str, photos: str = "these") -> CachedTeacher:
+        folder = f"teacher.cache={tmp_path / 'targets'}"
+        teacher = ("teacher.checkpoint=default", "loss.distillation=1")
+        loaded = load_teacher(tiny("run", *teacher, folder, *overrides), photos=photos)
+        assert isinstance(loaded, CachedTeacher)
+        return loaded
+
+    return make
+
+
+def test_what_was_computed_is_read_again(
+    cached: Callable[..., CachedTeacher], packaged: Generator, lightness: Tensor
+) -> None:
+    first = cached()(lightness, (8, 16), [7])
+    exact = Teacher([packaged], mirror=False)(lightness, (8, 16))
+    assert torch.allclose(first.sum(1), torch.ones(()), atol=1e-5)
+    assert float((first - exact).abs().sum(1).mean()) < 0.03  # half of it in both directions
+    again = cached()(torch.zeros_like(lightness), (8, 16), [7])  # L is not looked at
+    assert torch.equal(again, first)
+    mixed = cached()(torch.cat((lightness.flip(-1), lightness)), (8, 16), [8, 7])
+    assert torch.equal(mixed[1:], first) and not torch.equal(mixed[:1], first)
+
+
+def test_a_damaged_entry_is_computed_anew(
+    cached: Callable[..., CachedTeacher], lightness: Tensor
+) -> None:
+    teacher = cached()
+    first = teacher(lightness, (8, 16), [7])
+    (entry,) = teacher.folder.rglob("*.bin")
+    entry.write_bytes(entry.read_bytes()[:100])
+    assert torch.equal(cached()(lightness, (8, 16), [7]), first)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [("teacher.mirror=true", "another teacher"), ("data.crop=64", "other crops")],
+)
+def test_a_cache_of_other_targets_is_refused(
+    override: str, reason: str, cached: Callable[..., CachedTeacher]
+) -> None:
+    cached()
+    with pytest.raises(TrainingError, match=reason):
+        cached(override)
+    with pytest.raises(TrainingError, match="other photos"):
+        cached(photos="others")
+
+
+def test_a_folder_with_something_else_is_no_cache(
+    cached: Callable[..., CachedTeacher], tmp_path: Path
+) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "letter.txt").write_text("mine")
+    with pytest.raises(TrainingError, match="not empty"):
+        cached()
+
+
+def test_two_trainings_share_a_cache(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    folder = tmp_path / "targets"
+    options = ("teacher.checkpoint=default", "loss.distillation=1", f"teacher.cache={folder}")
+    for run in ("one", "other"):
+        assert make_trainer(tiny(run, *options, "budget.samples=8")).fit().finished
+        assert len(list(folder.rglob("*.bin"))) == 8
