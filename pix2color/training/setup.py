@@ -27,7 +27,7 @@ from pix2color.data.loader import (
     StreamingSource,
 )
 from pix2color.data.streaming import stream_photos
-from pix2color.errors import ConfigError, TrainingError
+from pix2color.errors import ConfigError, TrainingError, WeightsError
 from pix2color.io import atomic_write, remove_stale_parts
 from pix2color.training import checkpointing
 from pix2color.training.events import TrainEvent
@@ -172,6 +172,7 @@ def make_trainer(
         config = config.model_copy(update={"init_from": previous.get("init_from")})
     else:
         config = resolve_init_from(config, announce=announce)
+    _check_weight_files(config)
     set_seed(config.train.seed)
     validation: Sequence[Pixels] = ()
     if accelerator.is_main_process:  # no other process validates
@@ -311,6 +312,21 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         )
     if resume and not started:
         raise TrainingError(f"{folder} holds no run to resume", remedy="leave {resume} out")
+
+
+def _check_weight_files(config: Config) -> None:
+    """Refuse a recipe whose weights are missing before its photos are read, which takes minutes."""
+    named = {
+        "model.pretrained": (config.model.pretrained,),
+        "loss.perceptual_network": (config.loss.perceptual_network,),
+        "train.fd_backbone": (config.train.fd_backbone or "none",),
+        "teacher.checkpoint": config.teacher.checkpoint,
+    }
+    for key, names in named.items():
+        for name in names:
+            words = ("default", "imagenet", "none", "encoder", "vgg16")
+            if name not in words and not hub.parse(name) and not Path(name).is_file():
+                raise WeightsError(f"{key}: there is no weights file {name}")
 
 
 def _previous_config(folder: Path) -> dict[str, Any]:
