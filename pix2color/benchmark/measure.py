@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -257,10 +257,7 @@ def save_cached(
     key: str,
 ) -> dict[str, Any]:
     """Write a set's evaluation; returns its tree."""
-    tree = report.to_dict(evaluation, context)
-    for row in tree["rows"]:
-        if row["name"] in distances:
-            row["figures"]["fid"] = {"value": distances[row["name"]], "low": None, "high": None}
+    tree = report.to_dict(evaluation, replace(context, fid=distances))
     tree["key"] = key
     arrays = {f"errors/{name}": v for name, v in histograms.errors.items()}
     arrays |= {f"colors/{name}": v for name, v in histograms.colors.items()}

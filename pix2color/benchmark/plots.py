@@ -93,18 +93,25 @@ def colorfulness(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def losses(path: Path, runs: Mapping[str, Path]) -> None:
-    """The training loss of every run against its samples, one panel per run."""
+    """The training loss of every run against its samples, one panel per run; dashed that of the
+    validation photos, without the discriminator's part."""
     columns = 5
-    lines = -(-len(runs) // columns)
-    figure = Figure(figsize=(2.6 * columns, 2.0 * lines))
+    rows = -(-len(runs) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.0 * rows))
     for number, (name, folder) in enumerate(runs.items(), start=1):
-        axes = figure.add_subplot(lines, columns, number)
+        axes = figure.add_subplot(rows, columns, number)
         log = folder / "metrics.jsonl"
-        logged = [one for one in read_log(log) if one["kind"] == "train"] if log.is_file() else []
+        lines = read_log(log) if log.is_file() else []
+        logged, validated = (
+            [one for one in lines if one["kind"] == kind] for kind in ("train", "validation")
+        )
         for key in ("loss", "discriminator"):
             points = [(one["samples"], one[key]) for one in logged if key in one]
             if points:
                 axes.plot(*zip(*points, strict=True), linewidth=1, label=key)
+        held_out = [(one["samples"], one["loss"]) for one in validated if "loss" in one]
+        if held_out:
+            axes.plot(*zip(*held_out, strict=True), "--", color="C0", linewidth=1)
         axes.set_title(name, fontsize=8)
         axes.tick_params(labelsize=6)
         axes.grid(alpha=0.3)

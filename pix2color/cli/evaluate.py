@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pix2color.cli import common, evaluation_photos
-from pix2color.errors import EXIT_OK, ConfigError
+from pix2color.errors import EXIT_OK, ConfigError, WeightsError
+from pix2color.io import atomic_write
 
 if TYPE_CHECKING:
     import torch
 
+    from pix2color.evaluation.fid import Fid
     from pix2color.evaluation.methods import Method
+    from pix2color.evaluation.metric_models import MetricModels
 
 _EPILOG = """examples:
   python -m pix2color evaluate --data my-photos/ --checkpoint runs/gan/release.safetensors
@@ -23,8 +26,11 @@ _EPILOG = """examples:
   python -m pix2color evaluate --data val/ --quick --sweep temperature=0.4,0.6,1 vividness=0,0.5
   python -m pix2color evaluate --data *.tar --split val --split-shares 0.97,0.03,0 --by-source
   python -m pix2color evaluate --data faces/ --quick --skin --groups labels.csv
+  python -m pix2color evaluate --data ILSVRC2012_img_val.tar --protocol val5k
 """
 _NUM_IMAGES = 8
+HASHES_NAME = "photos.sha256"
+"""In the report's folder: the photos of a published test set, for another's --protocol-list."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,6 +85,9 @@ def _add_metric_arguments(group: argparse._ArgumentGroup) -> None:
     add("--fd-backbone", type=Path, metavar="FILE",
         help="also measure FD, a Frechet distance, in the features of these weights: torchvision's"
         " mobilenet_v2 or squeezenet1_1")
+    add("--fid", metavar="inception|FILE",
+        help="also measure FID, by torch-fidelity (extra [fid]): with Inception's weights as it"
+        " downloads them, or from its file; of a published test set it is always tried")
     add("--classifier", metavar="NAME|FILE",
         help="torchvision's name or a weights file; classes come from folders or from a WordNet id"
         " at the start of a file's name")
@@ -118,13 +127,16 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     )
     quick = arguments.quick
     measured = evaluation_photos.load(arguments, weights, notes)
+    fid = _fid(arguments, device, metric_models)
     names, photos = measured.photos.names, measured.photos.photos
     labels = labels_of(names) if metric_models.classifier else None
-    crops = [crop_photo(photo, arguments.protocol, crop=arguments.crop) for photo in photos]
-    with common.ProgressBar(len(crops), unit="photos", quiet=arguments.quiet) as progress:
+    published = evaluation_photos.is_paper_protocol(arguments)
+    if not published:  # the photos of a published set are cut already
+        photos = [crop_photo(photo, arguments.protocol, crop=arguments.crop) for photo in photos]
+    with common.ProgressBar(len(photos), unit="photos", quiet=arguments.quiet) as progress:
         evaluation = evaluator.evaluate_methods(
-            crops,
-            networks if quick else [methods.random(crops, seed=arguments.seed), *networks],
+            photos,
+            networks if quick else [methods.random(photos, seed=arguments.seed), *networks],
             device=device,
             batch=arguments.batch,
             lpips=metric_models.lpips,
@@ -140,6 +152,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             resamples=arguments.resamples,
             seed=arguments.seed,
             progress=lambda done, total: progress.advance_to(done),
+            hook=fid.update_from if fid else None,
         )
     measured_with = dict(metric_models.descriptions)
     if labels is not None:
@@ -155,12 +168,15 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         skipped_metrics=metric_models.unavailable,
         notes=notes,
         groupings=groupings,
+        fid=fid.distances("truth") if fid else {},
     )
     tree = report.write(arguments.out, evaluation, context)
+    if measured.hashes:
+        atomic_write(arguments.out / HASHES_NAME, measured.hashes)
     print("\n\n".join((report.table(tree), *group_tables.sections(tree))))
     for line in notes:
         print(line)
-    print(f"{len(crops)} photos; report in {arguments.out / report.MARKDOWN_NAME}")
+    print(f"{len(photos)} photos; report in {arguments.out / report.MARKDOWN_NAME}")
     return EXIT_OK
 
 
@@ -208,6 +224,26 @@ def _networks(
     )
 
 
+def _fid(
+    arguments: argparse.Namespace, device: torch.device, metric_models: MetricModels
+) -> Fid | None:
+    """FID as asked for; with a published test set as far as possible, and named where it is not."""
+    from pix2color.evaluation.fid import inception
+
+    published = evaluation_photos.is_paper_protocol(arguments) and not arguments.quick
+    if not (arguments.fid or published):
+        return None
+    try:
+        fid = inception(arguments.fid or "inception", device=device)
+    except (ConfigError, WeightsError) as error:
+        if arguments.fid:
+            raise
+        metric_models.unavailable["fid"] = ("not measured", f"{error}")
+        return None
+    metric_models.descriptions["FID"] = fid.description
+    return fid
+
+
 def _packaged_prior() -> Any:
     """The prior of the AuC at lambda 0.5; None where none is packaged."""
     from pix2color.color import ab_bins
@@ -217,6 +253,16 @@ def _packaged_prior() -> Any:
 
 def _protocol(arguments: argparse.Namespace) -> dict[str, Any]:
     """The protocol's parameters for the report, and a text that describes it."""
+    if evaluation_photos.is_paper_protocol(arguments):
+        from pix2color.evaluation.paper_protocols import PROTOCOLS
+
+        published = PROTOCOLS[arguments.protocol]
+        return {
+            "name": published.name,
+            "crop": published.size,
+            "framing": published.framing,
+            "text": published.describe(),
+        }
     crop = None if arguments.protocol == "full" else arguments.crop
     protocols = {
         "center": f"center squares, reduced to {crop} px where they are larger",

@@ -271,6 +271,8 @@ class OptimConfig(ConfigModel):
     weight_decay: NonNegative = 0.01
     """Decoupled in adamw, added to the gradient in the others; not for biases and norms."""
     warmup_samples: Annotated[int, Field(ge=0)] = 2000
+    warmup_fraction: Fraction | None = None
+    """The warm-up as a share of the budget; null: `warmup_samples`."""
     schedule: Literal["cosine", "constant"] = "cosine"
     min_lr_ratio: Fraction = 0.01
     max_grad_norm: Positive | None = 1.0
@@ -355,6 +357,8 @@ class TrainConfig(ConfigModel):
     seed: Annotated[int, Field(ge=0)] = 0
     log_every_samples: Count = 1024
     validate_every_samples: Count = 16_384
+    num_validations: Count | None = None
+    """Validate so often, evenly over the budget; null: by `validate_every_samples`."""
     num_val_photos: Count = 200
     """The fixed photos of the validation figure."""
     num_sample_photos: Annotated[int, Field(ge=0, le=16)] = 8

@@ -92,6 +92,23 @@ class ColorizationTask:
                 raw = steps.watched(raw, norms, "gradient_reconstruction")
             yield self._generator_update(raw, batch, fake, norms)
 
+    def validation_loss(self, raw: Tensor, batch: Batch) -> Tensor | None:
+        """The losses against the truth, weighted as in training; None where these weights are 0.
+
+        Args:
+            raw: of the averaged weights, without hints.
+            batch: of photos that are not trained on.
+        """
+        losses = steps.reconstruction_losses(
+            raw,
+            batch,
+            head=self.head,
+            ab_losses=self.components.ab_losses,
+            perceptual=self.components.perceptual,
+        )
+        weights = self.components.weights
+        return steps.weighted_sum(losses, weights) if any(map(weights.get, losses)) else None
+
     def _forward(self, batch: Batch) -> Tensor:
         """The generator's output, given simulated hints where the network takes hints."""
         lightness = batch.input_lightness.contiguous(memory_format=torch.channels_last)

@@ -171,7 +171,7 @@ class Trainer:
         if progress.steps == 0 and not finished:
             self._validate()
         while not finished and not self._any_rank(self.stop):
-            samples_before = progress.samples
+            samples_before, fraction_before = progress.samples, self._spent_fraction()
             failures = 0 if self._timed_step() else failures + 1
             if failures > train.max_consecutive_nonfinite_steps:
                 raise TrainingError(
@@ -183,7 +183,7 @@ class Trainer:
             self._notify("step", {})
             if self._crossed(samples_before, train.log_every_samples) or finished:
                 self._log()
-            if self._crossed(samples_before, train.validate_every_samples) or finished:
+            if self._validation_due(samples_before, fraction_before) or finished:
                 self._validate()
             overdue = time.perf_counter() - saved_at > 60 * (train.save_every_minutes or math.inf)
             if self._crossed(samples_before, train.save_every_samples) or self._any_rank(overdue):
@@ -304,6 +304,16 @@ class Trainer:
     def _crossed(self, samples_before: int, interval: int) -> bool:
         return self.progress.samples // interval > samples_before // interval
 
+    def _validation_due(self, samples_before: int, fraction_before: float) -> bool:
+        train = self.config.train
+        if train.num_validations is None:
+            return self._crossed(samples_before, train.validate_every_samples)
+        passed = [
+            int(train.num_validations * fraction)
+            for fraction in (fraction_before, self._spent_fraction())
+        ]
+        return self._any_rank(passed[1] > passed[0])  # minutes differ between processes
+
     def _any_rank(self, flag: bool) -> bool:
         """Whether the flag is set in any process, so that all end their loops together."""
         if self.accelerator.num_processes == 1:
@@ -347,6 +357,7 @@ class Trainer:
         if self.accelerator.is_main_process and len(self.validator.photos):
             generator = cast(Generator, self.ema.module)
             self._figures = self.validator.measure(generator)
+            self._figures |= self.validator.mean_loss(generator, self.task.validation_loss)
             self._write("validation", self._figures)
             self.validator.keep_best(generator, self._figures, self.progress)
             self.validator.draw_samples(generator, self.progress.samples)
@@ -363,7 +374,8 @@ class Trainer:
         """Write values to metrics.jsonl and the trackers, and pass them to the observer."""
         samples, validation = self.progress.samples, kind == "validation"
         if self.accelerator.is_main_process:
-            self._metrics_log.write("validation" if validation else "train", samples, values)
+            timed = {**values, "seconds": self.progress.seconds}
+            self._metrics_log.write("validation" if validation else "train", samples, timed)
         prefix = "validation/" if validation else ""
         self.accelerator.log({prefix + name: v for name, v in values.items()}, step=samples)
         self._notify(kind, values)
