@@ -5,31 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-
-def _paths(value: Any) -> Any:
-    """One path or several are the same thing to a user: always a tuple here."""
-    return (value,) if isinstance(value, str | Path) else value
-
-
-Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-SourceWeight = Annotated[float, Field(gt=0, le=1000)]
-
-
-class ConfigModel(BaseModel):
-    """A part of the tree: frozen, strict about types, closed to unknown keys."""
-
-    # Built at first use: coloring needs few of the sections.
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
+from pix2color.config.base import (
+    ConfigModel,
+    Count,
+    Fraction,
+    NonNegative,
+    Paths,
+    Positive,
+    SourceWeight,
+)
+from pix2color.config.model import ModelConfig
 
 
 class AugmentConfig(ConfigModel):
@@ -69,7 +59,7 @@ class DataConfig(ConfigModel):
     roots: Paths = ()
     """Folders, .tar shards, or both; empty: the photos bundled with scikit-image."""
     split: SplitConfig = SplitConfig()
-    source_weights: dict[str, SourceWeight] = {}
+    source_weights: dict[str, SourceWeight] = Field(default_factory=dict)
     """Beginning of a photo's name (`photos/`, `wide-00.tar/ade20k/`: the root's own name, then the
     path below it or in the shard) -> how often such a photo is drawn per epoch, 1 for all others.
     The longest beginning counts; 1.5 is one and two draws in turn."""
@@ -102,124 +92,6 @@ class DataConfig(ConfigModel):
         return self
 
 
-class HeadConfig(ConfigModel):
-    """The last layer of the network."""
-
-    type: Literal["classes", "regression", "marginal64"] = "classes"
-    """classes: 313 colors; regression: ab; marginal64: 64 steps of a and 64 of b."""
-    kernel_size: Literal[1, 3] = 1
-    """Side of the last convolution."""
-    bias: bool = True
-    """Of the last convolution."""
-    activation: Literal["tanh", "linear"] = "tanh"
-    """Of a regression head."""
-    ab_scale: Positive = 110.0
-    """A regression head's ab at activation 1, in Lab units."""
-    soft_encoding_k: Literal[1, 5, 10] = 5
-    """Bins a pixel's color is spread over (classes)."""
-    rebalance_lambda: Fraction | None = None
-    """lambda of the class weights, 0..1; null: no rebalancing in the loss (classes)."""
-    logit_adjustment_tau: NonNegative = 0.0
-    """tau of the logit adjustment inside the class loss: rare colors weigh more while training, and
-    vividness is still chosen at decoding (classes)."""
-    compat: Literal["none", "aml"] = "none"
-    """aml: the summed loss at full size with misplaced class weights of a published table
-    (classes); to reproduce that table, not for training."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.compat != "none" and self.type != "classes":
-            raise ValueError("compat needs type: classes")
-        plain = self.type == "classes" and self.compat == "none" and self.rebalance_lambda is None
-        if self.logit_adjustment_tau and not plain:
-            raise ValueError(
-                "logit_adjustment_tau needs type: classes, rebalance_lambda: null and compat: none"
-            )
-        return self
-
-
-class ConvEncoderConfig(ConfigModel):
-    """Of the encoders that are plain stacks of convolutions, trained from nothing."""
-
-    width: Count = 64
-    """Channels of the first convolution; the others are multiples of it."""
-    dropout: Fraction = 0.0
-    """Share of values dropped after each group of the encoder `zhang_cnn` (and of `upsample` with
-    norm: stage) while training."""
-
-
-class FusionConfig(ConfigModel):
-    """Of the encoder `fusion`: whose 1000 probabilities are repeated over the grid."""
-
-    classifier: str = "mobilenet_v2"
-    """One of torchvision's that encoders are made of, or timm/<name>; its weights are
-    `model.pretrained`: imagenet or a file."""
-    scale: Literal["correct", "published"] = "correct"
-    """published: gray in 0..1 is taken for 0..255, so that the classifier sees black."""
-
-
-class HypercolumnConfig(ConfigModel):
-    """Of the decoder `hypercolumn`: all levels at one size, side by side."""
-
-    width: Count = 128
-    blocks: Annotated[int, Field(ge=0)] = 3
-    """Residual blocks."""
-    feature_stride: Literal[1, 2, 4, 8] = 2
-    """At which the levels meet; a finer model.output_stride is reached by a pixel shuffle."""
-
-
-class UpsampleConfig(ConfigModel):
-    """Of the decoder `upsample`: no skips; the deepest level is doubled and convolved."""
-
-    stages: tuple[tuple[Count, ...], ...] = ((), (128, 128, 128))
-    """Channels of the 3x3 convolutions at the encoder's deepest level, at twice its size, ..."""
-    mode: Literal["nearest", "bilinear", "transposed"] = "nearest"
-    """How a stage doubles; transposed: a 4x4 transposed convolution is its first."""
-    norm: Literal["none", "each", "stage"] = "none"
-    """Batch norm before each ReLU (each) or after each stage's last one (stage)."""
-
-
-class ModelConfig(ConfigModel):
-    """The generator; this section alone rebuilds it from a release file."""
-
-    encoder: str = "mobilenet_v2"
-    """resnet18 | resnet34 | resnet50 | vgg16 | vgg16_bn | mobilenet_v2 | mobilenet_v3_large |
-    efficientnet_b0 | convnext_tiny | timm/<name>, or trained from nothing: zhang_cnn |
-    strided_cnn | fusion"""
-    pretrained: str = "default"
-    """default (the packaged weights' own encoder) | imagenet | none | a weights file"""
-    freeze: Literal["none", "early", "all"] = "none"
-    """Which encoder levels stay as pretrained, batch statistics included; early: down to stride 4,
-    where features are general and most of the time goes."""
-    freeze_batchnorm: bool = False
-    """Keep the statistics of every batch norm, also of trained layers."""
-    num_encoder_levels: Count | None = None
-    """Use only so many of the encoder's levels, the finest; null: all."""
-    sum_rgb_stem: bool = False
-    """A first convolution of one channel, its three kernels summed: nearly the same function."""
-    conv_encoder: ConvEncoderConfig = ConvEncoderConfig()
-    fusion: FusionConfig = FusionConfig()
-    decoder: Literal["unet", "hypercolumn", "upsample"] = "unet"
-    hypercolumn: HypercolumnConfig = HypercolumnConfig()
-    upsample: UpsampleConfig = UpsampleConfig()
-    decoder_channels: tuple[Count, ...] = (192, 160, 128, 128)
-    """U-Net channels at the encoder's deepest level, the next one, ...; the last repeats."""
-    convs_per_level: tuple[Count, ...] = (1, 1, 1, 2)
-    """3x3 convolutions at each of these levels; the last repeats."""
-    residual_blocks: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """Residual blocks of two more at each of these levels. They begin as the identity, so that
-    `init_from` may be a network without them."""
-    output_stride: Literal[1, 2, 4, 8] = 4
-    """Pixels of L per pixel of predicted ab."""
-    dropout: Fraction = 0.0
-    """Share of the U-Net's last features dropped while training."""
-    attention: bool = False
-    """Self-attention over the U-Net's features at stride 16."""
-    hints: bool = False
-    """Takes given colors beside L; training simulates them from the truth."""
-    head: HeadConfig = HeadConfig()
-
-
 class LossConfig(ConfigModel):
     """Weights of the named losses; 0 leaves a loss out.
 
@@ -237,7 +109,7 @@ class LossConfig(ConfigModel):
     """encoder (the generator's own, as pretrained) | vgg16 (torchvision's) | a weights file."""
     perceptual_distance: Literal["l1", "lpips"] = "l1"
     """Between features: L1 over their size | squares of features scaled to length 1."""
-    perceptual_layers: dict[str, Positive] = {}
+    perceptual_layers: dict[str, Positive] = Field(default_factory=dict)
     """LEVEL.BLOCK of the perceptual network (as in its parameters' names) -> weight; none: the
     ends of its first four levels, with equal shares."""
 
