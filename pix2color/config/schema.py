@@ -115,6 +115,8 @@ class HeadConfig(ConfigModel):
     """Of a regression head."""
     ab_scale: Positive = 110.0
     """A regression head's ab at activation 1, in Lab units."""
+    decoding: Literal["argmax", "mean"] = "argmax"
+    """Of a marginal64 head: the likeliest step | the mean of all, which has a gradient."""
     soft_encoding_k: Literal[1, 5, 10] = 5
     """Bins a pixel's color is spread over (classes)."""
     rebalance_lambda: Fraction | None = None
@@ -230,6 +232,12 @@ class LossConfig(ConfigModel):
     l1: NonNegative = 0.0
     l2: NonNegative = 0.0
     smooth_l1: NonNegative = 0.0
+    targets: Literal["average", "subsample"] = "average"
+    """True color of a cell of the output: the mean of its pixels | its first pixel, so every fourth
+    one at output stride 4 (Zhang et al. 2016)."""
+    enlarge: Literal["none", "nearest", "bilinear"] = "none"
+    """none: losses are taken at the size of the output; else the output is enlarged to the photo's
+    size in this way, and they are taken there."""
     perceptual: NonNegative = 0.0
     perceptual_network: str = "encoder"
     """encoder (the generator's own, as pretrained) | vgg16 (torchvision's) | a weights file."""
@@ -413,9 +421,11 @@ class Config(ConfigModel):
             raise ValueError("a regression head needs one of loss.l1, l2, smooth_l1, perceptual")
         if not regression and self.loss.cross_entropy + ab_losses == 0:
             raise ValueError("a class head needs loss.cross_entropy")
-        if self.model.head.type == "marginal64" and (ab_losses or self.gan.enabled):
+        by_argmax = self.model.head.type == "marginal64" and self.model.head.decoding == "argmax"
+        if by_argmax and (ab_losses or self.gan.enabled):
             raise ValueError(
-                "a marginal64 head is decoded by argmax, which has no gradient: cross_entropy only"
+                "a marginal64 head is decoded by argmax, which has no gradient: cross_entropy only,"
+                " or model.head.decoding: mean"
             )
         if self.model.freeze != "none" and self.model.pretrained == "none" and not self.init_from:
             raise ValueError("model.freeze with model.pretrained: none would train on noise")

@@ -56,6 +56,7 @@ class ColorizationTask:
     ) -> None:
         self.gan = config.gan
         self.shown = config.shown_decode()
+        self.loss_at = {"targets": config.loss.targets, "enlarge": config.loss.enlarge}
         self.components = components
         self.generator = generator
         self.optimizer = optimizer
@@ -101,6 +102,7 @@ class ColorizationTask:
             head=self.head,
             ab_losses=self.components.ab_losses,
             perceptual=self.components.perceptual,
+            **self.loss_at,
         )
         weights = self.components.weights
         return steps.weighted_sum(losses, weights) if any(map(weights.get, losses)) else None
@@ -152,6 +154,7 @@ class ColorizationTask:
             head=self.head,
             ab_losses=self.components.ab_losses,
             perceptual=self.components.perceptual,
+            **self.loss_at,
         )
         if self.discriminator is not None and fake is not None and self.gan.weight > 0:
             # Its weights must not collect gradients of the generator's loss.
