@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pix2color.benchmark.histograms import CELL, LIMIT, REACH
+from pix2color.evaluation.registry import METRICS
 from pix2color.io import atomic_write
 from pix2color.training.metrics_log import read_log
 
@@ -116,6 +117,41 @@ def losses(path: Path, runs: Mapping[str, Path]) -> None:
         axes.tick_params(labelsize=6)
         axes.grid(alpha=0.3)
     figure.tight_layout()
+    _save(path, figure)
+
+
+def learning_curves(path: Path, runs: Mapping[str, Path], earlier: Mapping[str, float]) -> None:
+    """AuC and FD of the validation photos against minutes of training, a line per run.
+
+    Args:
+        path: of the picture.
+        runs: title -> run folder.
+        earlier: title -> seconds of the pretraining that a run starts from.
+    """
+    curves: dict[str, dict[str, list[tuple[float, float]]]] = {"auc": {}, "fd": {}}
+    for title, folder in runs.items():
+        log = folder / "metrics.jsonl"
+        for line in read_log(log) if log.is_file() else []:
+            for name, lines in curves.items():
+                if line["kind"] == "validation" and name in line and line["samples"]:
+                    minutes = (line["seconds"] + earlier.get(title, 0.0)) / 60
+                    lines.setdefault(title, []).append((minutes, line[name]))
+    panels = {name: lines for name, lines in curves.items() if lines}
+    if not panels:
+        return
+    figure = Figure(figsize=(5.2 * len(panels) + 2.6, 4.6))
+    for number, (name, lines) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), number)
+        for style, title in enumerate(runs):
+            if title in lines:
+                points = zip(*lines[title], strict=True)
+                label = title if number == 1 else None
+                axes.plot(*points, label=label, marker=".", **_style(style, title))
+        axes.set(title=f"{METRICS[name].title} of the validation photos", xlabel="minutes")
+        axes.grid(alpha=0.3)
+    figure.legend(loc="center right", fontsize=7)
+    right = 1 - 2.6 / (5.2 * len(panels) + 2.6)
+    figure.subplots_adjust(0.05, 0.11, right, 0.92, wspace=0.18)
     _save(path, figure)
 
 

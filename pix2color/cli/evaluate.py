@@ -173,7 +173,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     tree = report.write(arguments.out, evaluation, context)
     if measured.hashes:
         atomic_write(arguments.out / HASHES_NAME, measured.hashes)
-    print("\n\n".join((report.table(tree), *group_tables.sections(tree))))
+    tables = (report.table(tree), *report.classifier_note(tree), *group_tables.sections(tree))
+    print("\n\n".join(tables))
     for line in notes:
         print(line)
     print(f"{len(photos)} photos; report in {arguments.out / report.MARKDOWN_NAME}")

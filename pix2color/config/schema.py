@@ -104,6 +104,12 @@ class LossConfig(ConfigModel):
     l1: NonNegative = 0.0
     l2: NonNegative = 0.0
     smooth_l1: NonNegative = 0.0
+    targets: Literal["average", "subsample"] = "average"
+    """True color of a cell of the output: the mean of its pixels | its first pixel, so every fourth
+    one at output stride 4 (Zhang et al. 2016)."""
+    enlarge: Literal["none", "nearest", "bilinear"] = "none"
+    """none: losses are taken at the size of the output; else the output is enlarged to the photo's
+    size in this way, and they are taken there."""
     perceptual: NonNegative = 0.0
     perceptual_network: str = "encoder"
     """encoder (the generator's own, as pretrained) | vgg16 (torchvision's) | a weights file."""
@@ -317,9 +323,11 @@ class Config(ConfigModel):
         class_losses = self.loss.cross_entropy + self.loss.distillation
         if not regression and class_losses + ab_losses == 0:
             raise ValueError("a class head needs loss.cross_entropy or loss.distillation")
-        if self.model.head.type == "marginal64" and (ab_losses or self.gan.enabled):
+        by_argmax = self.model.head.type == "marginal64" and self.model.head.decoding == "argmax"
+        if by_argmax and (ab_losses or self.gan.enabled):
             raise ValueError(
-                "a marginal64 head is decoded by argmax, which has no gradient: cross_entropy only"
+                "a marginal64 head is decoded by argmax, which has no gradient: cross_entropy only,"
+                " or model.head.decoding: mean"
             )
         if self.model.freeze != "none" and self.model.pretrained == "none" and not self.init_from:
             raise ValueError("model.freeze with model.pretrained: none would train on noise")

@@ -168,6 +168,7 @@ def markdown(tree: Mapping[str, Any]) -> str:
         f"{tree['photos']} photos; {tree['protocol']['text']}.",
         "## Figures",
         table(tree),
+        *classifier_note(tree),
         *_failure_section(tree),
         *_share_section(tree),
         f"## Gains over gray, with {intervals}",
@@ -190,6 +191,17 @@ def table(tree: Mapping[str, Any]) -> str:
         milliseconds = row["milliseconds"]
         lines.append([row["name"], *cells, f"{milliseconds:.0f}" if milliseconds else MISSING])
     return markdown_table(["", *_titles(names), "ms per photo"], lines)
+
+
+def classifier_note(tree: Mapping[str, Any]) -> list[str]:
+    """A sentence beside tables with top-1: which network reads it; empty without top-1."""
+    if "top1" not in _present(tree):
+        return []
+    name = tree["measured_with"]["classifier"].partition(",")[0]
+    return [
+        f"top-1 and top-5 are read by {name}; weights whose encoder started as {name}, as the"
+        " packaged ones did as mobilenet_v2, are read by features that they began with."
+    ]
 
 
 def primary_images(evaluation: Evaluation) -> dict[str, list[Pixels]]:

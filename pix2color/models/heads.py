@@ -202,22 +202,31 @@ class AmlClassificationHead(ClassificationHead):
 
 
 class MarginalClassHead(Head):
-    """64 classes for a and 64 for b: bins of 4 Lab units over -128..128, decoded by argmax.
+    """64 classes for a and 64 for b: bins of 4 Lab units over -128..128.
 
     raw is B,128,h,w: first the 64 logits of a, then those of b.
 
     Args:
         in_channels, kernel, bias: see Head.
+        decoding: argmax (the likeliest bin) | mean (of all bins, by their probabilities).
     """
 
     BINS, BIN_WIDTH, MIN_AB = MARGINAL_BINS, MARGINAL_BIN_WIDTH, MARGINAL_MIN_AB
 
-    def __init__(self, in_channels: int, *, kernel: int = 1, bias: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, *, kernel: int = 1, bias: bool = True, decoding: str = "argmax"
+    ) -> None:
         super().__init__(in_channels, 2 * self.BINS, kernel=kernel, bias=bias)
+        self.decoding = decoding
 
     def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
-        """raw -> ab: B,2,h,w, the center of the likeliest bin; the settings have no effect."""
-        index = raw.unflatten(1, (2, self.BINS)).argmax(2)
+        """raw -> ab: B,2,h,w in Lab units; the settings have no effect."""
+        logits = raw.unflatten(1, (2, self.BINS))
+        if self.decoding == "mean":
+            bins = torch.arange(self.BINS, device=raw.device).view(1, 1, -1, 1, 1)
+            index = (logits.float().softmax(2) * bins).sum(2)
+        else:
+            index = logits.argmax(2)
         return (index + 0.5) * self.BIN_WIDTH + self.MIN_AB
 
     def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:

@@ -32,6 +32,8 @@ def reconstruction_losses(
     head: Head,
     ab_losses: Mapping[str, AbLoss],
     perceptual: PerceptualLoss | None,
+    targets: str = "average",
+    enlarge: str = "none",
 ) -> dict[str, Tensor]:
     """Losses of the generator's output against the true colors.
 
@@ -39,12 +41,13 @@ def reconstruction_losses(
         raw: B,C,h,w from the generator for `batch.input_lightness`.
         batch: the true photo.
         head: of the generator.
-        ab_losses: taken on the head's ab at temperature 1 and the true ab averaged to h,w.
+        ab_losses: taken on the head's ab at temperature 1 and the true ab at h,w.
         perceptual: taken on RGB at full size, unclipped so that its gradient reaches ab.
+        targets, enlarge: of the config's loss section.
     """
-    target = F.adaptive_avg_pool2d(
-        batch.target_lab[:, 1:], (raw.shape[-2], raw.shape[-1])
-    )  # B,2,h,w
+    if enlarge != "none":
+        raw = F.interpolate(raw, size=batch.target_lab.shape[-2:], mode=enlarge)
+    target = target_ab(batch, (raw.shape[-2], raw.shape[-1]), targets=targets)
     losses = head.loss(raw, target)
     if ab_losses or perceptual is not None:
         ab = head.to_ab(raw)
@@ -66,6 +69,20 @@ def distillation_loss(
     size = (raw.shape[-2], raw.shape[-1])
     probability = teacher(batch.target_lab[:, :1], size, batch.seeds)  # B,313,h,w
     return head.distillation_loss(raw, probability, temperature=temperature)
+
+
+def target_ab(batch: Batch, size: tuple[int, int], *, targets: str) -> Tensor:
+    """The true ab of each cell of an output of this size: B,2,*size.
+
+    Args:
+        batch: its height and width are multiples of the size.
+        size: height and width.
+        targets: average (the mean of the cell's pixels) | subsample (its first pixel).
+    """
+    ab = batch.target_lab[:, 1:]
+    if targets == "subsample":
+        return ab[..., :: ab.shape[-2] // size[0], :: ab.shape[-1] // size[1]]
+    return F.adaptive_avg_pool2d(ab, size)
 
 
 def fake_lab(raw: Tensor, batch: Batch, *, head: Head, decode: DecodeConfig) -> Tensor:

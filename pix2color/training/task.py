@@ -58,6 +58,7 @@ class ColorizationTask:
     ) -> None:
         self.gan = config.gan
         self.shown = config.shown_decode()
+        self.loss_at = {"targets": config.loss.targets, "enlarge": config.loss.enlarge}
         self.components = components
         self.teacher = teacher
         self.distillation_temperature = config.teacher.temperature
@@ -105,6 +106,7 @@ class ColorizationTask:
             head=self.head,
             ab_losses=self.components.ab_losses,
             perceptual=self.components.perceptual,
+            **self.loss_at,
         )
         weights = self.components.weights
         return steps.weighted_sum(losses, weights) if any(map(weights.get, losses)) else None
@@ -156,6 +158,7 @@ class ColorizationTask:
             head=self.head,
             ab_losses=self.components.ab_losses,
             perceptual=self.components.perceptual,
+            **self.loss_at,
         )
         if self.teacher is not None:
             losses["distillation"] = steps.distillation_loss(

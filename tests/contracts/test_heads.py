@@ -24,6 +24,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "regression": {"type": "regression"},
     "regression linear": {"type": "regression", "activation": "linear", "kernel_size": 3},
     "marginal64": {"type": "marginal64"},
+    "marginal64_mean": {"type": "marginal64", "decoding": "mean"},
 }
 RAW = {"classes": 313, "regression": 2, "marginal64": 128}
 

@@ -30,6 +30,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "regression": {"head": {"type": "regression"}},
     "linear": {"head": {"type": "regression", "activation": "linear", "ab_scale": 50}},
     "marginal64": {"head": {"type": "marginal64"}},
+    "marginal64 mean": {"head": {"type": "marginal64", "decoding": "mean"}},
 }
 
 
