@@ -21,7 +21,15 @@ from pix2color.config import Config, HeadConfig, ModelConfig, OptimConfig
 from pix2color.errors import ConfigError, WeightsError
 from pix2color.losses import ab as ab_losses
 from pix2color.losses.perceptual import PerceptualLoss
-from pix2color.models.conv_encoder import STRIDED, STRIDED_DEEP, ZHANG, ConvEncoder
+from pix2color.models.conv_encoder import (
+    SIGGRAPH,
+    STRIDED,
+    STRIDED_DEEP,
+    ZHANG,
+    ZHANG_RELEASED,
+    ConvEncoder,
+)
+from pix2color.models.ddcolor import DDColorDecoder
 from pix2color.models.discriminator import PatchDiscriminator
 from pix2color.models.encoders import Encoder, build_encoder
 from pix2color.models.feature_maps import FeatureMaps
@@ -37,6 +45,7 @@ from pix2color.models.heads import (
 from pix2color.models.hint_encoder import HintEncoder
 from pix2color.models.hypercolumn import HypercolumnDecoder
 from pix2color.models.projected_discriminator import ProjectedDiscriminator
+from pix2color.models.shortcut import ShortcutDecoder
 from pix2color.models.unet import RESIDUAL_PREFIX, UNetDecoder
 from pix2color.models.upsample import UpsampleDecoder
 
@@ -134,10 +143,14 @@ def build_generator(
         encoder.truncate(model.num_encoder_levels)
     if model.sum_rgb_stem:
         encoder.to_single_channel()
+    if model.input_level:
+        encoder.prepend_input()
     decoder = _DECODERS[model.decoder](model, encoder)
     head = build_head(model.head, decoder.out_channels, prior)
     stride = model.output_stride // head.upscale
-    hints = HintEncoder(encoder.channels, encoder.reduction, stride=stride) if model.hints else None
+    hints = None
+    if model.hints and not encoder.takes_hints:
+        hints = HintEncoder(encoder.channels, encoder.reduction, stride=stride)
     return Generator(encoder, decoder, head, stride=stride, hint_input=hints)
 
 
@@ -170,11 +183,28 @@ def _upsample(model: ModelConfig, encoder: Encoder) -> UpsampleDecoder:
     )
 
 
-_Decoder = UNetDecoder | HypercolumnDecoder | UpsampleDecoder
+def _shortcut(model: ModelConfig, encoder: Encoder) -> ShortcutDecoder:
+    return ShortcutDecoder(
+        encoder.channels,
+        encoder.reduction,
+        stages=model.shortcut.stages,
+        stride=model.output_stride,
+    )
+
+
+def _ddcolor(model: ModelConfig, encoder: Encoder) -> DDColorDecoder:
+    return DDColorDecoder(
+        encoder.channels, encoder.reduction, stride=model.output_stride, **dict(model.ddcolor)
+    )
+
+
+_Decoder = UNetDecoder | HypercolumnDecoder | UpsampleDecoder | ShortcutDecoder | DDColorDecoder
 _DECODERS: dict[str, Callable[[ModelConfig, Encoder], _Decoder]] = {
     "unet": _unet,
     "hypercolumn": _hypercolumn,
     "upsample": _upsample,
+    "shortcut": _shortcut,
+    "ddcolor": _ddcolor,
 }
 
 
@@ -218,8 +248,25 @@ def build_head(head: HeadConfig, channels: int, prior: Prior | None = None) -> H
 
 
 def _zhang_encoder(model: ModelConfig) -> ConvEncoder:
+    options = model.conv_encoder
     return ConvEncoder(
-        ZHANG, width=model.conv_encoder.width, norm=True, dropout=model.conv_encoder.dropout
+        ZHANG if options.seventh_group == 4 else ZHANG_RELEASED,
+        width=options.width,
+        norm=True,
+        dropout=options.dropout,
+        center=options.center_lightness,
+    )
+
+
+def _siggraph_encoder(model: ModelConfig) -> ConvEncoder:
+    options = model.conv_encoder
+    return ConvEncoder(
+        SIGGRAPH,
+        width=options.width,
+        norm=True,
+        dropout=options.dropout,
+        center=options.center_lightness,
+        hints=model.hints,
     )
 
 
@@ -242,6 +289,7 @@ def _fusion(model: ModelConfig, classifier: Classifier) -> FusionEncoder:
 
 _CONV_ENCODERS: dict[str, Callable[[ModelConfig], ConvEncoder]] = {
     "zhang_cnn": _zhang_encoder,
+    "siggraph_cnn": _siggraph_encoder,
     "strided_cnn": _strided_encoder,
     "fusion": _fusion_encoder,
 }

@@ -1,0 +1,131 @@
+"""Published weights of DDColor, imported: what its own network computes, as a release file.
+
+The files themselves are not here: random weights under the published names take their place, and
+the network is written out plainly in published_ddcolor.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from published_ddcolor import ddcolor_ab, ddcolor_tensors, shapes
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pix2color import Colorizer
+from pix2color.checkpoints.foreign.importing import KINDS, import_file
+from pix2color.cli import main
+from pix2color.errors import WeightsError
+from pix2color.inference import postprocess, preprocess
+from pix2color.photo import Photo
+from pix2color.runtime.load import load_runtime
+
+
+def import_of(kind: str, folder: Path) -> tuple[Path, str]:
+    """The release file of a random file as its authors publish it, and what the command said."""
+    path, out = folder / f"{kind}.pth", folder / f"{kind}.safetensors"
+    torch.save({"params": ddcolor_tensors(kind)}, path)
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["import", kind, str(path), "--out", str(out)]) == 0
+    path.unlink()
+    return out, said.getvalue()
+
+
+def check_colors(kind: str, release: Path) -> None:
+    """The release file gives the colors of the published file."""
+    runtime = load_runtime(release, "cpu", kind="torch")
+    random = np.random.default_rng(0)
+    lightness = random.uniform(0, 100, (2, 1, 64, 96)).astype(np.float32)
+    actual = runtime.run(lightness[1:]).values
+    expected = ddcolor_ab(kind, torch.from_numpy(lightness))[1:].numpy()
+    assert 5 < np.abs(expected).max() < 150
+    assert np.abs(actual - expected).max() < 1e-4
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    return import_of("ddcolor-tiny", tmp_path_factory.mktemp("tiny"))
+
+
+def test_ddcolor_tiny_gives_the_colors_of_its_file(tiny: tuple[Path, str]) -> None:
+    check_colors("ddcolor-tiny", tiny[0])
+
+
+@pytest.mark.slow
+def test_ddcolor_gives_the_colors_of_its_file(tmp_path: Path) -> None:
+    check_colors("ddcolor", import_of("ddcolor", tmp_path)[0])
+
+
+def test_the_command_says_what_the_network_takes(tiny: tuple[Path, str]) -> None:
+    said = tiny[1]
+    assert "takes L at a square of 512 pixels, a multiple of 32; gives ab per 1 pixels" in said
+    assert "Apache-2.0" in said
+
+
+def test_photos_are_colored_as_by_the_published_network(
+    tiny: tuple[Path, str], small_photos: list[np.ndarray]
+) -> None:
+    """The whole way from photo to photo; only the network's own part is the plain one's."""
+    gray = preprocess.gray_values(Photo(small_photos[1]))
+    lightness, guide = preprocess.network_input(gray, 64, 32, square=True)
+    ab = ddcolor_ab("ddcolor-tiny", torch.from_numpy(lightness)[None, None])[0].float().numpy()
+    expected = postprocess.to_pixels(gray, ab, lightness, guide)
+    actual = Colorizer.from_pretrained(tiny[0])(gray, input_size=64)
+    assert np.abs(actual.astype(int) - expected).max() <= 1
+
+
+def test_the_size_is_rounded_to_multiples_of_32(
+    tiny: tuple[Path, str], small_photos: list[np.ndarray]
+) -> None:
+    gray = preprocess.gray_values(Photo(small_photos[1]))
+    assert Colorizer.from_pretrained(tiny[0]).predict(gray, 70).grid == (64, 64)
+
+
+@pytest.mark.parametrize("kind", ["ddcolor", "ddcolor-tiny"])
+def test_each_tensor_of_a_file_is_known_by_name_and_shape(kind: str) -> None:
+    file = {name: torch.zeros(()).expand(shape) for name, shape in shapes(kind).items()}
+    constants = {name: ddcolor_tensors("ddcolor-tiny")[name] for name in ("mean", "std")}
+    assert KINDS[kind].problems(file | constants) == []
+    # The class head of its encoder's training is in some files; its authors' code passes it over.
+    head = {"encoder.arch.head_cls.weight": torch.zeros(4, 768)}
+    assert KINDS[kind].problems(file | constants | head) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"decoder.color_decoder.query_feat.weight": torch.zeros(256, 256)},
+            "(decoder.color_decoder.query_feat.weight: [256, 256], not [100, 256], ...)",
+        ),
+        ({"refine_net.0.0.weight_u": None}, "1 missing (refine_net.0.0.weight_u, ...)"),
+        ({"decoder.last_shuf.conv.0.weight_g": torch.zeros(1)}, "1 foreign (decoder.last_shuf"),
+        ({"mean": torch.zeros(1, 3, 1, 1)}, "mean has other values"),
+        ({}, "weight_orig has a spectral norm of 0"),
+    ],
+)
+def test_other_weights_are_refused_by_name(
+    change: dict[str, Tensor | None], words: str, tmp_path: Path
+) -> None:
+    file = {name: torch.zeros(()).expand(shape) for name, shape in shapes("ddcolor-tiny").items()}
+    constants = {name: ddcolor_tensors("ddcolor-tiny")[name] for name in ("mean", "std")}
+    tensors = {k: v for k, v in (file | constants | change).items() if v is not None}
+    path, out = tmp_path / "net.pth", tmp_path / "net.safetensors"
+    torch.save(tensors, path)
+    with pytest.raises(WeightsError) as caught:
+        import_file("ddcolor-tiny", path, out)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+def test_safetensors_and_torch_s_format_are_the_same_file(tmp_path: Path) -> None:
+    file = {name: torch.zeros(()).expand(shape) for name, shape in shapes("ddcolor-tiny").items()}
+    del file["mean"]
+    save_file({k: v.contiguous() for k, v in file.items()}, tmp_path / "net.safetensors")
+    with pytest.raises(WeightsError, match=r"1 missing \(mean, ...\)"):
+        import_file("ddcolor-tiny", tmp_path / "net.safetensors", tmp_path / "out.safetensors")
