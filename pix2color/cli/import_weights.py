@@ -20,7 +20,11 @@ def parser() -> argparse.ArgumentParser:
         " infer.py, evaluate and the other commands take (docs/other-networks.md).",
     )
     parser.add_argument("kind", metavar="KIND", help=KINDS)
-    parser.add_argument("file", metavar="FILE", help="the authors' file of weights")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="the authors' file of weights; for DDColor also USER/REPO of the Hugging Face Hub",
+    )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="NAME.safetensors to write"
     )
@@ -42,11 +46,12 @@ def _import(options: argparse.Namespace) -> int:
     network = importing.kind_of(options.kind)
     try:
         check_writable(out)
-        imported = importing.import_file(options.kind, Path(options.file), out)
+        path, name = importing.find_file(options.kind, options.file)
+        imported = importing.import_file(options.kind, path, out, name=name)
     except OSError as error:
         raise errors.Pix2ColorError(f"--out {out}: {error.strerror or error}") from None
     out.with_suffix(".onnx").unlink(missing_ok=True)  # the graph of the weights that were there
-    common.say(f"{options.file}: SHA-256 {imported.sha256}{_published(imported.is_published)}")
+    common.say(f"{name}: SHA-256 {imported.sha256}{_published(imported.is_published)}")
     if imported.note:
         print(imported.note)
     info = load_runtime(out, "cpu", kind="torch").info

@@ -103,7 +103,8 @@ def _coarse_change(
 ) -> Floats:
     """The change of color by `propagate_hints` on joined cells, enlarged along edges: 2,h,w."""
     covered = _pooled(coverage, factor)
-    hinted = _pooled(hint_ab * coverage, factor) / np.maximum(covered, 1e-6)
+    hinted: Floats = _pooled(hint_ab * coverage, factor)
+    hinted /= np.maximum(covered, 1e-6)
     blocks = coverage.reshape(covered.shape[0], factor, covered.shape[1], factor)
     small = _pooled(ab, factor)
     coarse = replace(prediction, values=small, features=_pooled(features, factor))

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hub_server import Hub, point_at
 from published_ddcolor import ddcolor_ab, ddcolor_tensors, shapes
 from safetensors.torch import save_file
 from torch import Tensor
 
 from pix2color import Colorizer
-from pix2color.checkpoints.foreign.importing import KINDS, import_file
+from pix2color.checkpoints.foreign.importing import KINDS, find_file, import_file
 from pix2color.cli import main
 from pix2color.errors import WeightsError
 from pix2color.inference import postprocess, preprocess
@@ -123,9 +126,84 @@ def test_other_weights_are_refused_by_name(
     assert not out.exists()
 
 
-def test_safetensors_and_torch_s_format_are_the_same_file(tmp_path: Path) -> None:
-    file = {name: torch.zeros(()).expand(shape) for name, shape in shapes("ddcolor-tiny").items()}
-    del file["mean"]
-    save_file({k: v.contiguous() for k, v in file.items()}, tmp_path / "net.safetensors")
-    with pytest.raises(WeightsError, match=r"1 missing \(mean, ...\)"):
-        import_file("ddcolor-tiny", tmp_path / "net.safetensors", tmp_path / "out.safetensors")
+def hollow() -> dict[str, Tensor]:
+    """A file's names and shapes, but without the tensor `std`."""
+    made = {name: torch.zeros(()).expand(shape) for name, shape in shapes("ddcolor-tiny").items()}
+    return {name: value for name, value in made.items() if name != "std"}
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with Hub() as fake_hub:
+        point_at(fake_hub, monkeypatch, tmp_path / "home")
+        yield fake_hub
+
+
+def test_both_formats_of_the_hub_are_read(server: Hub, tmp_path: Path) -> None:
+    """Files that lack one tensor show which one was read, and are small."""
+    torch.save(hollow(), tmp_path / "old.bin")
+    new = {"query": torch.zeros(2)}
+    save_file(new, tmp_path / "new.safetensors")
+    pickled, safe = (tmp_path / "old.bin").read_bytes(), (tmp_path / "new.safetensors").read_bytes()
+    commit = server.add("kang/old", {"pytorch_model.bin": pickled, "config.json": b"{}"})
+    server.add("kang/new", {"model.safetensors": safe, "pytorch_model.bin": pickled})
+    server.add("kang/none", {"README.md": b""})
+    path, name = find_file("ddcolor-tiny", "kang/old")
+    assert path.read_bytes() == pickled and name == f"kang/old@{commit}/pytorch_model.bin"
+    out = tmp_path / "out.safetensors"
+    with pytest.raises(WeightsError, match=r"1 missing \(std, ...\)"):
+        import_file("ddcolor-tiny", path, out)
+    path, _ = find_file("ddcolor-tiny", "kang/new")
+    with pytest.raises(WeightsError, match=r"1 foreign \(query, ...\)"):
+        import_file("ddcolor-tiny", path, out)
+    with pytest.raises(WeightsError, match=r"no model\.safetensors and no pytorch"):
+        find_file("ddcolor-tiny", "kang/none")
+    with pytest.raises(WeightsError, match="the name says 0123"):
+        find_file("ddcolor-tiny", "kang/old#0123456789ab")
+    server.failing = 503
+    assert find_file("ddcolor-tiny", "kang/old")[0].read_bytes() == pickled
+    assert find_file("ddcolor-tiny", f"kang/old@{commit}")[0].read_bytes() == pickled
+
+
+def run_import(*arguments: str) -> tuple[int, str]:
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        code = main(["import", *arguments])
+    assert said.getvalue().count("\n") == 1 and "Traceback" not in said.getvalue()
+    return code, said.getvalue()
+
+
+def test_mistakes_are_answered_in_one_line(tmp_path: Path) -> None:
+    out = str(tmp_path / "out.safetensors")
+    assert run_import("ddcolour", "x.pth", "--out", out) == (
+        2, "error: no kind of network 'ddcolour': did you mean ddcolor?\n"
+    )  # fmt: skip
+    code, said = run_import("eccv16", "kang/none", "--out", out)
+    assert code == 2 and "colorization_release_v2-9b330a0b.pth" in said
+    code, said = run_import("eccv16", "x.pth", "--out", str(tmp_path / "out.pth"))
+    assert code == 2 and "must end in .safetensors" in said
+    (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 and no more")
+    code, said = run_import("siggraph17", str(tmp_path / "cut.pth"), "--out", out)
+    assert code == 2 and "not a plain state dict" in said
+    assert not Path(out).exists()
+
+
+class Trap:
+    """A pickle of it creates a file when it is read as usual."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_a_file_does_not_run(tmp_path: Path) -> None:
+    sprung = tmp_path / "sprung"
+    torch.save({"params": hollow(), "more": Trap(sprung)}, tmp_path / "trap.pth")
+    code, said = run_import(
+        "ddcolor-tiny", str(tmp_path / "trap.pth"), "--out", str(tmp_path / "out.safetensors")
+    )
+    assert code == 2 and "not a plain state dict" in said
+    assert not sprung.exists()
+    torch.load(tmp_path / "trap.pth", weights_only=False)
+    assert sprung.exists()  # it would have

@@ -108,6 +108,7 @@ def _ddcolor(encoder: str, depths: Sequence[int], deepest: int, file: str) -> Fo
             "url": "https://github.com/piddnad/DDColor",
         },
         file=file,
+        hub_files=("model.safetensors", "pytorch_model.bin"),
         spectral=frozenset(normed),
         unused={f"encoder.arch.norm.{part}": (deepest,) for part in ("weight", "bias")},
         ignored=("encoder.arch.head_cls.",),

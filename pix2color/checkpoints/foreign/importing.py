@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from pix2color._version import __version__
-from pix2color.checkpoints import release_file
+from pix2color.checkpoints import hub, release_file
 from pix2color.checkpoints.foreign.ddcolor import DDCOLOR, DDCOLOR_TINY
 from pix2color.checkpoints.foreign.network import OWN, ForeignNetwork
 from pix2color.checkpoints.foreign.zhang import ECCV16, SIGGRAPH17
@@ -48,6 +48,31 @@ def kind_of(name: str) -> ForeignNetwork:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)}"
         raise Pix2ColorError(f"no kind of network {name!r}: {hint}")
     return KINDS[name]
+
+
+def find_file(kind: str, name: str) -> tuple[Path, str]:
+    """The file of a name, and how the metadata call it.
+
+    Args:
+        kind: one of KINDS.
+        name: a path, or for kinds that are on the Hugging Face Hub `user/repo`,
+            `user/repo@revision` or `user/repo#digest`, which is downloaded.
+
+    Raises:
+        Pix2ColorError: no such kind.
+        WeightsError: no such file or repository, or it cannot be downloaded.
+    """
+    network, ref = kind_of(kind), hub.parse(name)
+    if ref and network.hub_files:
+        path = hub.download(ref, wanted=network.hub_files)
+        return path, f"{ref.repo}@{path.parent.name}/{path.name}"
+    path = Path(name)
+    if not path.is_file():
+        raise WeightsError(
+            f"no weights file {path}",
+            remedy=f"check the path; its authors' file is {network.file} ({network.origin['url']})",
+        )
+    return path, path.name
 
 
 def import_file(kind: str, path: Path, out: Path, *, name: str | None = None) -> Imported:

@@ -45,6 +45,8 @@ class ForeignNetwork:
     """The published file, for messages."""
     sha256: str = ""
     """First digits of its digest, where its authors state them."""
+    hub_files: tuple[str, ...] = ()
+    """Names of the file in its repositories of the Hugging Face Hub, the preferred one first."""
     spectral: frozenset[str] = frozenset()
     """Their modules with a spectral norm."""
     unused: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
