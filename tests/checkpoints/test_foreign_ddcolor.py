@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,13 @@ def test_the_size_is_rounded_to_multiples_of_32(
 ) -> None:
     gray = preprocess.gray_values(Photo(small_photos[1]))
     assert Colorizer.from_pretrained(tiny[0]).predict(gray, 70).grid == (64, 64)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("ddcolor", 227.9), ("ddcolor-tiny", 55.0)])
+def test_parameters_are_as_many_as_published(kind: str, count: float) -> None:
+    beside = ("_u", "_v", "running_mean", "running_var", "tracked", "mean", "std")
+    learned = [shape for name, shape in shapes(kind).items() if not name.endswith(beside)]
+    assert sum(map(math.prod, learned)) / 1e6 == pytest.approx(count, abs=0.05)
 
 
 @pytest.mark.parametrize("kind", ["ddcolor", "ddcolor-tiny"])

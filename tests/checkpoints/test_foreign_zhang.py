@@ -174,6 +174,13 @@ def test_the_command_says_what_it_found_and_what_the_network_takes(
     assert {str(value.dtype) for value in file.tensors.values()} == {"torch.float32", "torch.int64"}
 
 
+def test_parameters_are_as_many_as_published() -> None:
+    beside = ("running_mean", "running_var", "num_batches_tracked")
+    for tensors, count in ((eccv16_tensors(), 32_236_011), (siggraph17_tensors(), 34_187_027)):
+        learned = [value for name, value in tensors.items() if not name.endswith(beside)]
+        assert sum(value.numel() for value in learned) == count
+
+
 def test_a_file_without_batch_counts_is_of_the_kind() -> None:
     """Versions of torch before 0.4.1 wrote none."""
     old = {k: v for k, v in hollow().items() if not k.endswith("num_batches_tracked")}
