@@ -79,7 +79,9 @@ def colorize_in_stages(data: bytes, colorizer: Colorizer) -> tuple[bytes, list[f
     end_stage()
     info, decode = colorizer.runtime.info, colorizer.decode
     gray = preprocess.gray_values(photo)
-    lightness, guide = preprocess.network_input(gray, decode.input_size, info.output_stride)
+    lightness, guide = preprocess.network_input(
+        gray, decode.input_size, info.size_multiple, square=info.square_input
+    )
     end_stage()
     output = colorizer.runtime.run(lightness[None, None])
     prediction = Prediction(

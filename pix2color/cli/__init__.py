@@ -13,6 +13,7 @@ COMMANDS = {
     "benchmark": ("pix2color.cli.benchmark", "train recipes alike and compare them"),
     "calibrate": ("pix2color.cli.calibrate", "fit weights' chroma to that of color photos"),
     "release": ("pix2color.cli.release", "write a run's averaged weights as one file"),
+    "import": ("pix2color.cli.import_weights", "take over published weights of other networks"),
     "export": ("pix2color.cli.export", "write a network as an ONNX file"),
     "analyze": ("pix2color.cli.analyze", "overfitting checks, filmstrips and activations"),
     "profile": ("pix2color.cli.profile", "time every stage of coloring"),

@@ -17,10 +17,12 @@ from pix2color.config.loading import (
 )
 from pix2color.config.model import (
     ConvEncoderConfig,
+    DDColorConfig,
     FusionConfig,
     HeadConfig,
     HypercolumnConfig,
     ModelConfig,
+    ShortcutConfig,
     UpsampleConfig,
 )
 from pix2color.config.schema import (
@@ -43,6 +45,7 @@ __all__ = [
     "Config",
     "ConfigModel",
     "ConvEncoderConfig",
+    "DDColorConfig",
     "DataConfig",
     "DecodeConfig",
     "FusionConfig",
@@ -52,6 +55,7 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimConfig",
+    "ShortcutConfig",
     "SplitConfig",
     "TeacherConfig",
     "TrainConfig",

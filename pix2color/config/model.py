@@ -48,13 +48,18 @@ class HeadConfig(ConfigModel):
 
 
 class ConvEncoderConfig(ConfigModel):
-    """Of the encoders that are plain stacks of convolutions, trained from nothing."""
+    """Of the encoders that are plain stacks of convolutions."""
 
     width: Count = 64
     """Channels of the first convolution; the others are multiples of it."""
     dropout: Fraction = 0.0
     """Share of values dropped after each group of the encoder `zhang_cnn` (and of `upsample` with
     norm: stage) while training."""
+    seventh_group: Literal[4, 8] = 4
+    """Width of the seventh group of `zhang_cnn`, in units: 4 in the paper's table, 8 in the weights
+    that its authors released."""
+    center_lightness: bool = False
+    """The input is (L - 50) / 100 in place of L / 100 (`zhang_cnn`, `siggraph_cnn`)."""
 
 
 class FusionConfig(ConfigModel):
@@ -88,13 +93,31 @@ class UpsampleConfig(ConfigModel):
     """Batch norm before each ReLU (each) or after each stage's last one (stage)."""
 
 
+class ShortcutConfig(ConfigModel):
+    """Of the decoder `shortcut`: levels are doubled, and the encoder's added to them."""
+
+    stages: tuple[tuple[Count, ...], ...] = ((256, 256), (128,), (128,))
+    """Channels of the 3x3 convolutions at half the encoder's deepest level's stride, a quarter, ...
+    """
+
+
+class DDColorConfig(ConfigModel):
+    """Of the decoder `ddcolor`: queries give each pixel its colors."""
+
+    width: Annotated[int, Field(ge=16, multiple_of=16)] = 512
+    """Channels of its levels; the finest and the queries have half as many."""
+    queries: Count = 100
+    layers: Count = 9
+    """In which the queries look at the levels, in turn."""
+
+
 class ModelConfig(ConfigModel):
     """The generator; this section alone rebuilds it from a release file."""
 
     encoder: str = "mobilenet_v2"
     """resnet18 | resnet34 | resnet50 | vgg16 | vgg16_bn | mobilenet_v2 | mobilenet_v3_large |
-    efficientnet_b0 | convnext_tiny | timm/<name>, or trained from nothing: zhang_cnn |
-    strided_cnn | fusion"""
+    efficientnet_b0 | convnext_tiny | convnext_large | timm/<name>, or trained from nothing:
+    zhang_cnn | siggraph_cnn | strided_cnn | fusion"""
     pretrained: str = "default"
     """default (the packaged weights' own encoder) | imagenet | none | a weights file"""
     freeze: Literal["none", "early", "all"] = "none"
@@ -104,13 +127,17 @@ class ModelConfig(ConfigModel):
     """Keep the statistics of every batch norm, also of trained layers."""
     num_encoder_levels: Count | None = None
     """Use only so many of the encoder's levels, the finest; null: all."""
+    input_level: bool = False
+    """The normalized photo itself is one more level, the finest, as `ddcolor` needs it."""
     sum_rgb_stem: bool = False
     """A first convolution of one channel, its three kernels summed: nearly the same function."""
     conv_encoder: ConvEncoderConfig = ConvEncoderConfig()
     fusion: FusionConfig = FusionConfig()
-    decoder: Literal["unet", "hypercolumn", "upsample"] = "unet"
+    decoder: Literal["unet", "hypercolumn", "upsample", "shortcut", "ddcolor"] = "unet"
     hypercolumn: HypercolumnConfig = HypercolumnConfig()
     upsample: UpsampleConfig = UpsampleConfig()
+    shortcut: ShortcutConfig = ShortcutConfig()
+    ddcolor: DDColorConfig = DDColorConfig()
     decoder_channels: tuple[Count, ...] = (192, 160, 128, 128)
     """U-Net channels at the encoder's deepest level, the next one, ...; the last repeats."""
     convs_per_level: tuple[Count, ...] = (1, 1, 1, 2)
@@ -120,10 +147,16 @@ class ModelConfig(ConfigModel):
     `init_from` may be a network without them."""
     output_stride: Literal[1, 2, 4, 8] = 4
     """Pixels of L per pixel of predicted ab."""
+    square_input: bool = False
+    """The photo is stretched to a square of `decode.input_size` pixels, as the network knows it
+    from its training; false: its shorter side has that length."""
+    input_multiple: Count = 1
+    """Sides of the input are rounded to multiples of this as well as of `output_stride`."""
     dropout: Fraction = 0.0
     """Share of the U-Net's last features dropped while training."""
     attention: bool = False
     """Self-attention over the U-Net's features at stride 16."""
     hints: bool = False
-    """Takes given colors beside L; training simulates them from the truth."""
+    """Takes given colors beside L, `siggraph_cnn` as planes of its input; training simulates them
+    from the truth."""
     head: HeadConfig = HeadConfig()

@@ -183,8 +183,10 @@ class _Network:
     def _inputs(self, index: int) -> tuple[Pixels, Floats, Floats]:
         """Gray values, the network's L, and the guide."""
         gray = preprocess.gray_values(Photo(self.photos[index]))
-        stride = self.runtime.info.output_stride
-        return gray, *preprocess.network_input(gray, self.decode.input_size, stride)
+        info = self.runtime.info
+        return gray, *preprocess.network_input(
+            gray, self.decode.input_size, info.size_multiple, square=info.square_input
+        )
 
 
 def _lab(photo: Pixels) -> Tensor:

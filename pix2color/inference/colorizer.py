@@ -268,7 +268,10 @@ class Colorizer:
         """
         info = self.runtime.info
         lightness, guide = preprocess.network_input(
-            gray, input_size or self.decode.input_size, info.output_stride
+            gray,
+            input_size or self.decode.input_size,
+            info.size_multiple,
+            square=info.square_input,
         )
         hint_input = None
         if hints and info.accepts_hints:

@@ -87,20 +87,21 @@ def lightness_table(bits: int) -> NDArray[np.float32]:
 
 
 def network_input(
-    gray: Pixels, input_size: int, output_stride: int
+    gray: Pixels, input_size: int, multiple: int, *, square: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What the network sees of a photo, and the guide along which its colors are upsampled.
 
     Args:
         gray: H,W, of `gray_values`.
         input_size: shorter side of the network's input, in pixels.
-        output_stride: both sides of the input are multiples of it: its cells tile the photo.
+        multiple: of which both sides of the input are multiples (`NetworkInfo.size_multiple`).
+        square: the photo is stretched to a square.
 
     Returns:
         L in 0..100 at `network_size`, and L at `guide_size`: float32, two sizes H,W.
     """
-    height, width = gray.shape
-    size = network_size(height, width, input_size, multiple=output_stride)
+    height, width = (input_size, input_size) if square else gray.shape
+    size = network_size(height, width, input_size, multiple=multiple)
     return resize_lightness(gray, size), guide(gray, input_size)
 
 

@@ -75,7 +75,7 @@ def write_graph(weights: Path) -> tuple[Path, float]:
         WeightsError, Pix2ColorError: as `write`; a network that takes hints, as its graph cannot.
     """
     released = checkpoint.load(weights)
-    if released.generator.hint_input is not None:
+    if released.generator.accepts_hints:
         raise WeightsError(f"{weights.name} takes hints, for which a graph has no input")
     path = weights.with_suffix(".onnx")
     onnx = library()

@@ -105,7 +105,7 @@ def export_run(
         figures=figures if figures is not None else _last_validation(run),
         calibration=calibration,
     )
-    onnx_export.write_pair(out, save, graph=graph and generator.hint_input is None)
+    onnx_export.write_pair(out, save, graph=graph and not generator.accepts_hints)
     return out
 
 

@@ -115,7 +115,7 @@ class ColorizationTask:
         """The generator's output, given simulated hints where the network takes hints."""
         lightness = batch.input_lightness.contiguous(memory_format=torch.channels_last)
         hints: tuple[Tensor, ...] = ()
-        if self.components.generator.hint_input is not None:
+        if self.components.generator.accepts_hints:
             cells = F.avg_pool2d(batch.target_lab[:, 1:], self.components.generator.stride)
             hints = (sample_hints(cells, batch.seeds),)
         raw: Tensor = self.generator(lightness, *hints)

@@ -21,7 +21,7 @@ LEVELS = (
     ("config", "color"),
     ("losses",),
     ("photo", "data", "models"),
-    ("checkpoints", "build"),
+    ("checkpoints", "build", "build_parts"),
     ("runtime",),
     ("inference", "guidance", "training", "evaluation"),
     ("jobs", "video", "benchmark", "app", "web", "analysis"),

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from documents import PYTHON, ROOT, SHELL, Block, command_of, label
-from fake_model import write_calibrated
+from fake_model import write_calibrated, write_release
 from PIL import Image
 
 from pix2color.checkpoints import release_file
@@ -31,6 +31,7 @@ ONLY_PARSED = {
     "python tests/": "a measurement, run by hand",
     "python -m pix2color export --fetch-ort": "it needs the network; tests/web/test_bundle.py",
     "python -m pix2color export --web": "it needs onnxruntime-web; tests/web/test_bundle.py",
+    "python -m pix2color import": "it needs published weights; tests/checkpoints/test_foreign_*",
     "python -m pix2color analyze": "minutes; tests/analysis runs its parts in small",
     "python -m pix2color benchmark": "minutes; tests/benchmark/test_smoke.py runs it in small",
     "python -m pix2color calibrate": "it needs 200 photos; tests/cli/test_calibrate.py",
@@ -122,6 +123,8 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
     for name in ("other.jpg", "photo.jpg"):
         color[2].save(folder / name)
     write_calibrated(folder / "calibrated.safetensors", release_file.DEFAULT_FILE)
+    for name in ("eccv16", "siggraph17", "ddcolor-tiny"):
+        write_release(folder / f"{name}.safetensors")  # a stand-in of their kind of file
     hints = '{"portrait.jpg": [{"x": 12, "y": 8, "color": "#2040ff"}]}'
     (folder / "hints.json").write_text(hints)
     for name in ("configs", "tests"):
