@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pix2color import bands
 from pix2color.color.icc_matrix import SRGB
 from pix2color.errors import Pix2ColorError
-from pix2color.inference import bands, compose, preprocess
+from pix2color.inference import compose, preprocess
 from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.postprocess import upsample_ab
 from pix2color.inference.prediction import Prediction
