@@ -24,7 +24,7 @@ from pix2color.photo.photo import Photo
 _QUALITY = 95
 _LONGEST_SIDE = 65_500
 _BLOCK = 8  # rows of a block, and at 4:4:4 of a row of coded units
-_STRIP_PIXELS = 2**19
+_STRIP_PIXELS = 2**21
 _EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"

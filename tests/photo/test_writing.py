@@ -84,7 +84,7 @@ def xmp_of(length: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "channels"), [(1003, 900, 3), (1003, 900, 1), (77, 65_500, 3)]
+    ("height", "width", "channels"), [(1503, 1800, 3), (1503, 1800, 1), (300, 65_500, 3)]
 )
 def test_a_large_jpeg_is_the_one_that_a_single_encoder_writes(
     height: int, width: int, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
