@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pix2color import bands
 from pix2color.config import DecodeConfig
 from pix2color.errors import PhotoError, Pix2ColorError
 from pix2color.guidance.guidance import NO_GUIDANCE, Guidance
 from pix2color.guidance.hints import Hint
-from pix2color.inference import bands, preprocess
+from pix2color.inference import preprocess
 from pix2color.io import remove_stale_parts
 from pix2color.jobs.planner import Job
 from pix2color.photo import (
