@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import secrets
 import time
@@ -13,13 +14,14 @@ from pix2color.jobs.store import ObjectStore
 
 
 class FlakyFileSystem:
-    """The calls of `ObjectStore` on `memory://`; one in `every` goes wrong, by chance.
+    """The calls of `ObjectStore` on `memory://`, of which one in `every` goes wrong.
 
     It fails before or after it took effect, comes late, or transfers half of the bytes.
     """
 
     def __init__(self, *, every: int = 10, seed: int = 0) -> None:
         self._files, self._chance, self._every = MemoryFileSystem(), random.Random(seed), every
+        self._calls = itertools.count(seed)
         self.went_wrong = {"fails": 0, "fails late": 0, "delays": 0, "truncates": 0}
 
     def __getattr__(self, name: str) -> Any:
@@ -28,7 +30,7 @@ class FlakyFileSystem:
             return call
 
         def disturbed(path: str, *arguments: Any, **options: Any) -> Any:
-            if self._chance.randrange(self._every):
+            if next(self._calls) % self._every:
                 return call(path, *arguments, **options)
             kind = self._chance.choice(list(self.went_wrong))
             self.went_wrong[kind] += 1

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
     from pix2color.guidance.guidance import Guidance
     from pix2color.guidance.hints import Hint
     from pix2color.inference.colorizer import Colorizer
+    from pix2color.jobs.journal import Journal
+    from pix2color.jobs.mirror import Mirror
     from pix2color.jobs.pipeline import JobOptions, Outcome
     from pix2color.jobs.planner import JobPlan
 
 _EXAMPLE = """example:
   python infer.py photos/                        colors a folder into ./colorized/
   python infer.py scan.tif --out done --vividness 0.5
+  python infer.py s3://bucket/scans --out s3://bucket/colored   (extra [cloud])
   python infer.py film.mp4                       a video, with its sound (extra [video])
   accelerate launch --num_processes 4 infer.py archive/    shares a folder among GPUs
   torchrun --nproc_per_node 4 infer.py archive/            ... or among CPU processes
@@ -55,8 +59,9 @@ def parser() -> argparse.ArgumentParser:
     )
     # fmt: off
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="PHOTO|VIDEO|FOLDER", help="folders are nested")
-    add("--out", default="colorized", metavar="FOLDER", help="default: ./colorized/")
+    add("inputs", nargs="+", metavar="PHOTO|VIDEO|FOLDER|URL",
+        help="folders are nested; a URL such as s3://bucket/scans (extra [cloud]) as a folder")
+    add("--out", default="colorized", metavar="FOLDER|URL", help="default: ./colorized/")
     add("--quiet", action="store_true", help="errors only")
     add = parser.add_argument_group("network").add_argument
     add("--checkpoint", metavar="FILE|USER/REPO",
@@ -98,13 +103,27 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _infer(options: argparse.Namespace) -> int:
+    from pix2color.jobs.mirror import Mirror
+    from pix2color.jobs.store import is_url
+
+    _check(options)
+    if not any(map(is_url, (*options.inputs, options.out))):
+        return _color(options, None)
+    with tempfile.TemporaryDirectory(prefix="pix2color-") as folder:
+        return _color(options, Mirror(Path(folder)))
+
+
+def _color(options: argparse.Namespace, mirror: Mirror | None) -> int:
     from pix2color.cli import videos
     from pix2color.jobs import planner
 
     start = time.perf_counter()
-    _check(options)
     plan = planner.plan_jobs(
-        options.inputs, options.out, variants=options.variants, confidence=options.confidence
+        options.inputs,
+        options.out,
+        variants=options.variants,
+        confidence=options.confidence,
+        mirror=mirror,
     )
     videos.check(options, plan.videos)
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -123,15 +142,25 @@ def _infer(options: argparse.Namespace) -> int:
     settings = _settings(options, colorizer, plan)
     jobs, video_jobs = plan.jobs[rank::processes], plan.videos[rank::processes]
     outcomes: list[Outcome] = []
+    journal = _journal(options, plan, mirror, colorizer, settings, rank) if mirror else None
+    if journal and options.resume:
+        settled = {job: outcome for job in jobs if (outcome := journal.settled(job))}
+        outcomes.extend(settled.values())
+        jobs = tuple(job for job in jobs if job not in settled)
     try:
         with (
+            journal or contextlib.nullcontext(),
             common.ProgressBar(len(jobs), unit="photos", quiet=options.quiet) as bar,
             common.stop_requested(lambda: bar.write("stopping after the photos under way")) as stop,
         ):
-            for outcome in pipeline.colorize_jobs(jobs, lambda: colorizer, settings, stop=stop):
+            for outcome in pipeline.colorize_jobs(
+                jobs, lambda: colorizer, settings, stop=stop, mirror=mirror
+            ):
                 outcomes.append(outcome)
+                if journal:
+                    journal.add(outcome)
                 for note in outcome.notes:
-                    bar.write(f"{outcome.job.source}: {note}")
+                    bar.write(f"{plan.shown(outcome.job.source)}: {note}")
                 bar.update(failed=outcome.status == "failed")
             if stop():
                 raise KeyboardInterrupt
@@ -145,6 +174,28 @@ def _infer(options: argparse.Namespace) -> int:
         )  # fmt: skip
     code = _summary(options, outcomes, plan, seconds=time.perf_counter() - start)
     return code if reported else EXIT_FAILED
+
+
+def _journal(
+    options: argparse.Namespace, plan: JobPlan, mirror: Mirror, colorizer: Colorizer,
+    settings: JobOptions, rank: int,
+) -> Journal:  # fmt: skip
+    """The record of the run, started; with --resume, says what changed since the last one."""
+    from pix2color.jobs.journal import Journal, recorded_options
+    from pix2color.jobs.store import FolderStore, is_url
+
+    out = Path(options.out)
+    if is_url(options.out):
+        out, store = mirror.add(options.out)
+    else:
+        store = FolderStore(out)
+    recorded = recorded_options(settings, colorizer.runtime.kind)
+    journal = Journal(store, out, mirror, weights=colorizer.digest, options=recorded)
+    journal.start(plan.jobs, writes_manifest=rank == 0)
+    if options.resume and rank == 0 and not options.quiet:
+        for line in journal.changes(plan.jobs):
+            common.say(line, sys.stderr)
+    return journal
 
 
 @contextlib.contextmanager
@@ -259,16 +310,16 @@ def _summary(
             f"-> {options.out}"
         )
         for outcome in skipped:
-            common.say(f"skipped {outcome.job.source}: {outcome.reason}")
+            common.say(f"skipped {plan.shown(outcome.job.source)}: {outcome.reason}")
         for path in plan.unsupported:
-            common.say(f"skipped {path}: {skip_reason(path)}")
+            common.say(f"skipped {plan.shown(path)}: {skip_reason(path)}")
         for entry in plan.left_out:
-            common.say(f"skipped {entry.path}: {entry.reason}")
+            common.say(f"skipped {plan.shown(entry.path)}: {entry.reason}")
     if failed:
         common.say(f"{len(failed)} failed:", sys.stderr)
         for outcome in failed:
             reason = describe(outcome.reason, outcome.remedy, common.option_namer(options))
-            common.say(f"  {outcome.job.source}: {reason}", sys.stderr)
+            common.say(f"  {plan.shown(outcome.job.source)}: {reason}", sys.stderr)
         return EXIT_FAILED
     return EXIT_OK
 

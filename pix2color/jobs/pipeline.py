@@ -24,6 +24,7 @@ from pix2color.guidance.guidance import NO_GUIDANCE, Guidance
 from pix2color.guidance.hints import Hint
 from pix2color.inference import bands, preprocess
 from pix2color.io import remove_stale_parts
+from pix2color.jobs.mirror import Mirror
 from pix2color.jobs.planner import Job
 from pix2color.photo import (
     Limits,
@@ -83,6 +84,9 @@ class Outcome:
     """Whether the failure is not of the photo but of the program or the machine."""
     notes: tuple[str, ...] = ()
     """Remarks on a photo that is done, such as dropped metadata."""
+    digests: tuple[str, ...] = ()
+    """Of the files of a photo that is done, in the order of `Job.targets` (`store.digest`).
+    Empty where the run had no `Mirror`."""
     seconds: float = 0.0
 
 
@@ -102,6 +106,7 @@ def colorize_jobs(
     *,
     workers: int | None = None,
     stop: Callable[[], bool] = lambda: False,
+    mirror: Mirror | None = None,
 ) -> Iterator[Outcome]:
     """Color every photo; yields each outcome as it comes, in no fixed order.
 
@@ -114,6 +119,7 @@ def colorize_jobs(
         workers: number of threads; default: the processor's cores.
         stop: called before each photo; where it returns True, no further photo is started. The
             running ones are finished and yielded; the others have no outcome.
+        mirror: copies sources and targets that lie in stores.
 
     An exception that one photo causes is its outcome and is not raised.
     """
@@ -128,7 +134,7 @@ def colorize_jobs(
             for job in jobs:
                 if stop():
                     break
-                running.add(pool.submit(_run_job, job, colorizer, options, budget))
+                running.add(pool.submit(_run_job, job, colorizer, options, budget, mirror))
                 if len(running) >= num_workers:
                     finished, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in finished:
@@ -182,11 +188,21 @@ def _pixel_count(path: Path) -> int:
 
 
 def _run_job(
-    job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, budget: _PixelBudget
+    job: Job,
+    colorizer: Callable[[], Colorizer],
+    options: JobOptions,
+    budget: _PixelBudget,
+    mirror: Mirror | None,
 ) -> Outcome:
     start = time.perf_counter()
     try:
-        outcome = _reserve_and_colorize(job, colorizer, options, budget)
+        if mirror is None or job.problem:
+            outcome = _reserve_and_colorize(job, colorizer, options, budget)
+        else:
+            with mirror.copies(job.source, job.targets):
+                outcome = _reserve_and_colorize(job, colorizer, options, budget)
+                if outcome.status == "done":
+                    outcome = replace(outcome, digests=mirror.publish(job.targets))
     except Exception as error:
         outcome = failed(job, error)
     return replace(outcome, seconds=time.perf_counter() - start)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flaky_store import new_url
 from PIL import Image
 
 from pix2color.cli import infer
+from pix2color.jobs.store import open_store
 
 PHOTOS = Path(__file__).parents[2] / "photos"
 SMALL = ("--size", "64", "--quiet")
@@ -50,6 +52,22 @@ def test_variants_and_maps_lie_beside_the_photo(folder: Path, tmp_path: Path) ->
     (out / "rocket-3.png").unlink()
     assert infer.main([*arguments, "--resume", "--report", str(report)]) == 0
     assert json.loads(report.read_text())["counts"] == {"skipped": 1, "done": 1}
+
+
+def test_variants_and_maps_go_into_a_store(folder: Path, tmp_path: Path) -> None:
+    out = open_store(new_url())
+    arguments = [str(folder), "--variants", "2", "--confidence", *SMALL, "--out"]
+    assert infer.main([*arguments, str(tmp_path / "out")]) == 0
+    assert infer.main([*arguments, out.url]) == 0
+    names = [entry.name for entry in out.list() if not entry.name.startswith(".")]
+    assert len(names) == 6
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert {name: out.read(name) for name in names} == expected
+    out._files.rm_file(out._path("rocket-2.png"))  # type: ignore[attr-defined]
+    report = tmp_path / "status.json"
+    assert infer.main([*arguments, out.url, "--resume", "--report", str(report)]) == 0
+    assert json.loads(report.read_text())["counts"] == {"skipped": 1, "done": 1}
+    assert {name: out.read(name) for name in names} == expected
 
 
 def test_hints_go_to_the_photo_they_name(folder: Path, tmp_path: Path) -> None:
