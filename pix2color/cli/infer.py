@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pix2color.jobs.journal import Journal
     from pix2color.jobs.mirror import Mirror
     from pix2color.jobs.pipeline import JobOptions, Outcome
-    from pix2color.jobs.planner import JobPlan
+    from pix2color.jobs.planner import Job, JobPlan
 
 _EXAMPLE = """example:
   python infer.py photos/                        colors a folder into ./colorized/
@@ -130,31 +130,25 @@ def _color(options: argparse.Namespace, mirror: Mirror | None) -> int:
     report = _report_path(options, plan, rank, processes)
     common.stop_on_sigterm()
     with _gc_paused():
-        from pix2color.inference.colorizer import Colorizer
         from pix2color.jobs import pipeline
 
-        colorizer = Colorizer.from_pretrained(
-            options.checkpoint,
-            _device(options.device),
-            runtime=options.runtime,
-            announce=None if options.quiet else lambda line: print(line, file=sys.stderr),
-        )
+        colorizer = _colorizer(options)
     settings = _settings(options, colorizer, plan)
     jobs, video_jobs = plan.jobs[rank::processes], plan.videos[rank::processes]
-    outcomes: list[Outcome] = []
     journal = _journal(options, plan, mirror, colorizer, settings, rank) if mirror else None
+    settled: dict[Job, Outcome] = {}
     if journal and options.resume:
         settled = {job: outcome for job in jobs if (outcome := journal.settled(job))}
-        outcomes.extend(settled.values())
-        jobs = tuple(job for job in jobs if job not in settled)
+    outcomes = [*settled.values()]
+    left = [job for job in jobs if job not in settled]
     try:
         with (
             journal or contextlib.nullcontext(),
-            common.ProgressBar(len(jobs), unit="photos", quiet=options.quiet) as bar,
+            common.ProgressBar(len(left), unit="photos", quiet=options.quiet) as bar,
             common.stop_requested(lambda: bar.write("stopping after the photos under way")) as stop,
         ):
             for outcome in pipeline.colorize_jobs(
-                jobs, lambda: colorizer, settings, stop=stop, mirror=mirror
+                left, lambda: colorizer, settings, stop=stop, mirror=mirror
             ):
                 outcomes.append(outcome)
                 if journal:
@@ -174,6 +168,17 @@ def _color(options: argparse.Namespace, mirror: Mirror | None) -> int:
         )  # fmt: skip
     code = _summary(options, outcomes, plan, seconds=time.perf_counter() - start)
     return code if reported else EXIT_FAILED
+
+
+def _colorizer(options: argparse.Namespace) -> Colorizer:
+    from pix2color.inference.colorizer import Colorizer
+
+    return Colorizer.from_pretrained(
+        options.checkpoint,
+        _device(options.device),
+        runtime=options.runtime,
+        announce=None if options.quiet else lambda line: print(line, file=sys.stderr),
+    )
 
 
 def _journal(

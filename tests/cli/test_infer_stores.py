@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from flaky_store import FlakyFileSystem, flaky_store, new_url
 from PIL import Image
 
 from pix2color.cli import infer
+from pix2color.errors import EXIT_INTERRUPTED
 from pix2color.jobs import journal, mirror, pipeline
-from pix2color.jobs.store import Store, open_store
+from pix2color.jobs.store import FolderStore, Store, open_store
 
 NAMES = ("a.jpg", "deep/b.png", "deep/er/c d.tif")
 
@@ -354,6 +356,61 @@ def test_a_bad_network_gives_the_bytes_and_lines_of_a_good_one(
 
     assert told(disturbed) == told(quiet)
     assert len(disturbed.list()) == len(quiet.list())
+
+
+def test_processes_share_a_store(scans: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torchrun starts them; each records its own photos, and any of them can resume all."""
+    out, alone = open_store(new_url()), open_store(new_url())
+    assert run(scans.url, "--out", alone.url, "--quiet") == 0
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        assert run(scans.url, "--out", out.url, "--quiet") == 0
+    assert photos_of(out) == photos_of(alone)
+    assert sorted(line["target"] for line in lines_of(out)) == sorted(NAMES)
+    monkeypatch.undo()
+    use_fake_model(monkeypatch)
+    monkeypatch.setattr(pipeline, "read", lambda *a, **o: pytest.fail("a photo was read"))
+    assert run(scans.url, "--out", out.url, "--resume", "--quiet") == 0
+
+
+def test_a_folder_that_a_store_is_colored_into_has_the_record_too(
+    scans: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(scans.url, "--out", out, "--quiet") == 0
+    (out / "a.jpg").unlink()
+    kept = (out / "deep/b.png").stat()
+    assert run(scans.url, "--out", out, "--resume") == 0
+    assert "1 of 3 photos colored, 2 skipped" in capsys.readouterr().out
+    assert (out / "deep/b.png").stat() == kept
+    assert len(lines_of(FolderStore(out))) == 4
+    assert run(out, "--out", tmp_path / "again", "--quiet") == 0, "the record is no input"
+    assert not (tmp_path / "again/.pix2color").exists()
+
+
+def test_ctrl_c_leaves_a_record_from_which_the_run_goes_on(
+    scans: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(6):
+        scans.write(f"more/{number}.jpg", scans.read("a.jpg"))
+    out = open_store(new_url())
+    read = pipeline.read
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return read(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "read", interrupted)
+        patch.setattr("pix2color.inference.bands.cores", lambda: 1)
+        assert run(scans.url, "--out", out.url) == EXIT_INTERRUPTED
+    done = len(photos_of(out))
+    assert 0 < done < 9 and len(lines_of(out)) == done
+    capsys.readouterr()
+    assert run(scans.url, "--out", out.url, "--resume") == 0
+    assert f"{9 - done} of 9 photos colored, {done} skipped" in capsys.readouterr().out
+    assert len(lines_of(out)) == len(photos_of(out)) == 9
 
 
 def test_no_copy_stays_on_the_machine(
