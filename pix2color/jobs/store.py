@@ -255,7 +255,7 @@ class ObjectStore(Store):
             try:
                 return call()
             except Exception as error:  # each file system raises its own
-                if not delays or isinstance(error, _FINAL):
+                if not delays or isinstance(error, _FINAL) or _lacks_credentials(error):
                     raise _store_error(self.shown(name), error) from error
             time.sleep(delays.pop(0))
 
@@ -302,6 +302,11 @@ def _check_size(shown: str, size: int, expected: int | None) -> None:
         raise StoreError(f"{shown}: {size} bytes where {expected} were expected")
 
 
+def _lacks_credentials(error: Exception) -> bool:
+    """By the text: each cloud's package has an exception of its own for this."""
+    return "credential" in str(error).lower()
+
+
 def _store_error(shown: str, error: Exception) -> StoreError:
     """What a file system said, in one line."""
     if isinstance(error, StoreError):
@@ -311,6 +316,6 @@ def _store_error(shown: str, error: Exception) -> StoreError:
     if isinstance(error, PermissionError):
         return StoreError(f"{shown}: access denied", remedy="check the credentials")
     lines = str(error).strip().splitlines()
-    remedy = "check the credentials" if "credential" in str(error).lower() else ""
+    remedy = "check the credentials" if _lacks_credentials(error) else ""
     reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return StoreError(f"{shown}: {reason}", remedy=remedy)

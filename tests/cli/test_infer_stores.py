@@ -14,6 +14,7 @@ import pytest
 from fake_model import released, use_fake_model
 from flaky_store import FlakyFileSystem, flaky_store, new_url
 from PIL import Image
+from s3_server import new_s3_url
 
 from pix2color.cli import infer
 from pix2color.errors import EXIT_INTERRUPTED
@@ -83,6 +84,20 @@ def test_a_folder_into_a_store_and_a_store_into_a_folder(scans: Store, tmp_path:
     assert photos_of(out) == expected
     assert run(scans.url, "--out", tmp_path / "local", "--quiet") == 0
     assert {name: (tmp_path / "local" / name).read_bytes() for name in expected} == expected
+
+
+def test_s3_is_colored_like_a_folder_and_resumed(
+    scans: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket, expected = open_store(new_s3_url()), in_folder(scans, tmp_path)
+    for name, data in photos_of(scans).items():
+        bucket.write(f"scans/{name}", data)
+    arguments = (f"{bucket.url}/scans", "--out", f"{bucket.url}/colored", "--resume")
+    assert run(*arguments) == 0
+    assert photos_of(open_store(f"{bucket.url}/colored")) == expected
+    capsys.readouterr()
+    assert run(*arguments) == 0
+    assert "0 of 3 photos colored, 3 skipped" in capsys.readouterr().out
 
 
 def test_one_object(scans: Store) -> None:

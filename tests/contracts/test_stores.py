@@ -9,13 +9,23 @@ from pathlib import Path
 
 import pytest
 from flaky_store import FlakyFileSystem, flaky_store, new_url
+from fsspec.registry import _registry
 
 from pix2color.errors import StoreError
 from pix2color.jobs.store import FolderStore, ObjectStore, Store, digest, is_url, open_store
 
+
+def s3_store(folder: Path) -> Store:
+    """On a server of this machine; needs the extra [cloud-test]."""
+    from s3_server import new_s3_url
+
+    return open_store(new_s3_url())
+
+
 KINDS: dict[str, Callable[[Path], Store]] = {
     "folder": lambda folder: FolderStore(folder / "store"),
     "memory": lambda folder: open_store(new_url()),
+    "s3": s3_store,
     "flaky": lambda folder: flaky_store(new_url())[0],
 }
 
@@ -94,6 +104,22 @@ def test_of_several_writers_of_a_new_name_one_is_kept_whole(store: Store) -> Non
     assert store.read("a.jpg") in contents and len(refused) == 3
 
 
+def test_s3_without_a_bucket_or_credentials_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from s3_server import new_s3_url
+
+    url = new_s3_url()
+    with pytest.raises(StoreError, match="no such object, prefix or bucket"):
+        open_store(f"{url}-other").list()
+    s3fs = sys.modules["s3fs"]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(StoreError, match="check the credentials") as caught:
+        open_store(url).list()
+    s3fs.S3FileSystem.clear_instance_cache()
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_bad_network_changes_no_byte(seed: int) -> None:
     """Failures before and after a call took effect, late answers, halves."""
@@ -129,6 +155,8 @@ def test_a_store_that_cannot_be_opened_names_the_extra(
 ) -> None:
     for package in ("s3fs", "gcsfs"):
         monkeypatch.setitem(sys.modules, package, None)
+    for protocol in ("s3", "gs"):  # what an earlier test may have opened
+        monkeypatch.delitem(_registry, protocol, raising=False)
     with pytest.raises(StoreError, match=words) as caught:
         open_store(url)
     assert "pix2color[cloud]" in str(caught.value) and "\n" not in str(caught.value)
