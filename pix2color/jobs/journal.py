@@ -102,6 +102,7 @@ class Journal:
         self._run = f"{max(numbers, default=0) + 1:04}-{secrets.token_hex(4)}"
         self._planned: set[str] = set()
         self._shard_of: dict[str, int] = {}
+        self._rows: dict[str, dict[str, Any]] = {}
         self._pending: dict[int, list[Line]] = {}
         self._unwritten: set[int] = set()
         self._written: dict[int, str] = {}
@@ -126,6 +127,8 @@ class Journal:
         self._planned = set(self._read_manifest())
         shards = [jobs[first : first + SHARD] for first in range(0, len(jobs), SHARD)]
         self._shard_of = {self._name(j.target): n for n, shard in enumerate(shards) for j in shard}
+        # Now: a source that changes under the run is seen as changed by the next one.
+        self._rows = {self._name(job.target): self._row(job) for job in jobs}
         run = {
             "pix2color": __version__,
             "weights": self._weights,
@@ -136,13 +139,16 @@ class Journal:
         text = json.dumps(run, indent=1)
         self._store.write(f"{FOLDER}/runs/{self._run}/run.json", text.encode())
         if writes_manifest:
-            contents = {_manifest_file(n): _jsonl(map(self._row, s)) for n, s in enumerate(shards)}
+            contents = {
+                _manifest_file(number): _jsonl(self._rows[self._name(job.target)] for job in shard)
+                for number, shard in enumerate(shards)
+            }
             surplus = {n: b"" for n in self._manifest_files() if n not in contents}
             for name, data in (contents | surplus).items():
                 self._write_own(name, data)
 
     def settled(self, job: Job) -> Outcome | None:
-        """The outcome of a photo that needs no work; None where it has to be done.
+        """The outcome of a photo that needs no work; None where it has to be done. After `start`.
 
         It is settled where an earlier run colored or skipped it, from the same source with the same
         weights and options, and its outputs exist.
@@ -159,7 +165,7 @@ class Journal:
         return Outcome(job, "skipped", _ALREADY_DONE, digests=digests, seconds=line.seconds)
 
     def changes(self, jobs: Sequence[Job]) -> list[str]:
-        """What differs from the earlier runs, in one line each; to be called after `start`."""
+        """What differs from the earlier runs, in one line each. After `start`."""
         counts: dict[str, int] = {}
         for job in jobs:
             line = self._line(job)
@@ -186,7 +192,7 @@ class Journal:
         job = outcome.job
         if job.problem or (outcome.status == "skipped" and outcome.reason == _ALREADY_DONE):
             return
-        row = self._row(job)
+        row = self._rows[self._name(job.target)]
         names = (self._name(path) for path in job.targets)
         outputs = dict(zip(names, outcome.digests, strict=False))
         line = Line(
@@ -257,7 +263,7 @@ class Journal:
 
     def _change(self, job: Job, line: Line) -> str:
         """Why a recorded result is not what this run would give; empty where it is."""
-        row = self._row(job)
+        row = self._rows[line.target]
         if (line.size, line.version) != (row["size"], row["version"]):
             return "their source changed"
         if line.weights != self._weights:

@@ -154,6 +154,22 @@ def test_names_that_no_file_can_have_are_skipped_by_name(
     assert sorted(photos_of(out)) == sorted(NAMES)
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_videos_are_skipped_by_name(
+    installed: bool, scans: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("pix2color.video.pyav.installed", lambda: installed)
+    scans.write("deep/film.mp4", b"moving")
+    out = open_store(new_url())
+    assert run(scans.url, "--out", out.url) == 0
+    assert f"skipped {scans.url}/deep/film.mp4: " in capsys.readouterr().out
+    assert sorted(photos_of(out)) == sorted(NAMES)
+    (tmp_path / "film.mp4").write_bytes(b"moving")
+    assert run(tmp_path / "film.mp4", "--out", out.url) == 2
+    assert "from folders into folders" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
@@ -387,6 +403,26 @@ def test_processes_share_a_store(scans: Store, monkeypatch: pytest.MonkeyPatch) 
     use_fake_model(monkeypatch)
     monkeypatch.setattr(pipeline, "read", lambda *a, **o: pytest.fail("a photo was read"))
     assert run(scans.url, "--out", out.url, "--resume", "--quiet") == 0
+
+
+def test_a_source_that_changes_under_the_run_is_done_again_by_the_next(
+    scans: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    in_folder(scans, tmp_path)
+    out, add = open_store(new_url()), journal.Journal.add
+
+    def changed_meanwhile(self: journal.Journal, outcome: pipeline.Outcome) -> None:
+        if outcome.job.source.name == "a.jpg":
+            outcome.job.source.write_bytes((tmp_path / "in/deep/b.png").read_bytes())
+        add(self, outcome)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "add", changed_meanwhile)
+        assert run(tmp_path / "in", "--out", out.url, "--quiet") == 0
+    capsys.readouterr()
+    assert run(tmp_path / "in", "--out", out.url, "--resume") == 0
+    assert "photos done again: 1, their source changed" in capsys.readouterr().err
 
 
 def test_a_folder_that_a_store_is_colored_into_has_the_record_too(
