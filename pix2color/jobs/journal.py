@@ -177,7 +177,7 @@ class Journal:
         names = {self._name(job.target) for job in jobs}
         for words, number in (
             ("new since the last run", len(names - self._planned)),
-            ("of the last run gone", len(self._planned - names)),
+            ("of the last run that this one has not", len(self._planned - names)),
         ):
             if self._planned and number:
                 said.append(f"photos {words}: {number}")

@@ -113,7 +113,8 @@ class FolderStore(Store):
             for path in (self.folder / under).rglob("*"):
                 if path.is_file() and not path.name.endswith(PART_SUFFIX):
                     name = path.relative_to(self.folder).as_posix()
-                    entries.append(_local_entry(name, path))
+                    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                        entries.append(_local_entry(name, path))
         return sorted(entries)
 
     def read(self, name: str, *, size: int | None = None) -> bytes:

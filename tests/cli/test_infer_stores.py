@@ -264,11 +264,13 @@ def test_resume_does_what_failed_what_is_gone_and_what_changed_and_says_so(
     scans: Store, small_photos: list[np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     scans.write("broken.jpg", b"words")
+    scans.write("gone.jpg", scans.read("a.jpg"))
     out = open_store(new_url())
     assert run(scans.url, "--out", out.url, "--quiet") == 1
     scans._replace("broken.jpg", scans.read("a.jpg"))
     scans._replace("deep/b.png", encoded(small_photos[3], ".png"))
     scans.write("new.jpg", scans.read("a.jpg"))
+    scans._files.rm_file(scans._path("gone.jpg"))  # type: ignore[attr-defined]
     out._files.rm_file(out._path("a.jpg"))  # type: ignore[attr-defined]
     kept = out.read("deep/er/c d.tif")
     capsys.readouterr()
@@ -277,10 +279,11 @@ def test_resume_does_what_failed_what_is_gone_and_what_changed_and_says_so(
     assert "4 of 5 photos colored, 1 skipped" in said.out
     assert "photos done again: 1, their source changed" in said.err
     assert "photos new since the last run: 1" in said.err
+    assert "photos of the last run that this one has not: 1" in said.err
     assert out.read("deep/er/c d.tif") == kept
     fresh = open_store(new_url())
     assert run(scans.url, "--out", fresh.url, "--quiet") == 0
-    assert photos_of(fresh) == photos_of(out)
+    assert photos_of(fresh) == {n: d for n, d in photos_of(out).items() if n != "gone.jpg"}
 
 
 def test_resume_with_other_options_or_weights_says_which_and_replaces_what_is_ours(
