@@ -13,17 +13,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pix2color.cli import common
+from pix2color.cli import common, engines
 from pix2color.errors import EXIT_FAILED, EXIT_OK, Pix2ColorError
 
 if TYPE_CHECKING:
     from pix2color.guidance.guidance import Guidance
     from pix2color.guidance.hints import Hint
     from pix2color.inference.colorizer import Colorizer
-    from pix2color.jobs.journal import Journal
     from pix2color.jobs.mirror import Mirror
     from pix2color.jobs.pipeline import JobOptions, Outcome
-    from pix2color.jobs.planner import Job, JobPlan
+    from pix2color.jobs.planner import JobPlan
 
 _EXAMPLE = """example:
   python infer.py photos/                        colors a folder into ./colorized/
@@ -35,7 +34,10 @@ _EXAMPLE = """example:
 """
 
 
-_RANGES = {"variants": (1, 16), "palette_strength": (0, 1), "max_megapixels": (0.001, 100_000)}
+_RANGES = {
+    "variants": (1, 16), "palette_strength": (0, 1), "max_megapixels": (0.001, 100_000),
+    "workers": (1, 10_000), "time_limit": (0.1, 86_400), "ray_cpus": (1, 1024), "ray_gpus": (0, 64),
+}  # fmt: skip
 """Of options; those of the colors are in `config.Decode`."""
 
 
@@ -98,6 +100,23 @@ def parser() -> argparse.ArgumentParser:
         help="color what there is of files that end too early")
     add("--max-megapixels", type=float, default=300.0, metavar="N",
         help="refuse larger photos (default 300)")
+    add = parser.add_argument_group("processes").add_argument
+    add("--workers", type=int, metavar="N",
+        help="photos at work at a time; default: the processors of this machine or of the cluster")
+    add("--isolate", action=argparse.BooleanOptionalAction, default=None,
+        help="work on photos in child processes, so that one that crashes a decoder, blocks or"
+        f" takes all memory fails alone; default: from {engines.ISOLATED_FROM} photos on, on a CPU"
+        " with onnx")
+    add("--time-limit", type=float, default=30.0, metavar="SECONDS",
+        help="of a child process for a megapixel, one more counted (default 30)")
+    add("--engine", choices=engines.ENGINES, default="local",
+        help="ray: share the photos among the machines of a Ray cluster (extra [ray])")
+    add("--ray-address", metavar="HOST:PORT",
+        help="default: RAY_ADDRESS, or else a cluster of this machine alone")
+    add("--ray-cpus", type=int, default=1, metavar="N",
+        help="of a Ray worker, which has as many child processes (default 1)")
+    add("--ray-gpus", type=float, metavar="N",
+        help="of a Ray worker; default: 1 with --device cuda, else 0")
     # fmt: on
     return parser
 
@@ -108,12 +127,12 @@ def _infer(options: argparse.Namespace) -> int:
 
     _check(options)
     if not any(map(is_url, (*options.inputs, options.out))):
-        return _color(options, None)
+        return _color(options, Mirror())
     with tempfile.TemporaryDirectory(prefix="pix2color-") as folder:
         return _color(options, Mirror(Path(folder)))
 
 
-def _color(options: argparse.Namespace, mirror: Mirror | None) -> int:
+def _color(options: argparse.Namespace, mirror: Mirror) -> int:
     from pix2color.cli import videos
     from pix2color.jobs import planner
 
@@ -130,36 +149,17 @@ def _color(options: argparse.Namespace, mirror: Mirror | None) -> int:
     report = _report_path(options, plan, rank, processes)
     common.stop_on_sigterm()
     with _gc_paused():
-        from pix2color.jobs import pipeline
-
-        colorizer = _colorizer(options)
+        device = _device(options.device)
+        colorizer = _colorizer(options, device)
     settings = _settings(options, colorizer, plan)
-    jobs, video_jobs = plan.jobs[rank::processes], plan.videos[rank::processes]
-    journal = _journal(options, plan, mirror, colorizer, settings, rank) if mirror else None
-    settled: dict[Job, Outcome] = {}
-    if journal and options.resume:
-        settled = {job: outcome for job in jobs if (outcome := journal.settled(job))}
-    outcomes = [*settled.values()]
-    left = [job for job in jobs if job not in settled]
+    outcomes: list[Outcome] = []
+    run = engines.Run(options, plan, mirror, colorizer, settings, device, rank, processes)
     try:
-        with (
-            journal or contextlib.nullcontext(),
-            common.ProgressBar(len(left), unit="photos", quiet=options.quiet) as bar,
-            common.stop_requested(lambda: bar.write("stopping after the photos under way")) as stop,
-        ):
-            for outcome in pipeline.colorize_jobs(
-                left, lambda: colorizer, settings, stop=stop, mirror=mirror
-            ):
-                outcomes.append(outcome)
-                if journal:
-                    journal.add(outcome)
-                for note in outcome.notes:
-                    bar.write(f"{plan.shown(outcome.job.source)}: {note}")
-                bar.update(failed=outcome.status == "failed")
-            if stop():
-                raise KeyboardInterrupt
+        outcomes.extend(_photos(run))
         outcomes.extend(
-            videos.colorize_videos(video_jobs, colorizer, settings, quiet=options.quiet)
+            videos.colorize_videos(
+                plan.videos[rank::processes], colorizer, settings, quiet=options.quiet
+            )
         )
     finally:
         reported = report is None or _write_report(
@@ -170,37 +170,37 @@ def _color(options: argparse.Namespace, mirror: Mirror | None) -> int:
     return code if reported else EXIT_FAILED
 
 
-def _colorizer(options: argparse.Namespace) -> Colorizer:
+def _photos(run: engines.Run) -> Iterator[Outcome]:
+    """Color the photos of this process with a progress bar, and record them.
+
+    Ctrl-C (or SIGTERM) finishes the photos under way, and then raises KeyboardInterrupt.
+    """
+    with engines.started_journal(run) as (journal, settled, left):
+        yield from settled
+        with (
+            common.ProgressBar(len(left), unit="photos", quiet=run.options.quiet) as bar,
+            common.stop_requested(lambda: bar.write("stopping after the photos under way")) as stop,
+        ):
+            for outcome in engines.outcomes(run, left, stop=stop, is_recorded=journal is not None):
+                if journal:
+                    journal.add(outcome)
+                yield outcome
+                for note in outcome.notes:
+                    bar.write(f"{run.plan.shown(outcome.job.source)}: {note}")
+                bar.update(failed=outcome.status == "failed")
+            if stop():
+                raise KeyboardInterrupt
+
+
+def _colorizer(options: argparse.Namespace, device: str | None) -> Colorizer:
     from pix2color.inference.colorizer import Colorizer
 
     return Colorizer.from_pretrained(
         options.checkpoint,
-        _device(options.device),
+        device,
         runtime=options.runtime,
         announce=None if options.quiet else lambda line: print(line, file=sys.stderr),
     )
-
-
-def _journal(
-    options: argparse.Namespace, plan: JobPlan, mirror: Mirror, colorizer: Colorizer,
-    settings: JobOptions, rank: int,
-) -> Journal:  # fmt: skip
-    """The record of the run, started; with --resume, says what changed since the last one."""
-    from pix2color.jobs.journal import Journal, recorded_options
-    from pix2color.jobs.store import FolderStore, is_url
-
-    out = Path(options.out)
-    if is_url(options.out):
-        out, store = mirror.add(options.out)
-    else:
-        store = FolderStore(out)
-    recorded = recorded_options(settings, colorizer.runtime.kind)
-    journal = Journal(store, out, mirror, weights=colorizer.digest, options=recorded)
-    journal.start(plan.jobs, writes_manifest=rank == 0)
-    if options.resume and rank == 0 and not options.quiet:
-        for line in journal.changes(plan.jobs):
-            common.say(line, sys.stderr)
-    return journal
 
 
 @contextlib.contextmanager
@@ -228,6 +228,7 @@ def _device(name: str | None) -> str | None:
 def _check(options: argparse.Namespace) -> None:
     """Refuse contradictory options before the slow imports."""
     common.check_ranges(options, **_RANGES)
+    engines.check(options)
     guided = options.hints or options.reference or options.variants > 1 or options.confidence
     if options.lossless_jpeg and guided:
         raise Pix2ColorError(

@@ -5,9 +5,11 @@ Below `.pix2color/` in the output:
     manifest/00000.jsonl         500 photos per file: source, size, version, target
     runs/0001-TOKEN/run.json     version of pix2color, weights, options, number of photos
     runs/0001-TOKEN/00000.jsonl  a line per photo of that manifest file, after its output is there
+    commits/00000.jsonl          as soon as all photos of that manifest file have a line: these
+                                 lines, without what differs between two runs of the same work
 
-Each process of a run has a folder of its own. A line that was lost with its process costs no more
-than the photo's repetition, which gives the same bytes.
+Each process of a run has a folder of its own, and takes whole files of the manifest. A line that
+was lost with its process costs no more than the photo's repetition, which gives the same bytes.
 """
 
 from __future__ import annotations
@@ -77,6 +79,12 @@ def recorded_options(options: JobOptions, runtime: str) -> dict[str, Any]:
     }
 
 
+def in_shards(jobs: Sequence[Job], processes: int) -> list[Sequence[Job]]:
+    """The plan in parts that a process takes whole: at most SHARD photos, some per process."""
+    size = SHARD if processes == 1 else min(SHARD, -(-len(jobs) // (4 * processes)))
+    return [jobs[first : first + size] for first in range(0, len(jobs), max(1, size))]
+
+
 class Journal:
     """Reads what earlier runs recorded in an output, and records this one."""
 
@@ -103,7 +111,9 @@ class Journal:
         self._planned: set[str] = set()
         self._shard_of: dict[str, int] = {}
         self._rows: dict[str, dict[str, Any]] = {}
-        self._pending: dict[int, list[Line]] = {}
+        self._open: dict[int, set[str]] = {}  # targets without a line, by shard
+        self._final: dict[int, list[Line]] = {}  # lines of a shard that is not committed yet
+        self._pending: dict[int, list[Line]] = {}  # those of this run
         self._unwritten: set[int] = set()
         self._written: dict[int, str] = {}
         self._last_flush = time.monotonic()
@@ -114,21 +124,23 @@ class Journal:
     def __exit__(self, *error: object) -> None:
         self.flush()
 
-    def start(self, jobs: Sequence[Job], *, writes_manifest: bool = True) -> None:
+    def start(self, shards: Sequence[Sequence[Job]], *, writes_manifest: bool = True) -> None:
         """Record the plan before any work: so an output that cannot be written is seen at once.
 
         Args:
-            jobs: of all processes of the run.
+            shards: of all processes of the run (`in_shards`).
             writes_manifest: of several processes one writes it.
 
         Raises:
             StoreError: the output cannot be written.
         """
         self._planned = set(self._read_manifest())
-        shards = [jobs[first : first + SHARD] for first in range(0, len(jobs), SHARD)]
+        jobs = [job for shard in shards for job in shard]
         self._shard_of = {self._name(j.target): n for n, shard in enumerate(shards) for j in shard}
         # Now: a source that changes under the run is seen as changed by the next one.
         self._rows = {self._name(job.target): self._row(job) for job in jobs}
+        for number, shard in enumerate(shards):
+            self._open[number] = {self._name(job.target) for job in shard if not job.problem}
         run = {
             "pix2color": __version__,
             "weights": self._weights,
@@ -143,7 +155,9 @@ class Journal:
                 _manifest_file(number): _jsonl(self._rows[self._name(job.target)] for job in shard)
                 for number, shard in enumerate(shards)
             }
-            surplus = {n: b"" for n in self._manifest_files() if n not in contents}
+            kept = {*contents, *map(_commit_file, range(len(shards)))}
+            own = (*self._files("manifest"), *self._files("commits"))
+            surplus = {name: b"" for name in own if name not in kept}
             for name, data in (contents | surplus).items():
                 self._write_own(name, data)
 
@@ -154,13 +168,20 @@ class Journal:
         weights and options, and its outputs exist.
         """
         line = self._line(job)
-        if line is None or line.status == "failed" or self._change(job, line):
+        if line is None:
+            # Of a version without a record; a photo that was planned would have a line.
+            is_unrecorded = not job.problem and self._name(job.target) not in self._planned
+            is_done = is_unrecorded and job.is_done()
+            return Outcome(job, "skipped", _ALREADY_DONE) if is_done else None
+        if line.status == "failed" or self._change(job, line):
             return None
         if line.status == "skipped":
+            self._close(line)
             return Outcome(job, "skipped", line.reason)
         names = [self._name(path) for path in job.targets]
         if not all(name in self._names and name in line.outputs for name in names):
             return None
+        self._close(line)
         digests = tuple(line.outputs[name] for name in names)
         return Outcome(job, "skipped", _ALREADY_DONE, digests=digests, seconds=line.seconds)
 
@@ -202,18 +223,38 @@ class Journal:
         shard = self._shard_of[row["target"]]
         self._pending.setdefault(shard, []).append(line)
         self._unwritten.add(shard)
+        self._close(line)
         if time.monotonic() - self._last_flush > _FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write the lines that are not in the output yet. Raises StoreError."""
+        """Write the lines and commits that are not in the output yet. Raises StoreError."""
         for shard in sorted(self._unwritten):
             data = _jsonl(asdict(line) for line in self._pending[shard])
             name = f"{FOLDER}/runs/{self._run}/{shard:05}.jsonl"
             self._store.write(name, data, replaces=self._written.get(shard, ""))
             self._written[shard] = digest(data)
         self._unwritten.clear()
+        for shard in [n for n, targets in self._open.items() if not targets]:
+            self._commit(shard)
         self._last_flush = time.monotonic()
+
+    def _close(self, line: Line) -> None:
+        """Take a photo's last line; the shard is committed when it has all of them."""
+        shard = self._shard_of[line.target]
+        self._open[shard].discard(line.target)
+        self._final.setdefault(shard, []).append(line)
+
+    def _commit(self, shard: int) -> None:
+        """Write how all photos of a shard ended. Two runs of the same work write the same bytes."""
+        lines = sorted(self._final.pop(shard, []), key=lambda line: line.target)
+        rows = [asdict(line) for line in lines]
+        for row in rows:
+            del row["seconds"]
+        del self._open[shard]
+        self._pending.pop(shard, None)
+        if rows:
+            self._write_own(_commit_file(shard), _jsonl(rows))
 
     def _read_runs(self) -> list[int]:
         """Read all lines, of the latest run last; returns the numbers of the runs."""
@@ -237,12 +278,12 @@ class Journal:
         if line.status != "failed" or line.target not in self._lines:
             self._lines[line.target] = line
 
-    def _manifest_files(self) -> list[str]:
-        return sorted(n for n in self._names if n.startswith(f"{FOLDER}/manifest/"))
+    def _files(self, folder: str) -> list[str]:
+        return sorted(n for n in self._names if n.startswith(f"{FOLDER}/{folder}/"))
 
     def _read_manifest(self) -> Iterator[str]:
         """The targets that the last run planned."""
-        for name in self._manifest_files():
+        for name in self._files("manifest"):
             with _errors_named(self._store, name):
                 for row in _rows(self._store.read(name)):
                     yield row["target"]
@@ -293,6 +334,10 @@ def _errors_named(store: Store, name: str) -> Iterator[None]:
 
 def _manifest_file(number: int) -> str:
     return f"{FOLDER}/manifest/{number:05}.jsonl"
+
+
+def _commit_file(number: int) -> str:
+    return f"{FOLDER}/commits/{number:05}.jsonl"
 
 
 def _jsonl(rows: Iterable[Mapping[str, Any]]) -> bytes:

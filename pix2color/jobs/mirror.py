@@ -6,11 +6,15 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pix2color.errors import StoreError
 from pix2color.jobs.store import Entry, ObjectStore, Store, digest, local_entry, open_store
 from pix2color.photo.walk import LeftOut, is_hidden
+
+if TYPE_CHECKING:
+    from pix2color.jobs.planner import Job
 
 _LONGEST_NAME = 200
 """Bytes of one part of a name; the file systems that are in use have 255."""
@@ -23,11 +27,11 @@ class Mirror:
     files of this machine.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         """Args:
-        folder: of the copies; a temporary one, which the caller deletes.
+        folder: of the copies; a temporary one, which the caller deletes. None: there are no URLs.
         """
-        self._folder = folder
+        self.folder = folder
         self._stores: dict[Path, Store] = {}
         self._entries: dict[Path, Entry] = {}
         self._without_form: dict[Path, str] = {}  # URLs that no local path can stand for
@@ -39,16 +43,27 @@ class Mirror:
 
         Raises StoreError: it cannot be opened, or its name has no local form.
         """
+        if self.folder is None:
+            raise StoreError(f"{url}: a URL where only files of this machine can be")
         protocol, _, rest = url.partition("://")
         parts = [part for part in rest.split("/") if part]
         if not parts:
             raise StoreError(f"{url}: name a bucket and a folder in it")
         if not _has_local_form("/".join(parts)):
             raise StoreError(f"{url}: not a name that files can have")
-        root = self._folder.joinpath(protocol.lower(), *parts)
+        root = self.folder.joinpath(protocol.lower(), *parts)
         if root not in self._stores:
             self._stores[root] = open_store(url)
         return root, self._stores[root]
+
+    def part(self, jobs: Sequence[Job]) -> Mirror:
+        """The same for these photos alone, to be sent to another process."""
+        part = Mirror(self.folder)
+        part._stores = self._stores
+        part._entries = {j.source: self._entries[j.source] for j in jobs if self.holds(j.source)}
+        targets = [path for job in jobs for path in job.targets if path in self.replaceable]
+        part.replaceable = {path: self.replaceable[path] for path in targets}
+        return part
 
     def find(self, url: str, out: Path) -> Iterator[tuple[Path, Path | None] | LeftOut]:
         """The objects below a URL, or the one that it names, without hidden ones.
@@ -85,15 +100,15 @@ class Mirror:
 
     def holds(self, path: Path) -> bool:
         """Whether a path stands for an object."""
-        return path.is_relative_to(self._folder)
+        return self.folder is not None and path.is_relative_to(self.folder)
 
     def shown(self, path: Path) -> str:
         """What a user calls a file: its URL, or its path."""
-        if not self.holds(path):
+        if self.folder is None or not self.holds(path):
             return str(path)
         if path in self._without_form:
             return self._without_form[path]
-        protocol, *parts = path.relative_to(self._folder).parts
+        protocol, *parts = path.relative_to(self.folder).parts
         return f"{protocol}://{'/'.join(parts)}"
 
     def version(self, source: Path) -> tuple[int, str]:
