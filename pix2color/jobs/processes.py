@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 300.0
 """For importing torch and loading a network, also on a busy machine."""
+_STARTS = 3
 _PROCESSES = threading.Lock()
 """Starting processes and waiting for them is not safe in several threads."""
 
@@ -162,6 +163,19 @@ class Children:
                 reserved.enter_context(budget.reserve(pixels))
 
     def _start(self) -> _Child:
+        """A new process, tried again where something ends it while it starts."""
+        for _ in range(_STARTS - 1):
+            with contextlib.suppress(WorkerDiedError):
+                return self._start_once()
+        try:
+            return self._start_once()
+        except WorkerDiedError as death:
+            raise WorkerStartError(
+                f"no worker process starts: {death}",
+                remedy="fewer {workers} may fit into the memory",
+            ) from None
+
+    def _start_once(self) -> _Child:
         context = get_context("spawn")
         ours, its = context.Pipe()
         arguments = (its, self._network, self._options, self._limits)
@@ -174,9 +188,9 @@ class Children:
         its.close()
         try:
             problem = _receive(child, _START_SECONDS)
-        except WorkerDiedError as death:
+        except WorkerDiedError:
             self._end(child)
-            raise WorkerStartError(f"a worker process did not start: {death}") from None
+            raise
         if problem is not None:
             self._end(child)
             raise WorkerStartError(problem.message, remedy=problem.remedy)

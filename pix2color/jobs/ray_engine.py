@@ -10,8 +10,10 @@ import contextlib
 import logging
 import os
 import platform
+import re
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections import deque
@@ -36,6 +38,7 @@ _DEATHS = 2
 """Deaths of an actor on one photo alone, after which the photo fails."""
 _DEATHS_IN_A_ROW = 6
 """Deaths of actors without an outcome in between, after which the run ends."""
+_START = "start it with `ray start --head`, or name another with {ray_address}"
 _START_SECONDS = 600.0
 """For the first actor, where the cluster has no free processor."""
 
@@ -320,6 +323,8 @@ def _connected(cluster: RayCluster) -> Iterator[Any]:
         raise Pix2ColorError(
             "Ray is not installed", remedy='pip install "pix2color[ray]"'
         ) from None
+    address = cluster.address or os.environ.get("RAY_ADDRESS", "")
+    _check_reachable(address)
     with _handlers_kept():
         try:
             ray.init(
@@ -327,15 +332,29 @@ def _connected(cluster: RayCluster) -> Iterator[Any]:
                 logging_level=logging.ERROR,
             )  # fmt: skip
         except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
-            where = cluster.address or os.environ.get("RAY_ADDRESS") or "of this machine"
             raise Pix2ColorError(
-                f"the Ray cluster {where} cannot be used: {_first_line(error)}",
-                remedy="start it with `ray start --head`, or name another with {ray_address}",
+                f"the Ray cluster {address or 'of this machine'} cannot be used:"
+                f" {_first_line(error)}",
+                remedy=_START,
             ) from None
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise Pix2ColorError where nobody listens; Ray itself tries for minutes."""
+    match = re.fullmatch(r"(?:ray://)?(.+):(\d{1,5})", address)
+    if match is None:  # such as auto
+        return
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Pix2ColorError(
+            f"the Ray cluster {address} cannot be reached: {reason}", remedy=_START
+        ) from None
 
 
 @contextlib.contextmanager
