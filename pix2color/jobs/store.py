@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import re
 import time
@@ -312,11 +313,24 @@ def _store_error(shown: str, error: Exception) -> StoreError:
     """What a file system said, in one line."""
     if isinstance(error, StoreError):
         return error
+    text = " ".join(str(error).split())
+    lower = text.lower()
     if isinstance(error, FileNotFoundError):
-        return StoreError(f"{shown}: no such object, prefix or bucket")
+        return StoreError(
+            f"{shown}: no such object, prefix or bucket",
+            remedy="check the name; buckets are not created",
+        )
+    if "skew" in lower or "request time" in lower:
+        return StoreError(f"{shown}: {text}", remedy="set the clock of this machine")
     if isinstance(error, PermissionError):
-        return StoreError(f"{shown}: access denied", remedy="check the credentials")
-    lines = str(error).strip().splitlines()
-    remedy = "check the credentials" if _lacks_credentials(error) else ""
-    reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return StoreError(f"{shown}: {reason}", remedy=remedy)
+        return StoreError(
+            f"{shown}: access denied", remedy="check the credentials and what they may do"
+        )
+    remedy = ""
+    if _lacks_credentials(error):
+        remedy = "sign in with the cloud's own tool, or set its environment variables"
+    elif isinstance(error, ConnectionError | TimeoutError) or "connect" in lower:
+        remedy = "check the network; {resume} goes on from here"
+    elif "validation" in lower or getattr(error, "errno", None) == errno.ENAMETOOLONG:
+        remedy = "check the name"
+    return StoreError(f"{shown}: {type(error).__name__}: {text}".rstrip(": "), remedy=remedy)

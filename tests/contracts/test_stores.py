@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flaky_store import FlakyFileSystem, flaky_store, new_url
@@ -114,7 +116,7 @@ def test_s3_without_a_bucket_or_credentials_is_one_line(monkeypatch: pytest.Monk
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     s3fs.S3FileSystem.clear_instance_cache()
-    with pytest.raises(StoreError, match="check the credentials") as caught:
+    with pytest.raises(StoreError, match="sign in") as caught:
         open_store(url).list()
     s3fs.S3FileSystem.clear_instance_cache()
     assert "\n" not in str(caught.value)
@@ -160,6 +162,42 @@ def test_a_store_that_cannot_be_opened_names_the_extra(
     with pytest.raises(StoreError, match=words) as caught:
         open_store(url)
     assert "pix2color[cloud]" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "remedy"),
+    [
+        (FileNotFoundError("The specified bucket does not exist"), "no such object, prefix or "
+         "bucket", "check the name"),
+        (PermissionError("Forbidden"), "access denied", "what they may do"),
+        (PermissionError("The difference between the request time and the server's time is too "
+         "large."), "the request time", "set the clock"),
+        (PermissionError("RequestTimeTooSkewed"), "RequestTimeTooSkewed", "set the clock"),
+        (RuntimeError("Unable to locate credentials"), "locate credentials", "sign in"),
+        (OSError(errno.ENAMETOOLONG, "Your key is too long"), "key is too long", "check the name"),
+        (ValueError("Parameter validation failed:\nInvalid bucket name"), "Invalid bucket name",
+         "check the name"),
+        (ConnectionRefusedError("connect: refused"), "refused", "{resume} goes on"),
+    ],
+    ids=lambda value: str(value)[:30] if isinstance(value, Exception) else "",
+)  # fmt: skip
+def test_what_a_cloud_refuses_is_one_line_with_the_remedy(
+    error: Exception, words: str, remedy: str
+) -> None:
+    class Refusing:
+        def __getattr__(self, name: str) -> Any:
+            def refuse(*arguments: object, **options: object) -> None:
+                raise error
+
+            return refuse
+
+    store = ObjectStore(Refusing(), "bucket/scans", "s3://bucket/scans", delay=0)
+    for call in (store.list, lambda: store.read("a.jpg"), lambda: store.write("a.jpg", b"data")):
+        with pytest.raises(StoreError) as caught:
+            call()
+        message, found = caught.value.message, caught.value.remedy
+        assert message.startswith("s3://bucket/scans") and words in message
+        assert remedy in found and "\n" not in message
 
 
 def test_what_is_a_url() -> None:
