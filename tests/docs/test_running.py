@@ -56,6 +56,7 @@ ONLY_PARSED = {
     "accelerate launch train.py --config gan.yaml --data my-photos/ --set gan.discriminator": (
         "it downloads ImageNet weights; tests/training/test_trainer.py trains with a file"
     ),
+    "python infer.py s3://": "it needs a bucket; tests/cli/test_infer_stores.py",
     "python infer.py film.mp4": "it needs PyAV and a video; tests/cli/test_infer_videos.py",
 }
 """The start of a command -> why it is not run here."""
