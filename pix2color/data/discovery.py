@@ -83,7 +83,7 @@ def list_photos(roots: Sequence[str]) -> list[FileRef]:
     """
     photos, shards = list_files(roots)
     for label, shard in shards:
-        photos += _members(label, shard)
+        photos += list_members(label, shard)
     return sorted(photos, key=lambda photo: photo.name)
 
 
@@ -186,8 +186,12 @@ def _walk(root: Path, label: str, seen: set[Identity]) -> Iterator[tuple[str, Pa
             yield f"{label}/{entry.relative_to(root).as_posix()}", entry
 
 
-def _members(label: str, shard: Path) -> Iterator[FileRef]:
-    """The photos of one shard; only headers are read."""
+def list_members(label: str, shard: Path) -> Iterator[FileRef]:
+    """The photos of one shard in its order, named `label/member`; only headers are read.
+
+    Raises:
+        DataError: the shard is broken, compressed or contains no photo.
+    """
     names: set[str] = set()
     try:
         with tarfile.open(shard, "r:") as tar:
