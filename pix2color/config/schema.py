@@ -91,7 +91,9 @@ class DataConfig(ConfigModel):
     """Training stops when a larger share of the files cannot be decoded."""
     augment: AugmentConfig = AugmentConfig()
     shuffle_buffer: Count = 2000
-    """With `cache: none`: photos held for shuffling."""
+    """With `cache: none`, without an index: photos held for shuffling."""
+    shuffle_shards: Count = 8
+    """With `cache: none` and indexed shards: shards whose photos are shuffled together."""
     decode_threads: Annotated[int, Field(ge=0)] = 2
     """Threads that decode photos."""
 

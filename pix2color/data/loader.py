@@ -101,7 +101,7 @@ class InMemorySource:
             index, repeat = map(int, self._order[sample - self._first])
             photos.append(self.photos[index])
             rngs.append(rng_for(self.seed, self._epoch, index, repeat))
-        return _stack_and_sample(photos, rngs, self.data)
+        return stack_and_sample(photos, rngs, self.data)
 
     def _enter_epoch_of(self, sample: int) -> None:
         self._epoch, self._first = self._weights.find_epoch(sample)
@@ -152,7 +152,7 @@ class StreamingSource:
             photos.append(photo.pixels)
             index = int(photo.digest[:7], 16)
             rngs.append(rng_for(self.seed, self._epoch, index, photo.repeat))
-        return _stack_and_sample(photos, rngs, self.data)
+        return stack_and_sample(photos, rngs, self.data)
 
     def _rewind(self) -> None:
         self._epoch, self._photos = -1, iter(())
@@ -172,9 +172,10 @@ class StreamingSource:
             )
 
 
-def _stack_and_sample(
+def stack_and_sample(
     photos: Sequence[np.ndarray], rngs: Sequence[np.random.Generator], data: DataConfig
 ) -> tuple[Tensor, CropParams]:
+    """What `PhotoSource.load` returns, from photos and the random numbers of their crops."""
     sizes = [(photo.shape[0], photo.shape[1]) for photo in photos]
     return stack_photos(photos), sample_crops(sizes, rngs, data)
 

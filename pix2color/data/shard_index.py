@@ -8,7 +8,6 @@ settings may change without another index.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
@@ -154,11 +153,6 @@ def read_index(shard: Path) -> ShardIndex:
             f"the index of {shard} is stale: the shard has another {what}", remedy=_REMEDY
         )
     return index
-
-
-def missing_indexes(shards: Sequence[Path]) -> list[Path]:
-    """The shards without an index."""
-    return [shard for shard in shards if not index_path(shard).is_file()]
 
 
 def _stamp(shard: Path) -> Stamp:

@@ -16,9 +16,10 @@ from accelerate.utils import GradientAccumulationPlugin, set_seed
 from pix2color import build
 from pix2color.checkpoints import hub
 from pix2color.color.ab_bins import Prior, PriorEstimator
-from pix2color.config import Config, from_dict, read_yaml
+from pix2color.config import Config, DataConfig, from_dict, read_yaml
 from pix2color.data.dataset import ALL_SPLITS, PhotoSet, Split, load_photos
 from pix2color.data.decode import Pixels
+from pix2color.data.indexed import IndexedPhotos, IndexedSource, has_indexes, select_photos
 from pix2color.data.loader import (
     BatchSource,
     DeviceLoader,
@@ -32,6 +33,9 @@ from pix2color.io import atomic_write, remove_stale_parts
 from pix2color.training import checkpointing
 from pix2color.training.events import TrainEvent
 from pix2color.training.trainer import Trainer
+
+TrainingPhotos = PhotoSet | IndexedPhotos | None
+"""In RAM, by number in indexed shards, or streamed."""
 
 _PRIOR_CROPS = 2048
 _PRIOR_CROPS_PER_PHOTO = 16
@@ -175,12 +179,11 @@ def make_trainer(
     validation: Sequence[Pixels] = ()
     if accelerator.is_main_process:  # no other process validates
         validation = photos[1].photos if photos else load_validation(config, announce=announce)
-    training = photos[0] if photos else None
-    if training is None and config.data.cache == "ram":
+    if photos:
+        training: TrainingPhotos = photos[0]
+    else:
         copies = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-        training = load_photos(
-            config.data, splits=["train"], announce=announce, progress=progress, copies=copies
-        )
+        training = _find_training(config.data, announce=announce, progress=progress, copies=copies)
     trainer = _build_trainer(config, training, validation, accelerator, observer, resume=resume)
     if resume:
         for line in _config_diff(previous, config.model_dump(mode="json")):
@@ -193,9 +196,40 @@ def make_trainer(
     return trainer
 
 
+def _find_training(
+    data: DataConfig,
+    *,
+    announce: Callable[[str], object],
+    progress: Callable[[int, int], object] | None,
+    copies: int,
+) -> TrainingPhotos:
+    """The training photos, in RAM or by number in indexed shards; None where they are streamed."""
+    if data.cache == "ram":
+        return load_photos(
+            data, splits=["train"], announce=announce, progress=progress, copies=copies
+        )
+    if has_indexes(data.roots):
+        return select_photos(data, splits=["train"], announce=announce)
+    announce(
+        "photos are streamed, in an order that depends on the number of processes; with .tar shards"
+        " alone, python -m pix2color index makes it independent, and resuming fast"
+    )
+    return None
+
+
+def _photo_source(
+    training: TrainingPhotos, data: DataConfig, *, seed: int, rank: int = 0, world: int = 1
+) -> PhotoSource:
+    if training is None:
+        return StreamingSource(data, seed=seed, rank=rank, world=world)
+    if isinstance(training, IndexedPhotos):
+        return IndexedSource(training, data, seed=seed, world=world)
+    return InMemorySource(training.photos, data, seed=seed, names=training.names)
+
+
 def _build_trainer(
     config: Config,
-    training: PhotoSet | None,
+    training: TrainingPhotos,
     validation: Sequence[Pixels],
     accelerator: Accelerator,
     observer: Callable[[TrainEvent], object],
@@ -205,18 +239,14 @@ def _build_trainer(
     """Batches, prior, components and trainer; `training` None streams the photos."""
     data, seed, device = config.data, config.train.seed, accelerator.device
     rank, world = accelerator.process_index, accelerator.num_processes
-    source: PhotoSource
-    if training is not None:
-        source = InMemorySource(training.photos, data, seed=seed, names=training.names)
-    else:
-        source = StreamingSource(data, seed=seed, rank=rank, world=world)
     data_stats = dataset_summary(config, training)
     prior = None
     if config.model.head.type == "classes":
         # From the same photos in every process.
-        prior_source = StreamingSource(data, seed=seed) if training is None else source
+        prior_source = _photo_source(training, data, seed=seed)
         with closing(DeviceLoader(prior_source, data, device=device)) as crops:
             prior = estimate_prior(crops, data_stats["photos"])
+    source = _photo_source(training, data, seed=seed, rank=rank, world=world)
     batches = DeviceLoader(source, data, device=device, world=world)
     # The first weights of the networks follow from the seed alone, not from earlier draws.
     set_seed(seed)
@@ -238,26 +268,30 @@ def _build_trainer(
 def load_validation(config: Config, *, announce: Callable[[str], object]) -> Sequence[Pixels]:
     """The photos of the validation figures, the same ones in every run.
 
-    With `data.cache: none` reading ends when `train.num_val_photos` are found, in shards (or
-    files) taken in an order that is always the same.
+    Of indexed shards only these photos are read. In a stream (`data.cache: none`, no index) reading
+    ends when `train.num_val_photos` are found, in shards (or files) taken in an order that is
+    always the same.
 
     Raises:
-        DataError: as `load_photos` and `stream_photos`.
+        DataError: as `load_photos`, `select_photos` and `stream_photos`.
     """
     data = config.data.model_copy(update={"source_weights": {}})
     if data.cache == "ram":
         return load_photos(data, splits=["val"], announce=_silent).photos
+    if has_indexes(data.roots):
+        photos = select_photos(data, splits=["val"], announce=announce)
+        return photos.read_first(config.train.num_val_photos, data)
     splits: Sequence[Split] = ["val"]
     if data.split.val == 0:
         announce("data.split leaves no photo for validation: photos of all splits serve there")
         splits = ALL_SPLITS
     # A buffer of one photo: nothing is decoded only to be shuffled.
     plain = data.model_copy(update={"shuffle_buffer": 1})
-    with closing(stream_photos(plain, splits=splits, rank=0, world=1, seed=0, epoch=0)) as photos:
-        return [photo.pixels for photo in islice(photos, config.train.num_val_photos)]
+    with closing(stream_photos(plain, splits=splits, rank=0, world=1, seed=0, epoch=0)) as stream:
+        return [photo.pixels for photo in islice(stream, config.train.num_val_photos)]
 
 
-def dataset_summary(config: Config, photos: PhotoSet | None) -> dict[str, Any]:
+def dataset_summary(config: Config, photos: TrainingPhotos) -> dict[str, Any]:
     """What a release file records about its training photos: names, counts and a hash, no paths.
 
     Args:
