@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pix2color.data.shard_index import build_index, write_index
+
 
 def encoded(image: Image.Image, form: str = "PNG") -> bytes:
     buffer = io.BytesIO()
@@ -20,6 +22,16 @@ def encoded(image: Image.Image, form: str = "PNG") -> bytes:
 def colors(seed: int) -> bytes:
     coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     return encoded(Image.fromarray(coarse).resize((24, 18), Image.Resampling.BICUBIC))
+
+
+def indexed_shards(folder: Path, shards: int = 4, photos: int = 12) -> Path:
+    """A folder of indexed shards with so many photos each."""
+    folder.mkdir()
+    for shard in range(shards):
+        path = folder / f"train-{shard}.tar"
+        pack(path, [(f"{n}.png", colors(1000 * shard + n)) for n in range(photos)])
+        write_index(path, build_index(path, threads=0))
+    return folder
 
 
 def pack(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
