@@ -7,16 +7,17 @@ process may read any of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from pix2color.config import DataConfig
+from pix2color.config import DataConfig, SplitConfig
 from pix2color.data.crops import CropParams, rng_for
 from pix2color.data.dataset import (
     ALL_SPLITS,
@@ -117,60 +118,82 @@ def select_photos(
     """
     announce = announce or (lambda line: None)
     _, shards = list_files(data.roots)
-    indexes = [(label, path, read_index(path)) for label, path in shards]
-    found = sum(len(index) for _, _, index in indexes)
     requested = frozenset(splits)
-    unsplit = found < MIN_PHOTOS_TO_SPLIT and requested != frozenset(ALL_SPLITS)
-    if unsplit:
-        announce(TOO_FEW.format(found))
-        requested = frozenset(ALL_SPLITS)
-    photos = _select(data, indexes, requested, unsplit=unsplit)
-    if not len(photos) and photos.counts.other_splits:
-        announce(NONE_IN_SPLIT.format(" or ".join(splits)))
-        photos = _select(data, indexes, frozenset(ALL_SPLITS), unsplit=True)
+    photos = _select(data, shards, requested)
+    few = photos.counts.found < MIN_PHOTOS_TO_SPLIT and requested != frozenset(ALL_SPLITS)
+    if few or (not len(photos) and photos.counts.other_splits):
+        names = " or ".join(splits)
+        announce(TOO_FEW.format(photos.counts.found) if few else NONE_IN_SPLIT.format(names))
+        photos = replace(_select(data, shards, frozenset(ALL_SPLITS)), unsplit=True)
+    counts = photos.counts
+    decoded = counts.found - counts.other_splits
+    check_corrupt_fraction(counts.corrupt, decoded, data.max_corrupt_fraction)
     if not len(photos):
-        raise DataError(describe_no_photos(photos.counts))
+        raise DataError(describe_no_photos(counts))
     return photos
 
 
+class _Row(NamedTuple):
+    """A photo of the indexes."""
+
+    digest: str
+    shard: int
+    file: FileRef
+    chroma: float | None
+    corrupt: str
+
+
 def _select(
-    data: DataConfig,
-    indexes: Sequence[tuple[str, Path, ShardIndex]],
-    splits: frozenset[Split],
-    *,
-    unsplit: bool,
+    data: DataConfig, shards: Sequence[tuple[str, Path]], splits: frozenset[Split]
 ) -> IndexedPhotos:
-    usable: dict[str, tuple[int, FileRef]] = {}
+    """The usable photos of the splits, and what became of the others; as `dataset` does it."""
+    found = 0
+    rows: list[_Row] = []
+    for number, (label, path) in enumerate(shards):
+        index = read_index(path)
+        found += len(index)
+        rows += _rows(number, label, path, index, splits, data.split)
+    if data.max_photos is not None:
+        rows.sort(key=lambda row: row.digest)
+    usable: dict[str, _Row] = {}
     gray: set[str] = set()
     duplicates = 0
     corrupt: list[tuple[str, str]] = []
-    for number, (label, path, index) in enumerate(indexes):
-        for i, digest in enumerate(index.digests):
-            if split_of(digest, data.split) not in splits:
-                continue
-            chroma, name = index.chroma[i], f"{label}/{index.names[i]}"
-            if chroma is None:
-                corrupt.append((name, index.corrupt[i]))
-            elif digest in usable or digest in gray:
-                duplicates += 1
-            elif chroma < data.min_chroma:
-                gray.add(digest)
-            else:
-                usable[digest] = number, FileRef(name, index.sizes[i], path, index.offsets[i])
-    decoded = len(usable) + len(gray) + duplicates + len(corrupt)
-    check_corrupt_fraction(corrupt, decoded, data.max_corrupt_fraction)
-    if data.max_photos is not None:
-        kept = set(sorted(usable)[: data.max_photos])
-        usable = {digest: row for digest, row in usable.items() if digest in kept}
-    found = sum(len(index) for _, _, index in indexes)
+    for row in rows:
+        if len(usable) == data.max_photos:
+            break
+        if row.chroma is None:
+            corrupt.append((row.file.name, row.corrupt))
+        elif row.digest in usable or row.digest in gray:
+            duplicates += 1
+        elif row.chroma < data.min_chroma:
+            gray.add(row.digest)
+        else:
+            usable[row.digest] = row
     others = found - len(usable) - len(gray) - duplicates - len(corrupt)
+    chosen = sorted(usable.values(), key=lambda row: (row.shard, row.file.offset))
     return IndexedPhotos(
-        files=[file for _, file in usable.values()],
-        digests=list(usable),
-        shards=np.array([number for number, _ in usable.values()], np.int64),
+        files=[row.file for row in chosen],
+        digests=[row.digest for row in chosen],
+        shards=np.array([row.shard for row in chosen], np.int64),
         counts=Counts(found, len(usable), len(gray), duplicates, others, tuple(corrupt)),
-        unsplit=unsplit,
+        unsplit=False,
     )
+
+
+def _rows(
+    number: int,
+    label: str,
+    path: Path,
+    index: ShardIndex,
+    splits: frozenset[Split],
+    split: SplitConfig,
+) -> Iterator[_Row]:
+    """The photos of one shard that belong to the splits."""
+    for i, digest in enumerate(index.digests):
+        if split_of(digest, split) in splits:
+            file = FileRef(f"{label}/{index.names[i]}", index.sizes[i], path, index.offsets[i])
+            yield _Row(digest, number, file, index.chroma[i], index.corrupt.get(i, ""))
 
 
 class IndexedSource:

@@ -278,13 +278,13 @@ def load_validation(config: Config, *, announce: Callable[[str], object]) -> Seq
     data = config.data.model_copy(update={"source_weights": {}})
     if data.cache == "ram":
         return load_photos(data, splits=["val"], announce=_silent).photos
-    if has_indexes(data.roots):
-        photos = select_photos(data, splits=["val"], announce=announce)
-        return photos.read_first(config.train.num_val_photos, data)
     splits: Sequence[Split] = ["val"]
     if data.split.val == 0:
         announce("data.split leaves no photo for validation: photos of all splits serve there")
         splits = ALL_SPLITS
+    if has_indexes(data.roots):
+        photos = select_photos(data, splits=splits)
+        return photos.read_first(config.train.num_val_photos, data)
     # A buffer of one photo: nothing is decoded only to be shuffled.
     plain = data.model_copy(update={"shuffle_buffer": 1})
     with closing(stream_photos(plain, splits=splits, rank=0, world=1, seed=0, epoch=0)) as stream:

@@ -81,8 +81,9 @@ def test_settings_change_without_another_index(shards: Path) -> None:
         {"max_corrupt_fraction": 0.5},
     ):
         data = settings(shards, **options)
-        expected = load_photos(data, splits=["train"]).digests
-        assert sorted(select_photos(data, splits=["train"]).digests) == expected
+        photos, expected = (find(data, splits=["train"]) for find in (select_photos, load_photos))
+        assert sorted(photos.digests) == expected.digests
+        assert photos.counts == expected.counts
 
 
 def test_every_photo_once_in_every_epoch(shards: Path) -> None:
