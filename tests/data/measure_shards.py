@@ -39,13 +39,17 @@ def main() -> None:
         source = StreamingSource(data, seed=0)
     else:
         photos = select_photos(data, splits=["train"])
-        print(f"{len(photos):,} photos known after {time.perf_counter() - start:.2f} s")
+        sys.stdout.write(
+            f"{len(photos):,} photos known after {time.perf_counter() - start:.2f} s\n"
+        )
         source = IndexedSource(photos, data, seed=0)
     source.load(0, options.batch)
-    print(f"first batch after {time.perf_counter() - start:.2f} s")
+    sys.stdout.write(f"first batch after {time.perf_counter() - start:.2f} s\n")
     consume(source, options.batch, options.rate, options.seconds)
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kB elsewhere
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.0f} MB")
+    sys.stdout.write(
+        f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.0f} MB\n"
+    )
 
 
 def consume(source: PhotoSource, batch: int, rate: float, seconds: float) -> None:
@@ -62,7 +66,7 @@ def consume(source: PhotoSource, batch: int, rate: float, seconds: float) -> Non
             due += batch / rate
             time.sleep(max(0.0, due - time.perf_counter()))
         elapsed = time.perf_counter() - start
-    print(f"{taken / elapsed:.0f} samples per second, waiting {waited / elapsed:.1%}")
+    sys.stdout.write(f"{taken / elapsed:.0f} samples per second, waiting {waited / elapsed:.1%}\n")
 
 
 if __name__ == "__main__":
