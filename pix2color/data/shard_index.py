@@ -147,12 +147,18 @@ def read_index(shard: Path) -> ShardIndex:
             remedy=_REMEDY,
         ) from None
     found = _stamp(shard)
-    if found != index.shard:
-        what = "size" if found.size != index.shard.size else "time of change"
+    same_size = found.size == index.shard.size
+    if not (same_size and _is_copied_time(found.mtime_ns, index.shard.mtime_ns)):
+        what = "time of change" if same_size else "size"
         raise DataError(
             f"the index of {shard} is stale: the shard has another {what}", remedy=_REMEDY
         )
     return index
+
+
+def _is_copied_time(found: int, indexed: int) -> bool:
+    """Whether a time in ns is the other one, exactly or as coarser file systems keep it."""
+    return any(found == indexed // step * step for step in (1, 100, 10**3, 10**6, 10**9))
 
 
 def _stamp(shard: Path) -> Stamp:

@@ -98,6 +98,14 @@ def test_an_index_older_than_its_shard_is_stale(shard: Path, change: str) -> Non
         read_index(shard)
 
 
+@pytest.mark.parametrize("kept", [0, 765_000_000, 765_432_000, 765_432_100])
+def test_a_copy_on_a_coarser_file_system_keeps_its_index(shard: Path, kept: int) -> None:
+    os.utime(shard, ns=(0, 1_700_000_000_765_432_198))
+    write_index(shard, build_index(shard, threads=0))
+    os.utime(shard, ns=(0, 1_700_000_000_000_000_000 + kept))
+    assert len(read_index(shard)) == 11
+
+
 @pytest.mark.parametrize(
     "damage", ["cut", "version", "format", "lengths", "beyond", "digest", "unknown"]
 )
