@@ -103,7 +103,7 @@ def has_indexes(roots: Sequence[str]) -> bool:
         named = ", ".join(map(str, missing[:3])) + (", ..." if len(missing) > 3 else "")
         raise DataError(
             f"{len(missing)} of {len(shards)} shards have no index: {named}",
-            remedy="run python -m pix2color index on {data.roots}",
+            remedy="run python -m pix2color index on them",
         )
     return True
 
