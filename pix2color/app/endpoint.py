@@ -30,7 +30,7 @@ from pix2color.jobs.planner import plan_jobs
 from pix2color.photo import Limits
 
 _HOW = "send one photo as multipart/form-data: curl -F photo=@scan.jpg"
-_OPTIONS = ("temperature", "vividness", "saturation")
+_OPTIONS = ("temperature", "vividness", "saturation", "calibration")
 _AT_A_TIME = 2  # photos that are colored
 _FAULT = "something went wrong on the server; the photo may be unusual, others should work"
 _log = logging.getLogger(__name__)

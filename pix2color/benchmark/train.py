@@ -252,7 +252,8 @@ class _TrainingJob:
                 samples=done.samples + start["samples"],
                 seconds=done.seconds + start["seconds"],
             )
-        export_run(self.folder, done.release(self.out))
+        # Not every network can be exported, and the evaluation runs in torch.
+        export_run(self.folder, done.release(self.out), graph=False)
         return self._store(done)
 
     def _fit(self) -> TrainResult:

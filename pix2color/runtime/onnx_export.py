@@ -107,7 +107,11 @@ def write_pair(out: Path, write: Callable[[Path], None], *, graph: bool) -> None
         write(written)
         files = {out: written.read_bytes()}
         if graph:
-            files[beside] = write_graph(written)[0].read_bytes()
+            try:
+                files[beside] = write_graph(written)[0].read_bytes()
+            except WeightsError as error:
+                remedy = "write the release file without a graph; torch runs it"
+                raise WeightsError(error.message, remedy=remedy) from None
         atomic_write_all(files)
     if not graph:
         beside.unlink(missing_ok=True)

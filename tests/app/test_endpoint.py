@@ -72,9 +72,9 @@ def test_it_is_the_file_of_infer(server: AppServer, tmp_path: Path) -> None:
     status, body, kind = post(server, (PHOTO.name, PHOTO.read_bytes()))
     assert (status, kind) == (200, "image/jpeg")
     assert body == (tmp_path / PHOTO.name).read_bytes()
-    options = ["--vividness", "0", "--temperature", "1"]
+    options = ["--vividness", "0", "--temperature", "1", "--calibration", "0"]
     assert infer.main([str(PHOTO), "--out", str(tmp_path), "--device", "cpu", *options]) == 0
-    query = "?vividness=0&temperature=1"
+    query = "?vividness=0&temperature=1&calibration=0"
     assert (
         post(server, (PHOTO.name, PHOTO.read_bytes()), query=query)[1]
         == (tmp_path / PHOTO.name).read_bytes()
@@ -123,6 +123,7 @@ def test_what_is_no_request_is_said_and_the_server_goes_on(server: AppServer) ->
         (post(server, photo, query="?vividness=nan"), (400, "finite")),
         (post(server, photo, query="?vividness=11"), (400, "from 0 to 10")),
         (post(server, photo, query="?temperature=0"), (400, "temperature")),
+        (post(server, photo, query="?calibration=2"), (400, "calibration")),
         (post(server, photo, query="?saturation=1&saturation=2"), (400, "twice")),
     ):
         status, reason = refused(result)

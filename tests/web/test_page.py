@@ -81,14 +81,14 @@ def test_settings_and_presets_change_the_colors_as_in_infer(
     page.upload(photo)
     page.tab.get_by_label("Faithful").check(force=True)
     page.wait()
-    options = {"temperature": 1.0, "vividness": 0.0, "saturation": 1.0}
+    options = {"temperature": 1.0, "vividness": 0.0, "saturation": 1.0, "calibration": 0.0}
     gray = np.asarray(Image.open(photo))
     assert_same_colors(pixels(page.download()[1]), colorizer(gray, **options))
     page.slide("vividness", 0.8)
     page.slide("temperature", 0.5)
     page.slide("saturation", 1.5)
     assert not page.tab.locator("#faithful").is_checked()
-    options = {"temperature": 0.5, "vividness": 0.8, "saturation": 1.5}
+    options = {"temperature": 0.5, "vividness": 0.8, "saturation": 1.5, "calibration": 0.0}
     assert_same_colors(pixels(page.download()[1]), colorizer(gray, **options))
     page.tab.get_by_label("Natural").check(force=True)
     page.wait()
