@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pix2color.data.shard_index import build_index, write_index
+from pix2color.data.shards import LocalShard
 
 
 def encoded(image: Image.Image, form: str = "PNG") -> bytes:
@@ -30,8 +31,24 @@ def indexed_shards(folder: Path, shards: int = 4, photos: int = 12) -> Path:
     for shard in range(shards):
         path = folder / f"train-{shard}.tar"
         pack(path, [(f"{n}.png", colors(1000 * shard + n)) for n in range(photos)])
-        write_index(path, build_index(path, threads=0))
+        add_index(path)
     return folder
+
+
+def local(path: Path) -> LocalShard:
+    """The shard in a file."""
+    return LocalShard(path.name, path)
+
+
+def add_index(*paths: Path) -> None:
+    """Index shards."""
+    for path in paths:
+        write_index(local(path), build_index(local(path), threads=0))
+
+
+def index_path(path: Path) -> Path:
+    """Where the index of a shard lies."""
+    return local(path).index_path
 
 
 def pack(path: Path, members: Sequence[tuple[str, bytes]]) -> None:

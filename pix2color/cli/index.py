@@ -1,18 +1,22 @@
-"""python -m pix2color index SHARDS...: an index beside each .tar shard, for training from disk."""
+"""python -m pix2color index SHARDS...: an index beside each .tar shard, for training from them."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pix2color import errors
 from pix2color.cli import common
 
+if TYPE_CHECKING:
+    from pix2color.data.shards import Shard
+
 _EPILOG = """examples:
   python -m pix2color index shards/
   python -m pix2color index train-*.tar --threads 8
+  python -m pix2color index s3://bucket/shards/
 """
 
 
@@ -29,8 +33,9 @@ def parser() -> argparse.ArgumentParser:
     )
     # fmt: off
     add = parser.add_argument
-    add("shards", nargs="+", metavar="SHARD|FOLDER",
-        help=".tar shards, folders that contain some, or patterns")
+    add("shards", nargs="+", metavar="SHARD|FOLDER|URL",
+        help=".tar shards, folders that contain some, or patterns; of this machine or, as URLs, of"
+        " an object store (one shard at a time is copied to the folder of temporary files)")
     add("--threads", type=int, default=os.cpu_count() or 1, metavar="N",
         help="threads that decode photos; default: one per CPU core")
     add("--quiet", action="store_true", help="no progress and no line per shard; only errors")
@@ -45,17 +50,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def _index(options: argparse.Namespace) -> int:
     common.check_ranges(options, threads=(1, 1024))
-    from pix2color.data.discovery import list_files
+    from pix2color.data.shards import list_shards
 
     common.stop_on_sigterm()
-    _, shards = list_files(options.shards)
+    _, shards = list_shards(options.shards)
     if not shards:
         raise errors.DataError(f"no .tar shards in {', '.join(options.shards)}")
     failed = 0
     with common.ProgressBar(None, unit="photos", quiet=options.quiet) as bar:
-        for _, shard in shards:
+        for shard in shards:
             try:
-                bar.write(f"{shard}: {_index_shard(shard, options.threads, bar)}")
+                bar.write(f"{shard.place}: {_index_shard(shard, options.threads, bar)}")
             except errors.DataError as error:
                 failed += 1
                 common.say(f"error: {error}", sys.stderr)
@@ -64,7 +69,7 @@ def _index(options: argparse.Namespace) -> int:
     return errors.EXIT_FAILED if failed else errors.EXIT_OK
 
 
-def _index_shard(shard: Path, threads: int, bar: common.ProgressBar) -> str:
+def _index_shard(shard: Shard, threads: int, bar: common.ProgressBar) -> str:
     """Index one shard unless its index is current; returns what was found, for people."""
     from pix2color.config import DataConfig
     from pix2color.data import shard_index

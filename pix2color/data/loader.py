@@ -60,6 +60,10 @@ class PhotoSource(Protocol):
         """Photos stacked (B,H,W,3 uint8) and the places of their crops."""
         ...
 
+    def close(self) -> None:
+        """Discard what was read ahead; `load` works as before."""
+        ...
+
 
 class InMemorySource:
     """Photos in RAM.
@@ -102,6 +106,9 @@ class InMemorySource:
             photos.append(self.photos[index])
             rngs.append(rng_for(self.seed, self._epoch, index, repeat))
         return stack_and_sample(photos, rngs, self.data)
+
+    def close(self) -> None:
+        """Nothing is read ahead."""
 
     def _enter_epoch_of(self, sample: int) -> None:
         self._epoch, self._first = self._weights.find_epoch(sample)
@@ -153,6 +160,11 @@ class StreamingSource:
             index = int(photo.digest[:7], 16)
             rngs.append(rng_for(self.seed, self._epoch, index, photo.repeat))
         return stack_and_sample(photos, rngs, self.data)
+
+    def close(self) -> None:
+        """The next call reads the stream from its start."""
+        self._expected = -1
+        self._rewind()
 
     def _rewind(self) -> None:
         self._epoch, self._photos = -1, iter(())
@@ -220,6 +232,7 @@ class DeviceLoader:
         """End the thread and discard what it read ahead; the next `get` starts another thread."""
         self._pool.shutdown(cancel_futures=True)
         self._pool, self._next = _new_pool(), None
+        self.source.close()
 
     def _ask(self, first: int, size: int) -> None:
         if self._next is not None:

@@ -9,34 +9,22 @@ from __future__ import annotations
 
 import math
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pix2color.config import DataConfig, SplitConfig
 from pix2color.data.dataset import ALL_SPLITS, ExamineOptions, Progress, decode_and_filter
 from pix2color.data.discovery import FileRef, list_members
+from pix2color.data.shards import INDEX_SUFFIX, Shard, Stamp
 from pix2color.errors import DataError
-from pix2color.io import atomic_write
 from pix2color.photo.gray import chroma_percentile
-
-SUFFIX = ".index.json"
-"""Follows the shard's whole name: train-0.tar.index.json."""
 
 _REMEDY = "run python -m pix2color index on the shard"
 _EXAMINE = ExamineOptions(frozenset(ALL_SPLITS), SplitConfig(), DataConfig().cache_size, 0.0)
 
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Count = Annotated[int, Field(ge=0)]
-
-
-class Stamp(NamedTuple):
-    """What tells that a shard is not the one that was indexed."""
-
-    size: int
-    """In bytes."""
-    mtime_ns: int
 
 
 class ShardIndex(BaseModel):
@@ -81,12 +69,7 @@ class ShardIndex(BaseModel):
         return sum(chroma is not None and chroma < min_chroma for chroma in self.chroma)
 
 
-def index_path(shard: Path) -> Path:
-    """Where the index of a shard lies."""
-    return shard.with_name(shard.name + SUFFIX)
-
-
-def build_index(shard: Path, *, threads: int, progress: Progress | None = None) -> ShardIndex:
+def build_index(shard: Shard, *, threads: int, progress: Progress | None = None) -> ShardIndex:
     """Read, hash and decode every photo of a shard.
 
     Args:
@@ -97,19 +80,19 @@ def build_index(shard: Path, *, threads: int, progress: Progress | None = None) 
     Raises:
         DataError: the shard is broken, holds no photo, cannot be read or changes meanwhile.
     """
-    stamp = _stamp(shard)
-    members = list(list_members(shard.name, shard))
+    stamp = shard.stamp()
     rows: list[tuple[str, float | None, str]] = []
-    with ThreadPool(max(1, threads)) as pool:
+    with shard.as_file() as path, ThreadPool(max(1, threads)) as pool:
+        members = list(list_members("", path, shown=shard.place))
         for row in pool.imap(_examine, members):
             rows.append(row)
             if progress is not None:
                 progress(len(rows), len(members))
-    if _stamp(shard) != stamp:
-        raise DataError(f"{shard} changed while it was read", remedy=_REMEDY)
+    if shard.stamp() != stamp:
+        raise DataError(f"{shard.place} changed while it was read", remedy=_REMEDY)
     return ShardIndex(
         shard=stamp,
-        names=tuple(member.name.removeprefix(f"{shard.name}/") for member in members),
+        names=tuple(member.name.removeprefix("/") for member in members),
         offsets=tuple(member.offset for member in members),
         sizes=tuple(member.size for member in members),
         digests=tuple(digest for digest, _, _ in rows),
@@ -118,55 +101,34 @@ def build_index(shard: Path, *, threads: int, progress: Progress | None = None) 
     )
 
 
-def write_index(shard: Path, index: ShardIndex) -> None:
+def write_index(shard: Shard, index: ShardIndex) -> None:
     """Write the index beside its shard, whole or not at all. Raises DataError."""
-    path = index_path(shard)
-    try:
-        atomic_write(path, index.model_dump_json() + "\n")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
+    shard.write_index(index.model_dump_json(exclude_none=True) + "\n")
 
 
-def read_index(shard: Path) -> ShardIndex:
+def read_index(shard: Shard) -> ShardIndex:
     """The index of a shard.
 
     Raises:
         DataError: it is missing, damaged, of another version, or older than the shard.
     """
-    path = index_path(shard)
+    content = shard.read_index()
+    if content is None:
+        raise DataError(f"{shard.place} has no index", remedy=_REMEDY)
     try:
-        index = ShardIndex.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{shard} has no index", remedy=_REMEDY) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+        index = ShardIndex.model_validate_json(content)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise DataError(
-            f"{path} is damaged or of another version of pix2color ({reason:.100})",
+            f"{shard.place}{INDEX_SUFFIX} is damaged or of another version of pix2color"
+            f" ({reason:.100})",
             remedy=_REMEDY,
         ) from None
-    found = _stamp(shard)
-    same_size = found.size == index.shard.size
-    if not (same_size and _is_copied_time(found.mtime_ns, index.shard.mtime_ns)):
-        what = "time of change" if same_size else "size"
+    if what := shard.stamp().difference(index.shard):
         raise DataError(
-            f"the index of {shard} is stale: the shard has another {what}", remedy=_REMEDY
+            f"the index of {shard.place} is stale: the shard has another {what}", remedy=_REMEDY
         )
     return index
-
-
-def _is_copied_time(found: int, indexed: int) -> bool:
-    """Whether a time in ns is the other one, exactly or as coarser file systems keep it."""
-    return any(found == indexed // step * step for step in (1, 100, 10**3, 10**6, 10**9))
-
-
-def _stamp(shard: Path) -> Stamp:
-    try:
-        status = shard.stat()
-    except OSError as error:
-        raise DataError(f"{shard} cannot be read: {error.strerror or error}") from None
-    return Stamp(status.st_size, status.st_mtime_ns)
 
 
 def _examine(member: FileRef) -> tuple[str, float | None, str]:

@@ -47,6 +47,7 @@ class ShardOrder:
     ) -> None:
         shards = np.asarray(shards, np.int64)
         self._starts: Indices = np.flatnonzero(np.diff(shards, prepend=-1))
+        self._numbers: Indices = shards[self._starts]
         self._stops: Indices = np.append(self._starts[1:], len(shards))
         self._weights = weights
         self._seed = seed
@@ -59,14 +60,26 @@ class ShardOrder:
 
     def __getitem__(self, sample: int) -> Draw:
         """The draw of a sample, numbered from 0 over all epochs."""
-        if not (len(self._ends) and self._first <= sample < self._first + self._ends[-1]):
-            self._enter_epoch_of(sample)
-        position = sample - self._first
-        window = int(np.searchsorted(self._ends, position, side="right"))
+        window = self._find_window(sample)
         if window != self._window:
             self._enter_window(window)
-        photo, repeat = self._photos[position - int(self._ends[window])]  # from the window's end
+        stop = self._first + int(self._ends[window])
+        photo, repeat = self._photos[sample - stop]  # from the window's end
         return Draw(self._epoch, int(photo), int(repeat))
+
+    def window_at(self, sample: int) -> tuple[Indices, int]:
+        """The shards of the window that holds a sample, and the first sample after it."""
+        window = self._find_window(sample)
+        return self._shards_of(window), self._first + int(self._ends[window])
+
+    def _find_window(self, sample: int) -> int:
+        """The number of a sample's window in its epoch, which is entered."""
+        if not (len(self._ends) and self._first <= sample < self._first + self._ends[-1]):
+            self._enter_epoch_of(sample)
+        return int(np.searchsorted(self._ends, sample - self._first, side="right"))
+
+    def _shards_of(self, window: int) -> Indices:
+        return self._numbers[self._order[window * self._size : (window + 1) * self._size]]
 
     def _enter_epoch_of(self, sample: int) -> None:
         self._epoch, self._first = self._weights.find_epoch(sample)

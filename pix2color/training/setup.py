@@ -27,6 +27,7 @@ from pix2color.data.loader import (
     PhotoSource,
     StreamingSource,
 )
+from pix2color.data.shard_cache import ShardCache, default_folder
 from pix2color.data.streaming import stream_photos
 from pix2color.errors import ConfigError, TrainingError
 from pix2color.io import atomic_write, remove_stale_parts
@@ -218,13 +219,38 @@ def _find_training(
 
 
 def _photo_source(
-    training: TrainingPhotos, data: DataConfig, *, seed: int, rank: int = 0, world: int = 1
+    training: TrainingPhotos,
+    data: DataConfig,
+    *,
+    seed: int,
+    rank: int = 0,
+    world: int = 1,
+    cache: ShardCache | None = None,
 ) -> PhotoSource:
     if training is None:
         return StreamingSource(data, seed=seed, rank=rank, world=world)
     if isinstance(training, IndexedPhotos):
-        return IndexedSource(training, data, seed=seed, world=world)
+        return IndexedSource(training, data, seed=seed, world=world, cache=cache)
     return InMemorySource(training.photos, data, seed=seed, names=training.names)
+
+
+def _shard_cache(data: DataConfig, accelerator: Accelerator) -> ShardCache | None:
+    """Copies of remote shards, shared by the processes of this machine; None where unwanted."""
+    if data.cache == "ram" or not data.shard_cache_gb:
+        return None
+    folder = Path(data.shard_cache).expanduser() if data.shard_cache else default_folder()
+    return ShardCache(
+        folder,
+        int(data.shard_cache_gb * 10**9),
+        announce=accelerator.print,
+        rank=accelerator.local_process_index,
+        world=_local_processes(accelerator),
+    )
+
+
+def _local_processes(accelerator: Accelerator) -> int:
+    """How many processes of the training run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
 
 
 def _build_trainer(
@@ -246,7 +272,8 @@ def _build_trainer(
         prior_source = _photo_source(training, data, seed=seed)
         with closing(DeviceLoader(prior_source, data, device=device)) as crops:
             prior = estimate_prior(crops, data_stats["photos"])
-    source = _photo_source(training, data, seed=seed, rank=rank, world=world)
+    cache = _shard_cache(data, accelerator)
+    source = _photo_source(training, data, seed=seed, rank=rank, world=world, cache=cache)
     batches = DeviceLoader(source, data, device=device, world=world)
     # The first weights of the networks follow from the seed alone, not from earlier draws.
     set_seed(seed)

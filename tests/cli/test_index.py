@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from shard_files import colors, pack
+from shard_files import colors, index_path, local, pack
 
 from pix2color.cli import main
-from pix2color.data.shard_index import index_path, read_index
+from pix2color.data.shard_index import read_index
 from pix2color.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 
 
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_of_shards_is_indexed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["index", str(folder)]) == EXIT_OK
-    assert [len(read_index(shard)) for shard in sorted(folder.glob("*.tar"))] == [4, 4, 4]
+    assert [len(read_index(local(shard))) for shard in sorted(folder.glob("*.tar"))] == [4, 4, 4]
     assert "train-2.tar: 4 photos, of which 0 gray, 0 corrupt" in capsys.readouterr().err
     assert len(list(folder.iterdir())) == 6
 
@@ -40,8 +40,8 @@ def test_a_current_index_is_kept_and_a_stale_one_is_made_again(
     lines = capsys.readouterr().err.splitlines()
     assert ["index is current" in line for line in lines] == [True, False, False]
     assert index_path(folder / "train-0.tar").stat().st_mtime_ns == kept.st_mtime_ns
-    assert len(read_index(folder / "train-1.tar")) == 2
-    assert len(read_index(folder / "train-2.tar")) == 4
+    assert len(read_index(local(folder / "train-1.tar"))) == 2
+    assert len(read_index(local(folder / "train-2.tar"))) == 4
 
 
 def test_a_broken_shard_is_named_and_the_others_are_indexed(
@@ -54,7 +54,7 @@ def test_a_broken_shard_is_named_and_the_others_are_indexed(
     assert first.startswith("error: ") and "train-1.tar" in first
     assert last == "1 of 3 shards were not indexed"
     assert not index_path(broken).exists()
-    assert read_index(folder / "train-2.tar")
+    assert read_index(local(folder / "train-2.tar"))
 
 
 def test_without_shards_nothing_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

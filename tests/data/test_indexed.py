@@ -9,20 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from shard_files import colors, encoded, pack
+from shard_files import add_index, colors, encoded, index_path, pack
 
 from pix2color import config
 from pix2color.data.dataset import ALL_SPLITS, Split, load_photos
 from pix2color.data.indexed import IndexedSource, has_indexes, select_photos
-from pix2color.data.shard_index import build_index, index_path, write_index
 from pix2color.errors import DataError
 
 GRAY = encoded(Image.new("L", (20, 20), 90))
-
-
-def add_index(*shards: Path) -> None:
-    for shard in shards:
-        write_index(shard, build_index(shard, threads=0))
 
 
 def settings(*roots: Path, **options: object) -> config.DataConfig:
@@ -32,6 +26,7 @@ def settings(*roots: Path, **options: object) -> config.DataConfig:
         "cache": "none",
         "decode_threads": 0,
         "shuffle_shards": 2,
+        "read_ahead": 4,
         "split": {"train": 0.6, "val": 0.3, "test": 0.1},
     }
     return config.DataConfig.model_validate(values | options)
@@ -133,11 +128,14 @@ def test_where_the_shards_lie_changes_nothing(shards: Path) -> None:
 def test_sources_are_drawn_by_weight(shards: Path) -> None:
     data = settings(shards, source_weights={f"{shards.name}/train-1": 3.0})
     source = make(data)
-    of_shard = Counter(file.path.name for file in source.photos.files)
+    photos = source.photos
+    of_shard = Counter(photos.shard_of(i).name for i in range(len(photos)))
     total = len(source.photos) + 2 * of_shard["train-1.tar"]
     expected = {
-        source.photos.read(i, 16).tobytes(): 3 if file.path.name == "train-1.tar" else 1
-        for i, file in enumerate(source.photos.files)
+        photos.decode(i, photos.read(i), 16).tobytes(): 3
+        if photos.shard_of(i).name == "train-1.tar"
+        else 1
+        for i in range(len(photos))
     }
     for epoch in range(2):
         assert Counter(pixels(source, epoch * total, total)) == expected
@@ -218,7 +216,7 @@ def test_only_the_photos_asked_for_are_read(shards: Path, monkeypatch: pytest.Mo
     for name in ("train-1.tar", "train-2.tar"):
         (shards / name).write_bytes(b"")
     first = sorted(range(len(photos)), key=lambda i: photos.digests[i])
-    intact = [i for i in first if photos.files[i].path.name not in ("train-1.tar", "train-2.tar")]
+    intact = [i for i in first if photos.shard_of(i).name not in ("train-1.tar", "train-2.tar")]
     until = next(n for n, i in enumerate(first) if i not in intact)
     assert len(photos.read_first(until, data)) == until
     with pytest.raises(DataError):

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from shard_files import colors, indexed_shards, pack
+from shard_files import colors, index_path, indexed_shards, pack
 from torch import Tensor
 
 from pix2color.config import Config
 from pix2color.data.dataset import load_photos
 from pix2color.data.indexed import select_photos
-from pix2color.data.shard_index import index_path
 from pix2color.errors import DataError
 from pix2color.training.setup import dataset_summary, load_validation, make_trainer
 from pix2color.training.trainer import Trainer
