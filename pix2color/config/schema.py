@@ -96,7 +96,8 @@ class DataConfig(ConfigModel):
     shuffle_shards: Count = 8
     """With `cache: none` and indexed shards: shards whose photos are shuffled together."""
     read_ahead: Annotated[int, Field(ge=0)] = 256
-    """With `cache: none` and indexed shards: photos whose files each process reads ahead."""
+    """With `cache: none` and indexed shards: photos whose files each process reads ahead and holds
+    as they are, up to 256 MB."""
     shard_cache: str | None = None
     """Folder for copies of shards that are read from URLs; null: pix2color/shards in
     XDG_CACHE_HOME, or in .cache of the user's home."""

@@ -172,7 +172,7 @@ def load_photos(
         progress: called with (files done, files in all), in the caller's thread.
         announce: called with lines for the user, such as the RAM needed, before decoding.
         keep_gray: keep gray photos, too.
-        copies: processes of this machine that hold the photos, for the RAM announced.
+        copies: of the photos that this machine holds, for the RAM announced.
         only: whether to use the photo of a name; the others are as if they were not there, but
             they count towards MIN_PHOTOS_TO_SPLIT, so that each photo stays in its split.
 

@@ -7,7 +7,7 @@ process may read any of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -42,6 +42,7 @@ from pix2color.errors import DataError, PhotoError
 
 _CHANGED = "copy or pack it again and run python -m pix2color index on it"
 _REQUESTS = 16  # at a time, to an object store
+_MOST_BYTES = 256 << 20  # of files that are read ahead, beside those of the next batch
 
 
 @dataclass(frozen=True)
@@ -290,9 +291,7 @@ class IndexedSource:
             draws = [self._order[sample] for sample in samples]
             photos = [self._decode(draw.photo, self._read(draw.photo)) for draw in draws]
         else:
-            batches = 2 + self.data.read_ahead // size
-            step = size * self.world
-            self._read_ahead([s + step * batch for batch in range(batches) for s in samples])
+            self._read_ahead(first, size)
             for sample in list(self._ahead)[: 2 * size]:
                 self._start_decoding(self._decoders, self._ahead[sample])
             draws = [self._ahead[sample].draw for sample in samples]
@@ -301,7 +300,8 @@ class IndexedSource:
 
     def close(self) -> None:
         """Discard what was read ahead."""
-        self._read_ahead([])
+        self._discard(self._ahead)
+        self._ahead = {}
 
     def _request_shards(self, sample: int) -> None:
         """Let the cache copy the shards of the sample's window, then those of the next one."""
@@ -313,17 +313,29 @@ class IndexedSource:
         shards = [self.photos.files[shard] for shard in (*now, *then)]
         self._cache.request([shard for shard in shards if isinstance(shard, RemoteShard)])
 
-    def _read_ahead(self, samples: Sequence[int]) -> None:
-        """Start reading those samples that are not read yet, and discard all others."""
+    def _read_ahead(self, first: int, size: int) -> None:
+        """Start reading this batch, the next one, and so much more as shall be read ahead.
+
+        What was read for other samples is discarded.
+        """
         before, self._ahead = self._ahead, {}
-        for sample in samples:
-            if sample in before:
-                self._ahead[sample] = before.pop(sample)
-            else:
-                draw = self._order[sample]
-                content = self._readers.submit(self._read, draw.photo)
-                self._ahead[sample] = _Ahead(draw, content)
-        for ahead in before.values():
+        nbytes = 0
+        for batch in range(2 + self.data.read_ahead // size):
+            start = first + batch * size * self.world
+            for sample in range(start, start + size):
+                ahead = before.pop(sample, None)
+                if ahead is None:
+                    draw = self._order[sample]
+                    ahead = _Ahead(draw, self._readers.submit(self._read, draw.photo))
+                self._ahead[sample] = ahead
+                nbytes += int(self.photos.sizes[ahead.draw.photo])
+            if batch > 0 and nbytes > _MOST_BYTES:
+                break
+        self._discard(before)
+
+    @staticmethod
+    def _discard(samples: Mapping[int, _Ahead]) -> None:
+        for ahead in samples.values():
             ahead.content.cancel()
             if ahead.pixels is not None:
                 ahead.pixels.cancel()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,27 @@ from accelerate.utils import GradientAccumulationPlugin, set_seed
 from pix2color import build
 from pix2color.checkpoints import hub
 from pix2color.color.ab_bins import Prior, PriorEstimator
-from pix2color.config import Config, DataConfig, from_dict, read_yaml
-from pix2color.data.dataset import ALL_SPLITS, PhotoSet, Split, load_photos
+from pix2color.config import Config, from_dict, read_yaml
+from pix2color.data.dataset import PhotoSet
 from pix2color.data.decode import Pixels
-from pix2color.data.indexed import IndexedPhotos, IndexedSource, has_indexes, select_photos
-from pix2color.data.loader import (
-    BatchSource,
-    DeviceLoader,
-    InMemorySource,
-    PhotoSource,
-    StreamingSource,
-)
-from pix2color.data.shard_cache import ShardCache, default_folder
-from pix2color.data.streaming import stream_photos
+from pix2color.data.loader import BatchSource, DeviceLoader
 from pix2color.errors import ConfigError, TrainingError
 from pix2color.io import atomic_write, remove_stale_parts
 from pix2color.training import checkpointing
 from pix2color.training.events import TrainEvent
+from pix2color.training.photos import (
+    TrainingPhotos,
+    dataset_summary,
+    describe_photos,
+    find_training,
+    load_validation,
+    photo_source,
+    photos_diff,
+    shard_cache,
+)
 from pix2color.training.trainer import Trainer
 
-TrainingPhotos = PhotoSet | IndexedPhotos | None
-"""In RAM, by number in indexed shards, or streamed."""
-
+_DATA_FILE = "data.json"
 _PRIOR_CROPS = 2048
 _PRIOR_CROPS_PER_PHOTO = 16
 _PRIOR_BATCH = 64
@@ -183,74 +182,21 @@ def make_trainer(
     if photos:
         training: TrainingPhotos = photos[0]
     else:
-        copies = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-        training = _find_training(config.data, announce=announce, progress=progress, copies=copies)
+        training = find_training(config.data, accelerator, announce=announce, progress=progress)
+    photos_record = describe_photos(config, training)
     trainer = _build_trainer(config, training, validation, accelerator, observer, resume=resume)
     if resume:
         for line in _config_diff(previous, config.model_dump(mode="json")):
             announce(f"resumed with another {line}")
+        for line in photos_diff(folder / _DATA_FILE, photos_record):
+            announce(line)
         trainer.resume()
     # Last, so that resuming with the wrong recipe changes nothing in the run folder.
     if accelerator.is_main_process:
         atomic_write(folder / "config.yaml", config.dump())
+        atomic_write(folder / _DATA_FILE, json.dumps(photos_record) + "\n")
         remove_stale_parts(folder)
     return trainer
-
-
-def _find_training(
-    data: DataConfig,
-    *,
-    announce: Callable[[str], object],
-    progress: Callable[[int, int], object] | None,
-    copies: int,
-) -> TrainingPhotos:
-    """The training photos, in RAM or by number in indexed shards; None where they are streamed."""
-    if data.cache == "ram":
-        return load_photos(
-            data, splits=["train"], announce=announce, progress=progress, copies=copies
-        )
-    if has_indexes(data.roots):
-        return select_photos(data, splits=["train"], announce=announce)
-    announce(
-        "photos are streamed, in an order that depends on the number of processes; with .tar shards"
-        " alone, python -m pix2color index makes it independent, and resuming fast"
-    )
-    return None
-
-
-def _photo_source(
-    training: TrainingPhotos,
-    data: DataConfig,
-    *,
-    seed: int,
-    rank: int = 0,
-    world: int = 1,
-    cache: ShardCache | None = None,
-) -> PhotoSource:
-    if training is None:
-        return StreamingSource(data, seed=seed, rank=rank, world=world)
-    if isinstance(training, IndexedPhotos):
-        return IndexedSource(training, data, seed=seed, world=world, cache=cache)
-    return InMemorySource(training.photos, data, seed=seed, names=training.names)
-
-
-def _shard_cache(data: DataConfig, accelerator: Accelerator) -> ShardCache | None:
-    """Copies of remote shards, shared by the processes of this machine; None where unwanted."""
-    if data.cache == "ram" or not data.shard_cache_gb:
-        return None
-    folder = Path(data.shard_cache).expanduser() if data.shard_cache else default_folder()
-    return ShardCache(
-        folder,
-        int(data.shard_cache_gb * 10**9),
-        announce=accelerator.print,
-        rank=accelerator.local_process_index,
-        world=_local_processes(accelerator),
-    )
-
-
-def _local_processes(accelerator: Accelerator) -> int:
-    """How many processes of the training run on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
 
 
 def _build_trainer(
@@ -269,11 +215,11 @@ def _build_trainer(
     prior = None
     if config.model.head.type == "classes":
         # From the same photos in every process.
-        prior_source = _photo_source(training, data, seed=seed)
+        prior_source = photo_source(training, data, seed=seed)
         with closing(DeviceLoader(prior_source, data, device=device)) as crops:
             prior = estimate_prior(crops, data_stats["photos"])
-    cache = _shard_cache(data, accelerator)
-    source = _photo_source(training, data, seed=seed, rank=rank, world=world, cache=cache)
+    cache = shard_cache(data, accelerator)
+    source = photo_source(training, data, seed=seed, rank=rank, world=world, cache=cache)
     batches = DeviceLoader(source, data, device=device, world=world)
     # The first weights of the networks follow from the seed alone, not from earlier draws.
     set_seed(seed)
@@ -290,57 +236,6 @@ def _build_trainer(
         folder=Path(config.output),
         observer=observer,
     )
-
-
-def load_validation(config: Config, *, announce: Callable[[str], object]) -> Sequence[Pixels]:
-    """The photos of the validation figures, the same ones in every run.
-
-    Of indexed shards only these photos are read. In a stream (`data.cache: none`, no index) reading
-    ends when `train.num_val_photos` are found, in shards (or files) taken in an order that is
-    always the same.
-
-    Raises:
-        DataError: as `load_photos`, `select_photos` and `stream_photos`.
-    """
-    data = config.data.model_copy(update={"source_weights": {}})
-    if data.cache == "ram":
-        return load_photos(data, splits=["val"], announce=_silent).photos
-    splits: Sequence[Split] = ["val"]
-    if data.split.val == 0:
-        announce("data.split leaves no photo for validation: photos of all splits serve there")
-        splits = ALL_SPLITS
-    if has_indexes(data.roots):
-        photos = select_photos(data, splits=splits)
-        return photos.read_first(config.train.num_val_photos, data)
-    # A buffer of one photo: nothing is decoded only to be shuffled.
-    plain = data.model_copy(update={"shuffle_buffer": 1})
-    with closing(stream_photos(plain, splits=splits, rank=0, world=1, seed=0, epoch=0)) as stream:
-        return [photo.pixels for photo in islice(stream, config.train.num_val_photos)]
-
-
-def dataset_summary(config: Config, photos: TrainingPhotos) -> dict[str, Any]:
-    """What a release file records about its training photos: names, counts and a hash, no paths.
-
-    Args:
-        photos: None for a stream, whose photos are not counted beforehand.
-    """
-    summary: dict[str, Any] = {
-        "roots": [Path(root).name for root in config.data.roots] or ["bundled with scikit-image"],
-        "photos": None if photos is None else len(photos),
-    }
-    if photos is None or not photos.unsplit:
-        summary["split"] = config.data.split.model_dump()
-    if config.data.source_weights:
-        summary["source_weights"] = config.data.source_weights
-    if photos is None:
-        return summary
-    counts = photos.counts
-    return summary | {
-        "gray_left_out": counts.gray,
-        "duplicates_left_out": counts.duplicates,
-        "corrupt": len(counts.corrupt),
-        "digest": photos.digest,
-    }
 
 
 def estimate_prior(batches: BatchSource, photos: int | None) -> Prior:

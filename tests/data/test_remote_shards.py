@@ -18,7 +18,7 @@ from shard_files import colors, indexed_shards, pack
 
 from pix2color.cli import main
 from pix2color.config import DataConfig
-from pix2color.data import object_store
+from pix2color.data import indexed, object_store
 from pix2color.data.dataset import load_photos
 from pix2color.data.indexed import IndexedSource, has_indexes, select_photos
 from pix2color.data.shard_cache import ShardCache
@@ -264,7 +264,7 @@ def test_a_cache_that_cannot_be_written_is_said_once(shards: Path, tmp_path: Pat
     assert len(said) == 1 and "data.shard_cache" in said[0]
 
 
-def test_compressed_files_are_read_ahead(shards: Path) -> None:
+def test_compressed_files_are_read_ahead(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"memory:///{secrets.token_hex(6)}"
     upload(shards, url)
     source = source_of(settings(url, read_ahead=12, decode_threads=1))
@@ -272,6 +272,10 @@ def test_compressed_files_are_read_ahead(shards: Path) -> None:
     ahead = list(source._ahead.values())
     assert len(ahead) == 20 and sum(sample.pixels is not None for sample in ahead) == 8
     wait_for(lambda: all(sample.content.done() for sample in ahead))
+    monkeypatch.setattr(indexed, "_MOST_BYTES", 100)
+    again = source_of(settings(url, read_ahead=12, decode_threads=1))
+    again.load(0, 4)
+    assert len(again._ahead) == 8  # large files: the next batch, and no more
     assert all(isinstance(sample.content.result(), bytes) for sample in ahead)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from pix2color.config import Config, load
 from pix2color.data.dataset import load_photos
 from pix2color.data.discovery import FileRef
-from pix2color.training.setup import load_validation
+from pix2color.training.photos import load_validation
 
 
 @pytest.fixture

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from shard_files import colors, index_path, indexed_shards, pack
+from shard_files import add_index, colors, index_path, indexed_shards, pack
 from torch import Tensor
 
 from pix2color.config import Config
 from pix2color.data.dataset import load_photos
 from pix2color.data.indexed import select_photos
 from pix2color.errors import DataError
-from pix2color.training.setup import dataset_summary, load_validation, make_trainer
+from pix2color.training.photos import dataset_summary, load_validation
+from pix2color.training.setup import make_trainer
 from pix2color.training.trainer import Trainer
 
 MakeConfig = Callable[..., Config]
@@ -33,6 +34,7 @@ def recipe(tiny: MakeConfig, shards: Path) -> MakeConfig:
 
     def make(run: str, *overrides: str) -> Config:
         options = (f"data.roots={shards}", "data.cache=none", "data.shuffle_shards=2")
+        options += ("model.head.type=regression", "loss.l1=1")  # no prior to estimate
         return tiny(run, *options, f"budget.samples={STEPS * BATCH}", *overrides)
 
     return make
@@ -81,6 +83,27 @@ def test_a_stream_says_how_it_becomes_exact(recipe: MakeConfig, shards: Path) ->
         index_path(shard).unlink()
     make_trainer(recipe("plain"), announce=said.append)
     assert any("python -m pix2color index" in line for line in said)
+
+
+@pytest.mark.parametrize("cache", ["indexed", "ram", "stream"])
+def test_other_photos_are_noticed_at_a_resume(recipe: MakeConfig, shards: Path, cache: str) -> None:
+    if cache == "stream":
+        pytest.importorskip("webdataset", reason="needs the extra [stream]")
+        for shard in shards.glob("*.tar"):
+            index_path(shard).unlink()
+    kind = "data.cache=ram" if cache == "ram" else "data.cache=none"
+    config = recipe("run", kind, "budget.samples=4")
+    make_trainer(config).fit()
+    said: list[str] = []
+    make_trainer(config, resume=True, announce=said.append)
+    assert not any("other photos" in line for line in said)
+    pack(shards / "train-2.tar", [(f"{n}.png", colors(900 + n)) for n in range(30)])
+    if cache == "indexed":
+        add_index(shards / "train-2.tar")
+    make_trainer(config, resume=True, announce=said.append)
+    assert any("resumed with other photos: " in line for line in said)
+    make_trainer(config, resume=True, announce=said.append)  # it has become the run's
+    assert sum("other photos" in line for line in said) == 1
 
 
 @pytest.mark.parametrize("change", ["stale", "one missing"])
