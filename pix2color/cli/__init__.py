@@ -9,6 +9,7 @@ COMMANDS = {
     "infer": ("pix2color.cli.infer", "color photos and folders (also: python infer.py)"),
     "app": ("pix2color.cli.app", "color photos in a browser"),
     "train": ("pix2color.cli.train", "train a network (also: accelerate launch train.py)"),
+    "index": ("pix2color.cli.index", "index .tar shards for training from disk"),
     "evaluate": ("pix2color.cli.evaluate", "measure networks on photos"),
     "benchmark": ("pix2color.cli.benchmark", "train recipes alike and compare them"),
     "calibrate": ("pix2color.cli.calibrate", "fit weights' chroma to that of color photos"),

@@ -57,7 +57,8 @@ class DataConfig(ConfigModel):
     """Where photos come from and how crops are cut from them."""
 
     roots: Paths = ()
-    """Folders, .tar shards, or both; empty: the photos bundled with scikit-image."""
+    """Folders, .tar shards, or both; with `cache: none` also URLs of indexed shards (s3://...).
+    Empty: the photos bundled with scikit-image."""
     split: SplitConfig = SplitConfig()
     source_weights: dict[str, SourceWeight] = Field(default_factory=dict)
     """Beginning of a photo's name (`photos/`, `wide-00.tar/ade20k/`: the root's own name, then the
@@ -81,7 +82,17 @@ class DataConfig(ConfigModel):
     """Training stops when a larger share of the files cannot be decoded."""
     augment: AugmentConfig = AugmentConfig()
     shuffle_buffer: Count = 2000
-    """With `cache: none`: photos held for shuffling."""
+    """With `cache: none`, without an index: photos held for shuffling."""
+    shuffle_shards: Count = 8
+    """With `cache: none` and indexed shards: shards whose photos are shuffled together."""
+    read_ahead: Annotated[int, Field(ge=0)] = 256
+    """With `cache: none` and indexed shards: photos whose files each process reads ahead and holds
+    as they are, up to 256 MB."""
+    shard_cache: str | None = None
+    """Folder for copies of shards that are read from URLs; null: pix2color/shards in
+    XDG_CACHE_HOME, or in .cache of the user's home."""
+    shard_cache_gb: NonNegative = 20.0
+    """Largest size of all these copies, in 10^9 bytes; 0: none, photos are read one by one."""
     decode_threads: Annotated[int, Field(ge=0)] = 2
     """Threads that decode photos."""
 

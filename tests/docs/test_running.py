@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import re
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,6 +114,9 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
             Image.fromarray(np.roll(photo, 3 * number, axis=1)).save(
                 folder / name / f"{number}.png"
             )
+    (folder / "my-shards").mkdir()
+    with tarfile.open(folder / "my-shards" / "train-0.tar", "w") as shard:
+        shard.add(folder / "my-photos", "")
     color = [Image.fromarray(photo).resize((216, 144)) for photo in photos]
     gray = [photo.convert("L") for photo in color]
     for name in ("photos", "scans", "archive"):

@@ -12,7 +12,8 @@ from pix2color.config import Config, load
 from pix2color.data.dataset import load_photos
 from pix2color.data.discovery import FileRef
 from pix2color.errors import WeightsError
-from pix2color.training.setup import load_validation, make_trainer
+from pix2color.training.photos import load_validation
+from pix2color.training.setup import make_trainer
 
 
 @pytest.fixture
