@@ -11,6 +11,7 @@ COMMANDS = {
     "train": ("pix2color.cli.train", "train a network (also: accelerate launch train.py)"),
     "index": ("pix2color.cli.index", "index .tar shards for training from disk"),
     "evaluate": ("pix2color.cli.evaluate", "measure networks on photos"),
+    "baseline": ("pix2color.cli.baseline", "train an L2 head on frozen features, for evaluate"),
     "benchmark": ("pix2color.cli.benchmark", "train recipes alike and compare them"),
     "calibrate": ("pix2color.cli.calibrate", "fit weights' chroma to that of color photos"),
     "release": ("pix2color.cli.release", "write a run's averaged weights as one file"),

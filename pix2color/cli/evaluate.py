@@ -61,6 +61,9 @@ def _add_method_arguments(group: argparse._ArgumentGroup) -> None:
     add("--checkpoint", action="append", metavar="FILE|USER/REPO", default=[],
         help="a release file, or its name on the Hugging Face Hub; may be repeated")
     add("--no-default", action="store_true", help="leave out the packaged weights")
+    add("--l2-head", type=Path, metavar="FILE",
+        help="a row of regression: a head on the features of the first weights, made by `python -m"
+        " pix2color baseline`")
     for key, kind, text in (
         ("temperature", float, "of the annealed mean"),
         ("vividness", float, "tau: logits less tau times the log prior"),
@@ -117,6 +120,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     notes: list[str] = []
     weights = _weights(arguments, notes)
     networks = _networks(arguments, weights, device)
+    networks += _l2_row(arguments, weights, device, notes)
     metric_models = find_metric_models(
         lpips=not (arguments.no_lpips or arguments.quick),
         net=arguments.lpips_net,
@@ -225,6 +229,30 @@ def _networks(
     )
 
 
+def _l2_row(
+    arguments: argparse.Namespace, weights: Sequence[str], device: torch.device, notes: list[str]
+) -> list[Method]:
+    """The row of --l2-head, or of the head that is packaged with the packaged weights."""
+    from pix2color.evaluation import checkpoint_methods, l2_head
+
+    packaged = weights[:1] == [checkpoint_methods.DEFAULT] and l2_head.PACKAGED_FILE.is_file()
+    if arguments.l2_head is None and not packaged:
+        return []
+    trained = l2_head.read(arguments.l2_head or l2_head.PACKAGED_FILE)
+    if not weights:
+        raise ConfigError("--l2-head needs the weights that it was trained on: give --checkpoint")
+    try:
+        method = checkpoint_methods.l2_head_method(
+            weights[0], trained, device=device, size=arguments.size
+        )
+    except WeightsError as error:
+        if arguments.l2_head:
+            raise
+        notes.append(f"no row of L2: {error}")
+        return []
+    return [method]
+
+
 def _fid(
     arguments: argparse.Namespace, device: torch.device, metric_models: MetricModels
 ) -> Fid | None:
@@ -237,9 +265,10 @@ def _fid(
     try:
         fid = inception(arguments.fid or "inception", device=device)
     except (ConfigError, WeightsError) as error:
+        told = WeightsError(error.message, remedy=error.remedy.replace("{evaluate.fid}", "{fid}"))
         if arguments.fid:
-            raise
-        metric_models.unavailable["fid"] = ("not measured", f"{error}")
+            raise told from None
+        metric_models.unavailable["fid"] = ("not measured", told.describe(lambda name: f"--{name}"))
         return None
     metric_models.descriptions["FID"] = fid.description
     return fid

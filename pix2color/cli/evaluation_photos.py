@@ -87,11 +87,9 @@ def add_group_arguments(group: argparse._ArgumentGroup) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Refuse impossible arguments before any long work."""
-    common.check_ranges(arguments, limit=(1, common.MOST))
+    check_choice(arguments)
     if "crop" in arguments:
         common.check_ranges(arguments, crop=(1, _UNLIMITED_SIDE))
-    _fold(arguments.fold)
-    _given_split(arguments)
     if is_paper_protocol(arguments):
         chosen = [name for name in _OWN_CHOICE if getattr(arguments, name)]
         if chosen:
@@ -108,6 +106,13 @@ def check(arguments: argparse.Namespace) -> None:
             f"--protocol-list needs --protocol {', '.join(PAPER_PROTOCOLS[:-1])} or"
             f" {PAPER_PROTOCOLS[-1]}"
         )
+
+
+def check_choice(arguments: argparse.Namespace) -> None:
+    """Of `check`, the arguments that choose photos."""
+    common.check_ranges(arguments, limit=(1, common.MOST))
+    _fold(arguments.fold)
+    _given_split(arguments)
 
 
 def is_paper_protocol(arguments: argparse.Namespace) -> bool:

@@ -98,7 +98,7 @@ def inception(source: str, *, device: torch.device | str) -> Fid:
     except (OSError, RuntimeError) as error:
         raise WeightsError(
             f"Inception's weights for FID cannot be loaded ({str(error).splitlines()[0]:.80})",
-            remedy="give torch-fidelity's file of them as {fid}",
+            remedy="give torch-fidelity's file of them in {evaluate.fid}",
         ) from None
     net = net.eval().to(device)
 
