@@ -10,6 +10,7 @@ import contextlib
 import io
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,8 +53,10 @@ def check_colors(kind: str, release: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    return import_of("ddcolor-tiny", tmp_path_factory.mktemp("tiny"))
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    folder = tmp_path_factory.mktemp("tiny")
+    yield import_of("ddcolor-tiny", folder)
+    shutil.rmtree(folder)  # 220 MB
 
 
 def test_ddcolor_tiny_gives_the_colors_of_its_file(tiny: tuple[Path, str]) -> None:
@@ -62,7 +65,9 @@ def test_ddcolor_tiny_gives_the_colors_of_its_file(tiny: tuple[Path, str]) -> No
 
 @pytest.mark.slow
 def test_ddcolor_gives_the_colors_of_its_file(tmp_path: Path) -> None:
-    check_colors("ddcolor", import_of("ddcolor", tmp_path)[0])
+    release = import_of("ddcolor", tmp_path)[0]
+    check_colors("ddcolor", release)
+    release.unlink()  # 911 MB
 
 
 def test_the_command_says_what_the_network_takes(tiny: tuple[Path, str]) -> None:

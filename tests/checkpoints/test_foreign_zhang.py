@@ -10,11 +10,14 @@ import contextlib
 import functools
 import io
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from published_zhang import (
     BINS,
     eccv16_ab,
@@ -47,37 +50,37 @@ def soft_code(a: float, b: float) -> Tensor:
     return code / code.sum()
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+@functools.cache
+def published() -> dict[str, Tensors]:
     """Files as their authors publish them, as sure of a color as their training lets them be.
 
     The logits of the second one are multiplied by 1 / 0.38.
     """
-    folder = tmp_path_factory.mktemp("published")
     tensors = eccv16_tensors()
     weight, bias = 0.2 * tensors["model8.6.weight"], soft_code(20, 20).log()
-    paths = {}
-    for name, factor in (("plain", 1.0), ("sharpened", 2.606)):
-        paths[name] = folder / f"{name}.pth"
-        head = {"model8.6.weight": factor * weight, "model8.6.bias": factor * bias}
-        torch.save(tensors | head, paths[name])
-    return paths
+    return {
+        name: tensors | {"model8.6.weight": factor * weight, "model8.6.bias": factor * bias}
+        for name, factor in (("plain", 1.0), ("sharpened", 2.606))
+    }
 
 
 @pytest.fixture(scope="module")
 def imported(
-    files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[Path, str]]:
-    """Their release files, and what the command said."""
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, tuple[Path, str]]]:
+    """Their release files, and what the command said; deleted afterwards, as they are large."""
     folder = tmp_path_factory.mktemp("imported")
     (folder / "plain.onnx").write_bytes(b"the graph of other weights")
     out = {}
-    for name, path in files.items():
-        release = folder / f"{name}.safetensors"
+    for name, tensors in published().items():
+        path, release = folder / f"{name}.pth", folder / f"{name}.safetensors"
+        torch.save(tensors, path)
         with contextlib.redirect_stdout(io.StringIO()) as said:
             assert main(["import", "eccv16", str(path), "--out", str(release)]) == 0
         out[name] = release, said.getvalue()
-    return out
+        path.unlink()
+    yield out
+    shutil.rmtree(folder)
 
 
 @functools.cache
@@ -93,10 +96,10 @@ def gray(small_photos: list[np.ndarray]) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["plain", "sharpened"])
 def test_eccv16_gives_the_colors_of_its_file(
-    name: str, files: dict[str, Path], imported: dict[str, tuple[Path, str]]
+    name: str, imported: dict[str, tuple[Path, str]]
 ) -> None:
     lightness = torch.rand(2, 1, 64, 48, generator=torch.Generator().manual_seed(1)) * 100
-    expected = eccv16_ab(torch.load(files[name]), lightness).numpy()
+    expected = eccv16_ab(published()[name], lightness).numpy()
     runtime = load_runtime(imported[name][0], "cpu", kind="torch")
     values = runtime.run(lightness.numpy()).values
     prediction = Prediction(values[0], lightness[0, 0].numpy(), lightness[0, 0].numpy(),
@@ -126,7 +129,7 @@ def test_the_factor_of_the_annealed_mean_is_found_in_the_file(
 
 
 def test_photos_are_colored_as_by_the_published_network(
-    files: dict[str, Path], imported: dict[str, tuple[Path, str]], small_photos: list[np.ndarray],
+    imported: dict[str, tuple[Path, str]], small_photos: list[np.ndarray],
     gray: np.ndarray,
 ) -> None:  # fmt: skip
     """The whole way from photo to photo; only the network's own part is the plain one's."""
@@ -134,7 +137,7 @@ def test_photos_are_colored_as_by_the_published_network(
     assert colorizer.decode.input_size == 256
     lightness, guide = preprocess.network_input(gray, 64, 8, square=True)
     assert lightness.shape == (64, 64) and gray.shape[0] != gray.shape[1]
-    ab = eccv16_ab(torch.load(files["sharpened"]), torch.from_numpy(lightness)[None, None])
+    ab = eccv16_ab(published()["sharpened"], torch.from_numpy(lightness)[None, None])
     cells = lightness.reshape(16, 4, 16, 4).mean(axis=(1, 3))
     expected = postprocess.to_pixels(gray, ab[0].numpy(), cells, guide)
     actual = colorizer(gray, input_size=64)
@@ -145,8 +148,6 @@ def test_photos_are_colored_as_by_the_published_network(
 def test_classes_give_variants_confidence_palettes_and_vividness(
     imported: dict[str, tuple[Path, str]], gray: np.ndarray, small_photos: list[np.ndarray]
 ) -> None:
-    from PIL import Image
-
     colorizer = Colorizer.from_pretrained(imported["plain"][0])
     assert len(colorizer(gray, variants=2, input_size=64)) == 2
     confidence = colorizer.confidence(gray, input_size=64)
@@ -212,7 +213,7 @@ def test_other_weights_are_refused_by_name(
 
 
 @pytest.fixture(scope="module")
-def siggraph17(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def siggraph17(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("siggraph17")
     path, out = folder / "net.pth", folder / "siggraph17.safetensors"
     torch.save(siggraph17_tensors(), path)
@@ -220,7 +221,8 @@ def siggraph17(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["import", "siggraph17", str(path), "--out", str(out)]) == 0
     assert "takes L and hints at a square of 256 pixels" in said.getvalue()
     assert "gives ab per 1 pixels" in said.getvalue()
-    return out
+    yield out
+    shutil.rmtree(folder)
 
 
 def test_siggraph17_gives_the_colors_of_its_file(siggraph17: Path) -> None:
@@ -265,3 +267,44 @@ def test_a_file_of_another_kind_names_its_own(tmp_path: Path) -> None:
     torch.save(hollow(), path)
     with pytest.raises(WeightsError, match="import it as eccv16"):
         import_file("siggraph17", path, tmp_path / "net.safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["plain", "siggraph17"])
+def test_commands_take_an_imported_file(
+    name: str,
+    imported: dict[str, tuple[Path, str]],
+    siggraph17: Path,
+    photo_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    release = tmp_path / f"{name}.safetensors"
+    release.symlink_to(siggraph17 if name == "siggraph17" else imported[name][0])
+    weights = ["--checkpoint", str(release)]
+    measured = ["--data", str(photo_folder), "--no-default", "--crop", "48", "--size", "64"]
+    report = ["--quick", "--out", str(tmp_path / "report")]
+    assert main(["evaluate", *weights, *measured, *report]) == 0
+    assert f"| {name} |" in capsys.readouterr().out
+    photo = tmp_path / "photo.png"
+    Image.open(photo_folder / "0.png").convert("L").save(photo)
+    assert main(["profile", str(photo), *weights, "--runs", "1"]) == 0
+    onnx = tmp_path / "one.onnx"
+    assert main(["export", "--onnx", str(onnx), *weights]) == 0
+    colored = []
+    for file in (str(release), str(onnx)):
+        out = tmp_path / Path(file).suffix
+        run = ["infer", str(photo), "--checkpoint", file, "--out", str(out), "--size", "64"]
+        assert main([*run, "--quiet"]) == 0
+        colored.append(np.asarray(Image.open(out / "photo.png")).astype(int))
+    assert np.abs(colored[0] - colored[1]).max() <= 4 and np.ptp(colored[0], axis=-1).max() > 10
+    code = main(["export", "--graph", *weights])
+    if name == "siggraph17":
+        assert (
+            code == 2 and "takes hints, for which a graph has no input" in capsys.readouterr().err
+        )
+        return
+    assert code == 0
+    runtime = load_runtime(release, "cpu")
+    assert runtime.kind == "onnx" and runtime.info.square_input
+    onnx.unlink()

@@ -94,11 +94,12 @@ def import_file(kind: str, path: Path, out: Path, *, name: str | None = None) ->
     tensors = read_tensors(path, nested="params")
     _check(kind, network, tensors, path)
     state, decode, note = network.convert(tensors), dict(network.decode), ""
-    if "head.log_prior" in network.own_shapes():
+    if "head.log_prior" in network.own_shapes:
         state[OWN[0]] = Prior.load().probability.double().log().float()
     if network.adjust is not None:
         state, note = network.adjust(state, tensors, decode)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     imported = Imported(sha256, sha256.startswith(network.sha256) if network.sha256 else None, note)
     meta = _metadata(kind, network, decode, name or path.name, imported)
     release_file.write(out, state, meta, half=False)

@@ -6,6 +6,7 @@ Weights are renamed, one by one and strictly. A spectral norm (`weight_orig`, `w
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class ForeignNetwork:
     """Tensors that are the same in every file of the kind."""
     adjust: Adjust | None = None
 
+    @functools.cached_property
     def own_shapes(self) -> dict[str, torch.Size]:
         """Our tensors and their shapes; nothing is computed."""
         with torch.device("meta"):
@@ -75,7 +77,7 @@ class ForeignNetwork:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor of a file of this kind, and its shape."""
         shapes = dict(self.unused) | {key: tuple(v.shape) for key, v in self.constants.items()}
-        for key, shape in self.own_shapes().items():
+        for key, shape in self.own_shapes.items():
             if key not in OWN:
                 shapes |= self._stored(self.theirs(key), tuple(shape))
         return shapes
@@ -93,7 +95,7 @@ class ForeignNetwork:
     def convert(self, tensors: Mapping[str, Tensor]) -> Tensors:
         """A checked file's tensors under our names, float32 where they are numbers."""
         converted = {}
-        for key, shape in self.own_shapes().items():
+        for key, shape in self.own_shapes.items():
             if key in OWN:
                 continue
             name = self.theirs(key)
