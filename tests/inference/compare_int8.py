@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--lpips", type=Path, metavar="FILE", help="SqueezeNet's weights")
     parser.add_argument("--limit", type=int, default=200, help="photos at most (200)")
     options = parser.parse_args()
-    files = [path for path in walk(options.photos) if path.is_file()]
+    files = [path for path in walk(options.photos) if isinstance(path, Path)]
     files = files[:: max(1, len(files) // options.limit)]
     photos = [photo for photo in map(read, files) if not photo.is_gray and photo.bits == 8]
     lpips = Lpips("squeeze", backbone=options.lpips)
