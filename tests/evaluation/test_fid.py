@@ -102,7 +102,7 @@ def test_a_download_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
-    with pytest.raises(WeightsError, match=r"cannot be loaded \(Name or .*file of them as fid"):
+    with pytest.raises(WeightsError, match=r"cannot be loaded \(Name or .*evaluate\.fid"):
         inception("inception", device="cpu")
 
 
