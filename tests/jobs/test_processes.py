@@ -18,6 +18,7 @@ from pix2color.jobs import pipeline
 from pix2color.jobs.pipeline import JobOptions, Outcome, WorkerStartError
 from pix2color.jobs.planner import plan_jobs
 from pix2color.jobs.processes import ChildLimits, Children, Network
+from pix2color.jobs.store import FolderStore
 
 
 @pytest.fixture(scope="module")
