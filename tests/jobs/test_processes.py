@@ -94,13 +94,13 @@ def test_a_decoder_that_blocks_or_eats_memory_costs_its_photo(
 ) -> None:
     expected = in_threads(scans, tmp_path / "threads", colorizer)
     mark(scans, "hang", "eat")
-    found = color(scans, tmp_path / "out", colorizer, workers=2, seconds=8)
+    found = color(scans, tmp_path / "out", colorizer, workers=2, seconds=5)
     assert statuses(found) == {
         **dict.fromkeys(("0.jpg", "1.jpg", "2.jpg"), "done"), "eat.jpg": "failed",
         "hang.jpg": "failed",
     }  # fmt: skip
     assert found["eat.jpg"].reason == "out of memory"
-    assert found["hang.jpg"].reason == "crashed the decoder: not done within 8 s"
+    assert found["hang.jpg"].reason == "crashed the decoder: not done within 5 s"
     assert outputs(tmp_path / "out") == expected
     assert not child_processes()
 
