@@ -122,8 +122,8 @@ def remove_node(cluster: Any) -> None:
 
 def kill_worker(cluster: Any) -> None:
     """SIGKILL to a Ray worker at work, at whatever photo."""
-    workers = [p.pid for p in psutil.process_iter(["cmdline"])
-               if "ray::Worker" in " ".join(p.info["cmdline"] or ())]  # fmt: skip
+    workers = [p.pid for p in psutil.Process().children(recursive=True)
+               if "ray::Worker" in " ".join(p.cmdline())]  # fmt: skip
     kill_one(random.sample(workers, len(workers)))
 
 
