@@ -112,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     add("--engine", choices=engines.ENGINES, default="local",
         help="ray: share the photos among the machines of a Ray cluster (extra [ray])")
     add("--ray-address", metavar="HOST:PORT",
-        help="default: RAY_ADDRESS, or else a cluster of this machine alone")
+        help="default: RAY_ADDRESS, or else a new cluster of this machine alone")
     add("--ray-cpus", type=int, default=1, metavar="N",
         help="of a Ray worker, which has as many child processes (default 1)")
     add("--ray-gpus", type=float, metavar="N",

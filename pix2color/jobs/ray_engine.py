@@ -48,7 +48,8 @@ class RayCluster:
     """Where actors run, and what each takes."""
 
     address: str | None = None
-    """HOST:PORT; None: RAY_ADDRESS, or else a cluster of this machine alone."""
+    """HOST:PORT, or auto for the one that this machine is in; None: RAY_ADDRESS, or else a new one
+    of this machine alone."""
     workers: int | None = None
     """Number of actors; None: as many as the cluster has room for."""
     cpus: int = 1
@@ -328,7 +329,7 @@ def _connected(cluster: RayCluster) -> Iterator[Any]:
     with _handlers_kept():
         try:
             ray.init(
-                cluster.address, include_dashboard=False, log_to_driver=False,
+                address or "local", include_dashboard=False, log_to_driver=False,
                 logging_level=logging.ERROR,
             )  # fmt: skip
         except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:

@@ -34,27 +34,31 @@ from s3_server import new_s3_url
 from pix2color.errors import EXIT_INTERRUPTED
 from pix2color.jobs.store import Store, open_store
 
-MARKED = {7: "exit", 19: "hang"}
 COUNTS = (
-    pytest.param(48, marks=pytest.mark.slow),
+    pytest.param(40, marks=pytest.mark.slow),
     pytest.param(2000, marks=pytest.mark.exhaustive),
 )
 
 
 class Archive:
-    """Scans in a bucket, and how an undisturbed run colors them."""
+    """Scans in a bucket, and how an undisturbed run colors them.
+
+    One ends the process that decodes it; of 2,000, another one blocks its process.
+    """
 
     def __init__(self, count: int) -> None:
-        self.count, self.bucket = count, new_s3_url()
-        fill(open_store(f"{self.bucket}/scans"), count, MARKED)
+        self.bucket = new_s3_url()
+        marked = {7: "exit", 1200: "hang"} if count > 1200 else {7: "exit"}
+        self.failing, self.good = len(marked), count - len(marked)
+        fill(open_store(f"{self.bucket}/scans"), count, marked)
         self.scans = f"{self.bucket}/scans".replace("s3://", "flaky://")
         self._outs = 0
         out, url = self.out()
         done = run(self.scans, "--out", url, "--isolate", "--time-limit", "8")
         assert done.returncode == 1, done.stderr
-        assert done.stderr.count("crashed the decoder") == len(MARKED)
+        assert done.stderr.count("crashed the decoder") == self.failing
         self.expected = result(out)
-        assert sum(not name.startswith(".") for name in self.expected) == count - len(MARKED)
+        assert sum(not name.startswith(".") for name in self.expected) == self.good
 
     def out(self) -> tuple[Store, str]:
         """An empty place for outputs: its store, and its URL on the bad network."""
@@ -118,8 +122,8 @@ def remove_node(cluster: Any) -> None:
 
 def kill_worker(cluster: Any) -> None:
     """SIGKILL to a Ray worker at work, at whatever photo."""
-    workers = [p.pid for p in psutil.process_iter(["cmdline"])
-               if "ray::Worker" in " ".join(p.info["cmdline"] or ())]  # fmt: skip
+    workers = [p.pid for p in psutil.Process().children(recursive=True)
+               if "ray::Worker" in " ".join(p.cmdline())]  # fmt: skip
     kill_one(random.sample(workers, len(workers)))
 
 
@@ -142,11 +146,11 @@ def test_a_cluster_that_loses_a_machine_or_a_worker(
     disturb(cluster)
     said, errors = process.communicate(timeout=540)
     assert process.returncode == 1, errors
-    assert f"{count - 2} of {count} photos colored" in said
-    assert errors.count("crashed the decoder") == 2 and "Traceback" not in errors
+    assert f"{archive.good} of {count} photos colored" in said
+    assert errors.count("crashed the decoder") == archive.failing and "Traceback" not in errors
     archive.check(out)
     assert once_each(out)
-    assert not list(tmp_path.iterdir())
+    assert not [*tmp_path.glob("pix2color-*")], "copies on this machine"
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -166,9 +170,9 @@ def test_ctrl_c_on_a_cluster_leaves_a_record_from_which_the_run_goes_on(
     assert process.returncode == EXIT_INTERRUPTED, errors
     assert "stopping after the photos under way" in errors
     done = sum(not e.name.startswith(".") for e in out.list())
-    assert 3 <= done < count - 2
+    assert 3 <= done < archive.good
     again = run(*arguments)
-    assert f"{count - 2 - done} of {count} photos colored, {done} skipped" in again.stdout
+    assert f"{archive.good - done} of {count} photos colored, {done} skipped" in again.stdout
     archive.check(out)
 
 
@@ -190,14 +194,14 @@ def test_child_processes_that_are_killed_on_a_bad_network(
     assert process.returncode == 1, errors
     archive.check(out)
     assert once_each(out)
-    assert not list(tmp_path.iterdir())
+    assert not [*tmp_path.glob("pix2color-*")], "copies on this machine"
 
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_leaves_no_process_and_goes_on(
     archives: Callable[[int], Archive],
 ) -> None:
-    archive = archives(48)
+    archive = archives(40)
     out, url = archive.out()
     arguments = (archive.scans, "--out", url, "--isolate", "--time-limit", "8", "--resume")
     process = start(*arguments)
