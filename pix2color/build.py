@@ -91,8 +91,8 @@ def build_training(
     generator.encoder.freeze(config.model.freeze)
     generator.frozen_statistics = config.model.freeze_batchnorm
     loss = config.loss
-    weights = {"cross_entropy": loss.cross_entropy, "perceptual": loss.perceptual}
-    weights |= {name: float(getattr(loss, name)) for name in _AB_LOSSES}
+    names = ("cross_entropy", "distillation", "perceptual", *_AB_LOSSES)
+    weights = {name: float(getattr(loss, name)) for name in names}
     discriminator = None
     if config.gan.enabled:
         discriminator = _DISCRIMINATORS[config.gan.discriminator](config)

@@ -108,7 +108,9 @@ def _regression_head(head: HeadConfig, channels: int, prior: Prior | None) -> Re
 
 
 def _marginal_class_head(head: HeadConfig, channels: int, prior: Prior | None) -> MarginalClassHead:
-    return MarginalClassHead(channels, kernel=head.kernel_size, bias=head.bias)
+    return MarginalClassHead(
+        channels, kernel=head.kernel_size, bias=head.bias, decoding=head.decoding
+    )
 
 
 _HEADS: dict[str, Callable[[HeadConfig, int, Prior | None], Head]] = {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import numpy as np
 import torch
 
 from pix2color._version import __version__
+from pix2color.benchmark import code, decoding
 from pix2color.benchmark.histograms import Histograms
 from pix2color.benchmark.plan import EvaluationPlan as Settings
 from pix2color.benchmark.train import Outcome
 from pix2color.color import ab_bins
 from pix2color.color.lab import rgb_to_lab
+from pix2color.config import DecodeConfig
 from pix2color.data.dataset import PhotoSet, Pixels
 from pix2color.errors import DataError, WeightsError
 from pix2color.evaluation import evaluator, methods, report
@@ -31,6 +34,8 @@ from pix2color.inference.colorizer import Colorizer
 from pix2color.io import atomic_open, atomic_write
 
 Log = Callable[[str], object]
+BEST_DECODING = "best decoding"
+"""After the name of a network's row, in parentheses."""
 _BATCH = 16
 _MEAN_PHOTOS = 500  # their mean color is that of all training photos within 0.3 ab
 
@@ -211,34 +216,76 @@ def mean_ab(photos: Sequence[Pixels]) -> tuple[float, float]:
 
 
 def network_methods(
-    outcomes: Sequence[Outcome], out: Path, *, device: torch.device
+    outcomes: Sequence[Outcome],
+    out: Path,
+    *,
+    device: torch.device,
+    validation: Sequence[Pixels] = (),
 ) -> list[Method]:
-    """One method per trained recipe, and one per state that a GAN recipe started from."""
+    """One method per trained recipe, and one per state that a GAN recipe started from.
+
+    Args:
+        outcomes: of the training.
+        out: the report's folder.
+        device: where the networks run.
+        validation: squares of validation photos, on which the best decoding of each network with
+            classes is chosen; it becomes one more method. Empty: none.
+    """
     networks: list[Method] = []
     for outcome in outcomes:
         if outcome.status != "done":
             continue
         before = outcome.pretraining_checkpoint(out)
         if before is not None:
-            networks.append(_load_method(f"{outcome.title} (start)", before, device))
-        networks.append(_load_method(outcome.title, outcome.release(out), device))
+            colorizer = Colorizer.from_pretrained(before, str(device))
+            networks.append(_method(f"{outcome.title} (start)", colorizer, colorizer.decode))
+        colorizer = Colorizer.from_pretrained(outcome.release(out), str(device))
+        networks.append(_method(outcome.title, colorizer, colorizer.decode))
+        if validation and colorizer.runtime.info.log_prior is not None:
+            folder = outcome.release(out).parent
+            best = decoding.kept_best_decoding(colorizer, validation, folder, device=device)
+            name = f"{outcome.title} ({BEST_DECODING})"
+            networks.append(_method(name, colorizer, best, primary=False))
     return networks
 
 
-def _load_method(name: str, path: Path, device: torch.device) -> Method:
-    colorizer = Colorizer.from_pretrained(path, str(device))
+def _method(
+    name: str, colorizer: Colorizer, decode: DecodeConfig, *, primary: bool = True
+) -> Method:
     metadata = {"digest": colorizer.digest}
-    return CachedPredictor(colorizer).method(name, colorizer.decode, metadata=metadata)
+    return CachedPredictor(colorizer).method(name, decode, primary=primary, metadata=metadata)
+
+
+def neighbors(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """The networks in the order of their AuC, each less the next one, paired by photo."""
+    figures = evaluation.figures()
+    networks = [n for n, r in enumerate(evaluation.results) if "decode" in r.method.metadata]
+    networks.sort(key=lambda number: -figures[number][0]["auc"].value)
+    return [
+        {
+            "one": evaluation.results[one].method.name,
+            "other": evaluation.results[other].method.name,
+            "differences": {
+                name: value.as_json() for name, value in evaluation.differences(one, other).items()
+            },
+        }
+        for one, other in itertools.pairwise(networks)
+    ]
 
 
 def cache_key(
-    test: TestSet, outcomes: Sequence[Outcome], out: Path, measuring: BenchmarkEvaluator
+    test: TestSet,
+    outcomes: Sequence[Outcome],
+    compared: Sequence[Method],
+    out: Path,
+    measuring: BenchmarkEvaluator,
 ) -> str:
-    """Digest of what a set's cached evaluation depends on: photos, weights, metrics."""
+    """Digest of what a set's cached evaluation depends on: photos, weights, settings, code."""
     settings = json.dumps(measuring.settings.model_dump(), sort_keys=True)
     descriptions = json.dumps(measuring.descriptions, sort_keys=True)
     parts = [test.name, test.photos.digest, json.dumps(test.labels), settings, descriptions]
-    parts.append(__version__)
+    parts += [__version__, code.measuring_code()]
+    parts.append(json.dumps([[method.name, dict(method.metadata)] for method in compared]))
     for outcome in outcomes:
         for path in (outcome.pretraining_checkpoint(out), outcome.release(out)):
             if path is not None and outcome.status == "done":
@@ -257,10 +304,8 @@ def save_cached(
     key: str,
 ) -> dict[str, Any]:
     """Write a set's evaluation; returns its tree."""
-    tree = report.to_dict(evaluation, context)
-    for row in tree["rows"]:
-        if row["name"] in distances:
-            row["figures"]["fid"] = {"value": distances[row["name"]], "low": None, "high": None}
+    tree = report.to_dict(evaluation, replace(context, fid=distances))
+    tree["neighbors"] = neighbors(evaluation)
     tree["key"] = key
     arrays = {f"errors/{name}": v for name, v in histograms.errors.items()}
     arrays |= {f"colors/{name}": v for name, v in histograms.colors.items()}

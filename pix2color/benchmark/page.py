@@ -76,7 +76,15 @@ def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
     parts: list[Part] = ["# Benchmark", tables.summary(tree), "## Training", tables.training(tree)]
     for name, one in tree["sets"].items():
         parts += [f"## Figures: {name}", f"{one['photos']} photos: {one['protocol']['text']}."]
-        parts += [tables.figures(one), "Gains over gray, paired:", tables.gains(one)]
+        note = tables.classifier_note(tree, one)
+        parts += [tables.figures(one), *([note] if note else [])]
+        parts += ["Gains over gray, paired:", tables.gains(one)]
+        if one["neighbors"]:
+            parts += [
+                "Networks in the order of AuC, each less the next, paired by photo. Bold: the"
+                " interval excludes 0; elsewhere these photos do not decide.",
+                tables.neighbors(one),
+            ]
     parts += ["## Plots"]
     parts += [
         ReportImage(
@@ -91,7 +99,14 @@ def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
             " right the part of each band.",
         ),
         ReportImage(
-            pictures / "losses.png", "Loss curves", "Samples across; losses differ in kind."
+            pictures / "curves.png",
+            "Learning curves",
+            "Validation photos against minutes of training, those of a pretraining included.",
+        ),
+        ReportImage(
+            pictures / "losses.png",
+            "Loss curves",
+            "Samples across; losses differ in kind. Dashed: of the validation photos.",
         ),
         ReportImage(
             pictures / "temperatures.jpg",

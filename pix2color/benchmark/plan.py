@@ -26,7 +26,6 @@ Log = Callable[[str], object]
 _FALLBACK = "mobilenet_v2"
 _NO_FILES = ("imagenet", "default", "none")
 _RELEASE = "release.safetensors"  # of a run folder
-_EVERY = 1 << 40  # samples: never within a benchmark
 FIRST_SET = "test"
 """Name of the set that is the test split of the training photos."""
 
@@ -50,6 +49,10 @@ class EvaluationPlan(ConfigModel):
     """A network's name or a weights file, for photos that have classes."""
     fid: Literal["none", "inception"] | str = "none"
     """inception (torch-fidelity downloads it) | a file with its weights | none."""
+    best_decoding: bool = True
+    """Also measure each network with classes at its own best decoding (`decoding.RULE`)."""
+    decoding_photos: Count = 100
+    """Validation photos on which that decoding is chosen, at most `photos`."""
     failures: bool = True
     """Measure the five failures on the test photos."""
     num_shown: Count = 12
@@ -67,6 +70,10 @@ class BenchmarkPlan(ConfigModel):
     gan_budget_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.4
     """The share of its budget that a GAN recipe trains against the discriminator. It starts from
     the state of its pretraining after the rest of the budget, so the total is equal."""
+    num_validations: Count = 8
+    """Of each recipe, evenly over its budget: the points of its learning curve."""
+    num_val_photos: Count = 64
+    """Of each of them."""
     split: SplitConfig = SplitConfig(train=0.6, val=0.2, test=0.2)
     max_photos: Count | None = None
     """Train on only this many photos."""
@@ -101,10 +108,11 @@ SMOKE: dict[str, Any] = {
         "data": {"cache_size": 48, "crop": 32, "crop_scale": [0.6, 1.0]},
         "model": {"conv_encoder": {"width": 8}},
         "gan": {"discriminator_warmup_samples": 0, "base_channels": 8, "n_layers": 1},
-        "optim": {"warmup_samples": 0},
+        "optim": {"warmup_fraction": 0.0},
         "train": {"batch_size": 4, "log_every_samples": 4},
         "decode": {"input_size": 32},
     },
+    "num_validations": 1,
     "evaluate": {"photos": 4, "crop": 48, "resamples": 20, "num_shown": 2},
 }
 """Overrides of a smoke test: every recipe for seconds, on small images."""
@@ -240,8 +248,12 @@ def _recipe_run(
             "samples": max(1, round(samples * share)) if samples else None,
             "minutes": minutes * share if minutes else None,
         },
-        # A benchmark needs only the validation at the end.
-        "train": {"seed": plan.seed, "validate_every_samples": _EVERY, "num_val_photos": 32},
+        "train": {
+            "seed": plan.seed,
+            "num_validations": max(1, round(plan.num_validations * share)),
+            "num_val_photos": plan.num_val_photos,
+            "fd_backbone": plan.evaluate.fd_backbone,
+        },
         "init_from": str(out / "runs" / parent / PRE_GAN) if parent else None,
         "output": str(out / "runs" / name),
     }

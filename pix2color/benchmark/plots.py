@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pix2color.benchmark.histograms import CELL, LIMIT, REACH
+from pix2color.evaluation.registry import METRICS
 from pix2color.io import atomic_write
 from pix2color.training.metrics_log import read_log
 
@@ -93,22 +94,64 @@ def colorfulness(path: Path, trees: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def losses(path: Path, runs: Mapping[str, Path]) -> None:
-    """The training loss of every run against its samples, one panel per run."""
+    """The training loss of every run against its samples, one panel per run; dashed that of the
+    validation photos, without the discriminator's part."""
     columns = 5
-    lines = -(-len(runs) // columns)
-    figure = Figure(figsize=(2.6 * columns, 2.0 * lines))
+    rows = -(-len(runs) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.0 * rows))
     for number, (name, folder) in enumerate(runs.items(), start=1):
-        axes = figure.add_subplot(lines, columns, number)
+        axes = figure.add_subplot(rows, columns, number)
         log = folder / "metrics.jsonl"
-        logged = [one for one in read_log(log) if one["kind"] == "train"] if log.is_file() else []
+        lines = read_log(log) if log.is_file() else []
+        logged, validated = (
+            [one for one in lines if one["kind"] == kind] for kind in ("train", "validation")
+        )
         for key in ("loss", "discriminator"):
             points = [(one["samples"], one[key]) for one in logged if key in one]
             if points:
                 axes.plot(*zip(*points, strict=True), linewidth=1, label=key)
+        held_out = [(one["samples"], one["loss"]) for one in validated if "loss" in one]
+        if held_out:
+            axes.plot(*zip(*held_out, strict=True), "--", color="C0", linewidth=1)
         axes.set_title(name, fontsize=8)
         axes.tick_params(labelsize=6)
         axes.grid(alpha=0.3)
     figure.tight_layout()
+    _save(path, figure)
+
+
+def learning_curves(path: Path, runs: Mapping[str, Path], earlier: Mapping[str, float]) -> None:
+    """AuC and FD of the validation photos against minutes of training, a line per run.
+
+    Args:
+        path: of the picture.
+        runs: title -> run folder.
+        earlier: title -> seconds of the pretraining that a run starts from.
+    """
+    curves: dict[str, dict[str, list[tuple[float, float]]]] = {"auc": {}, "fd": {}}
+    for title, folder in runs.items():
+        log = folder / "metrics.jsonl"
+        for line in read_log(log) if log.is_file() else []:
+            for name, lines in curves.items():
+                if line["kind"] == "validation" and name in line and line["samples"]:
+                    minutes = (line["seconds"] + earlier.get(title, 0.0)) / 60
+                    lines.setdefault(title, []).append((minutes, line[name]))
+    panels = {name: lines for name, lines in curves.items() if lines}
+    if not panels:
+        return
+    figure = Figure(figsize=(5.2 * len(panels) + 2.6, 4.6))
+    for number, (name, lines) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), number)
+        for style, title in enumerate(runs):
+            if title in lines:
+                points = zip(*lines[title], strict=True)
+                label = title if number == 1 else None
+                axes.plot(*points, label=label, marker=".", **_style(style, title))
+        axes.set(title=f"{METRICS[name].title} of the validation photos", xlabel="minutes")
+        axes.grid(alpha=0.3)
+    figure.legend(loc="center right", fontsize=7)
+    right = 1 - 2.6 / (5.2 * len(panels) + 2.6)
+    figure.subplots_adjust(0.05, 0.11, right, 0.92, wspace=0.18)
     _save(path, figure)
 
 

@@ -19,9 +19,10 @@ from pix2color.benchmark import plan as plans
 from pix2color.benchmark.measure import BenchmarkEvaluator, TestSet
 from pix2color.benchmark.plan import BenchmarkPlan, RecipeRun
 from pix2color.benchmark.train import Observer, Outcome
-from pix2color.data.dataset import ALL_SPLITS, PhotoSet, Split, load_photos
+from pix2color.data.dataset import ALL_SPLITS, PhotoSet, Pixels, Split, load_photos
 from pix2color.errors import DataError, TrainingError
 from pix2color.evaluation.methods import Method
+from pix2color.evaluation.protocol import crop_photo
 from pix2color.evaluation.report import charted_rows
 from pix2color.evaluation.share_chart import share_chart
 from pix2color.io import atomic_write
@@ -112,7 +113,9 @@ class Benchmark:
         """
         compared = [
             *measure.baselines(self.training, seed=self.plan.seed),
-            *measure.network_methods(self.outcomes, self.out, device=self.device),
+            *measure.network_methods(
+                self.outcomes, self.out, device=self.device, validation=self._decoding_squares()
+            ),
         ]
         if not any(row.primary for row in compared):
             raise TrainingError(
@@ -126,6 +129,14 @@ class Benchmark:
             page.publish(public, tree, self.out / "pictures")
         return page.write(self.out, tree)
 
+    def _decoding_squares(self) -> list[Pixels]:
+        """Validation photos as they are measured, on which best decodings are chosen."""
+        evaluate = self.plan.evaluate
+        if not evaluate.best_decoding:
+            return []
+        photos = self.validation.photos[: evaluate.decoding_photos]
+        return [crop_photo(photo, "center", crop=evaluate.crop) for photo in photos]
+
     def _draw(self, compared: Sequence[Method], trees: dict[str, Any]) -> None:
         folder, first = self.out / "pictures", self.sets[0]
         num_shown, device = self.plan.evaluate.num_shown, self.device
@@ -138,6 +149,8 @@ class Benchmark:
         runs = {one.title: self.out / "runs" / one.name for one in self.outcomes}
         existing = {name: run for name, run in runs.items() if run.is_dir()}
         plots.losses(folder / "losses.png", existing)
+        earlier = {one.title: one.parent_seconds for one in self.outcomes}
+        plots.learning_curves(folder / "curves.png", existing, earlier)
         images.draw_grids(folder, first, compared, num_shown=num_shown)
         images.draw_temperatures(folder, self.outcomes, self.out, device=device)
         if self.plan.evaluate.failures:
@@ -168,7 +181,7 @@ class Benchmark:
         self, test: TestSet, compared: Sequence[Method], on_progress: OnProgress
     ) -> dict[str, Any]:
         folder = self.out / "sets" / test.name
-        key = measure.cache_key(test, self.outcomes, self.out, self.evaluator)
+        key = measure.cache_key(test, self.outcomes, compared, self.out, self.evaluator)
         tree = measure.load_cached(folder, key)
         if tree is not None:
             return tree

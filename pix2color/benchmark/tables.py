@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pix2color import markdown
+from pix2color.benchmark.decoding import RULE
+from pix2color.benchmark.measure import BEST_DECODING
 from pix2color.evaluation.registry import FAILURES, METRICS, MISSING
 from pix2color.evaluation.report import CAST_TEXT, fd_text
 
@@ -14,6 +16,7 @@ _NAMES = (
     "auc",
     "auc_rebalanced",
     "psnr",
+    "psnr_lab",
     "ssim",
     "lpips",
     "cast",
@@ -25,6 +28,7 @@ _NAMES = (
     "top1_recovered",
     "fid",
 )
+_NEIGHBOR_NAMES = ("auc", "auc_rebalanced", "psnr", "lpips", "cast", "top1")
 _GAIN_NAMES = ("auc", "auc_rebalanced", "psnr", "lpips_change", "top1")
 Tree = Mapping[str, Any]
 
@@ -128,6 +132,37 @@ def gains(one: Tree) -> Table:
     return Table(["", *_titles(names)], lines)
 
 
+def neighbors(one: Tree) -> Table:
+    """Networks in the order of AuC, each less the next; bold where the interval excludes 0."""
+    pairs = one["neighbors"]
+    names = [n for n in _NEIGHBOR_NAMES if any(n in pair["differences"] for pair in pairs)]
+    lines = []
+    for pair in pairs:
+        cells = []
+        for name in names:
+            figure = pair["differences"].get(name)
+            known = figure is not None and None not in figure.values()
+            decided = known and (figure["low"] > 0 or figure["high"] < 0)
+            cells.append(_cell(figure, name, signed=True, bold=decided))
+        lines.append([Cell(f"{pair['one']} less {pair['other']}"), *cells])
+    return Table(["", *_titles(names)], lines)
+
+
+def classifier_note(tree: Tree, one: Tree) -> str:
+    """Which classifier reads a set's top-1, and whose own it is; empty without top-1."""
+    if not _present(one, "figures", ("top1",)):
+        return ""
+    classifier = one["measured_with"]["classifier"].partition(",")[0]
+    own = [each["title"] for each in tree["recipes"] if each["encoder"] == classifier]
+    text = f"top-1 and top-5 are read by {classifier}."
+    if own:
+        text += (
+            f" {', '.join(own)} start from the weights of this classifier, so it reads their"
+            " colors by features that they began with."
+        )
+    return text
+
+
 def failures(one: Tree) -> Table | None:
     """The metrics of the five failures; None where they were not measured."""
     names = _present(one, "figures", FAILURES)
@@ -151,8 +186,11 @@ def explanations(tree: Tree) -> list[str]:
         "A GAN recipe starts from the state of its pretraining after"
         f" {1 - plan['gan_budget_fraction']:.0%} of the budget (its row `start`) and trains against"
         " the discriminator for the rest: the total is equal. Both are decoded alike.",
-        "Weights are those at the end of the budget, averaged where the recipe averages weights;"
-        " nothing is chosen by the test photos.",
+        f"Weights are those at the end of the budget, {_averaging(plan)}; nothing is chosen by the"
+        " test photos.",
+        *_decodings(first),
+        "PSNR of Lab: L / 100 and (ab + 128) / 255, L included: the likeliest reading of system A's"
+        " 34 dB, for which its report calls 30 to 50 excellent and about 25 acceptable.",
         "Every metric is of the 8-bit pixels that infer.py would write for the photo.",
         "Intervals: 95 %, bootstrap over photos"
         f" ({first['bootstrap']['resamples']} resamples). Bold: the best trained recipe, only"
@@ -169,9 +207,38 @@ def explanations(tree: Tree) -> list[str]:
     if "FD" in measured:
         lines.append(fd_text(first["photos"]))
     lines += [f"{METRICS[name].title}: {why}" for name, (_, why) in first["unmeasured"].items()]
-    lines += [f"{one['name']}: config {one['digest']}." for one in tree["recipes"]]
+    lines += [
+        f"{one['name']}: config {one['digest']}, code {one['code'] or MISSING}."
+        for one in tree["recipes"]
+    ]
     lines.append(", ".join(f"{name} {text}" for name, text in tree["versions"].items()) + ".")
     return lines
+
+
+def _averaging(plan: Tree) -> str:
+    half_life = plan["defaults"].get("optim", {}).get("ema_half_life_samples")
+    if half_life is None:
+        return "averaged where the recipe averages weights"
+    if not half_life:
+        return "without averaging"
+    return f"averaged with a half-life of {half_life:,} samples by every recipe"
+
+
+def _decodings(one: Tree) -> list[str]:
+    """The rule of the best decodings, and those that it chose."""
+    chosen = {
+        row["name"]: row["metadata"]["decode"]
+        for row in one["rows"]
+        if row["name"].endswith(f"({BEST_DECODING})")
+    }
+    if not chosen:
+        return []
+    texts = [
+        f"{name.removesuffix(f' ({BEST_DECODING})')} {decode['temperature']:g} and"
+        f" {decode['vividness']:g}"
+        for name, decode in chosen.items()
+    ]
+    return [f"Rows `{BEST_DECODING}`: {RULE}. Chosen: {'; '.join(texts)}."]
 
 
 def _present(one: Tree, kind: str, names: Sequence[str]) -> list[str]:

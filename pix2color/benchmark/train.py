@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from pix2color import config as configs
+from pix2color.benchmark import code
 from pix2color.benchmark.plan import PRE_GAN, RecipeRun
 from pix2color.checkpoints import checkpoint, release_file
 from pix2color.config import Config
@@ -46,6 +47,10 @@ class Outcome:
     """The encoder in place of the recipe's."""
     digest: str = ""
     """Of the config."""
+    code: str = ""
+    """Digest of the code that trained it (`code.training_code`)."""
+    encoder: str = ""
+    """The network whose ImageNet weights it starts from; empty: none."""
     parent: str | None = None
     samples: int = 0
     """Training samples, those of the pretraining included."""
@@ -80,11 +85,11 @@ Observer = Callable[[RecipeRun, TrainEvent], object]
 
 
 def check(runs: Sequence[RecipeRun], out: Path) -> None:
-    """Refuse to continue runs of other settings, before any training.
+    """Refuse to continue runs of other settings or code, before any training.
 
     Raises:
-        ConfigError: a run folder in `out` holds a run of another config, or two recipes are to be
-            trained in different precisions.
+        ConfigError: a run folder in `out` holds a run of another config, rows would be of different
+            code, or two recipes are to be trained in different precisions.
     """
     # accelerate has one precision per process; and the comparison would not be fair.
     precisions = {resolve_launch(run.config).train.mixed_precision: run.name for run in runs}
@@ -101,6 +106,7 @@ def check(runs: Sequence[RecipeRun], out: Path) -> None:
                 f"{file.parent} holds a run of other settings",
                 remedy="remove it, or choose another {out}",
             )
+    code.check(runs, out, finished=OUTCOME)
 
 
 def _settings_digest(config: Config) -> str:
@@ -205,7 +211,8 @@ class _TrainingJob:
             run.note,
             run.substitute_encoder,
             config.digest(),
-            run.parent,
+            encoder=_pretrained_network(config),
+            parent=run.parent,
         )
         if run.unavailable:
             return blank  # not stored: the weights may be available next time
@@ -223,6 +230,7 @@ class _TrainingJob:
             announce=self.log,
             observer=self._observe,
         )
+        code.record(self.folder)
         try:
             result = self._fit()
         except TrainingError as error:
@@ -298,9 +306,17 @@ class _TrainingJob:
 
     def _store(self, outcome: Outcome) -> Outcome:
         """Write the outcome, and remove the state for resuming."""
+        outcome = replace(outcome, code=code.recorded(self.folder))
         atomic_write(self.folder / OUTCOME, json.dumps(asdict(outcome), indent=1))
         shutil.rmtree(self.folder / "state", ignore_errors=True)
         return outcome
+
+
+def _pretrained_network(config: Config) -> str:
+    model = config.model
+    if model.pretrained == "none":
+        return ""
+    return model.fusion.classifier if model.encoder == "fusion" else model.encoder
 
 
 def _check_finite(network: nn.Module) -> None:

@@ -76,7 +76,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     loaded = checkpoint.load(arguments.checkpoint, calibrated=False)
     graph = not arguments.no_graph and not loaded.generator.accepts_hints
     if graph:
-        onnx_export.library()  # its absence is said before any long work
+        onnx_export.check_pair_can_be_written()  # before any long work
     file = release_file.read(source, calibrated=False)
     runtime = TorchRuntime(loaded, device=find_device(arguments.device))
     decode = (

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pix2color.cli import common, evaluation_photos
-from pix2color.errors import EXIT_OK, ConfigError
+from pix2color.errors import EXIT_OK, ConfigError, WeightsError
+from pix2color.io import atomic_write
 
 if TYPE_CHECKING:
     import torch
 
+    from pix2color.evaluation.fid import Fid
     from pix2color.evaluation.methods import Method
+    from pix2color.evaluation.metric_models import MetricModels
 
 _EPILOG = """examples:
   python -m pix2color evaluate --data my-photos/ --checkpoint runs/gan/release.safetensors
@@ -23,8 +26,11 @@ _EPILOG = """examples:
   python -m pix2color evaluate --data val/ --quick --sweep temperature=0.4,0.6,1 vividness=0,0.5
   python -m pix2color evaluate --data *.tar --split val --split-shares 0.97,0.03,0 --by-source
   python -m pix2color evaluate --data faces/ --quick --skin --groups labels.csv
+  python -m pix2color evaluate --data ILSVRC2012_img_val.tar --protocol val5k
 """
 _NUM_IMAGES = 8
+HASHES_NAME = "photos.sha256"
+"""In the report's folder: the photos of a published test set, for another's --protocol-list."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,6 +61,9 @@ def _add_method_arguments(group: argparse._ArgumentGroup) -> None:
     add("--checkpoint", action="append", metavar="FILE|USER/REPO", default=[],
         help="a release file, or its name on the Hugging Face Hub; may be repeated")
     add("--no-default", action="store_true", help="leave out the packaged weights")
+    add("--l2-head", type=Path, metavar="FILE",
+        help="a row of regression: a head on the features of the first weights, made by `python -m"
+        " pix2color baseline`")
     for key, kind, text in (
         ("temperature", float, "of the annealed mean"),
         ("vividness", float, "tau: logits less tau times the log prior"),
@@ -79,6 +88,9 @@ def _add_metric_arguments(group: argparse._ArgumentGroup) -> None:
     add("--fd-backbone", type=Path, metavar="FILE",
         help="also measure FD, a Frechet distance, in the features of these weights: torchvision's"
         " mobilenet_v2 or squeezenet1_1")
+    add("--fid", metavar="inception|FILE",
+        help="also measure FID, by torch-fidelity (extra [fid]): with Inception's weights as it"
+        " downloads them, or from its file; of a published test set it is always tried")
     add("--classifier", metavar="NAME|FILE",
         help="torchvision's name or a weights file; classes come from folders or from a WordNet id"
         " at the start of a file's name")
@@ -108,6 +120,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     notes: list[str] = []
     weights = _weights(arguments, notes)
     networks = _networks(arguments, weights, device)
+    networks += _l2_row(arguments, weights, device, notes)
     metric_models = find_metric_models(
         lpips=not (arguments.no_lpips or arguments.quick),
         net=arguments.lpips_net,
@@ -118,13 +131,16 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     )
     quick = arguments.quick
     measured = evaluation_photos.load(arguments, weights, notes)
+    fid = _fid(arguments, device, metric_models)
     names, photos = measured.photos.names, measured.photos.photos
     labels = labels_of(names) if metric_models.classifier else None
-    crops = [crop_photo(photo, arguments.protocol, crop=arguments.crop) for photo in photos]
-    with common.ProgressBar(len(crops), unit="photos", quiet=arguments.quiet) as progress:
+    published = evaluation_photos.is_paper_protocol(arguments)
+    if not published:  # the photos of a published set are cut already
+        photos = [crop_photo(photo, arguments.protocol, crop=arguments.crop) for photo in photos]
+    with common.ProgressBar(len(photos), unit="photos", quiet=arguments.quiet) as progress:
         evaluation = evaluator.evaluate_methods(
-            crops,
-            networks if quick else [methods.random(crops, seed=arguments.seed), *networks],
+            photos,
+            networks if quick else [methods.random(photos, seed=arguments.seed), *networks],
             device=device,
             batch=arguments.batch,
             lpips=metric_models.lpips,
@@ -140,6 +156,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             resamples=arguments.resamples,
             seed=arguments.seed,
             progress=lambda done, total: progress.advance_to(done),
+            hook=fid.update_from if fid else None,
         )
     measured_with = dict(metric_models.descriptions)
     if labels is not None:
@@ -155,12 +172,16 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         skipped_metrics=metric_models.unavailable,
         notes=notes,
         groupings=groupings,
+        fid=fid.distances("truth") if fid else {},
     )
     tree = report.write(arguments.out, evaluation, context)
-    print("\n\n".join((report.table(tree), *group_tables.sections(tree))))
+    if measured.hashes:
+        atomic_write(arguments.out / HASHES_NAME, measured.hashes)
+    tables = (report.table(tree), *report.classifier_note(tree), *group_tables.sections(tree))
+    print("\n\n".join(tables))
     for line in notes:
         print(line)
-    print(f"{len(crops)} photos; report in {arguments.out / report.MARKDOWN_NAME}")
+    print(f"{len(photos)} photos; report in {arguments.out / report.MARKDOWN_NAME}")
     return EXIT_OK
 
 
@@ -208,6 +229,51 @@ def _networks(
     )
 
 
+def _l2_row(
+    arguments: argparse.Namespace, weights: Sequence[str], device: torch.device, notes: list[str]
+) -> list[Method]:
+    """The row of --l2-head, or of the head that is packaged with the packaged weights."""
+    from pix2color.evaluation import checkpoint_methods, l2_head
+
+    packaged = weights[:1] == [checkpoint_methods.DEFAULT] and l2_head.PACKAGED_FILE.is_file()
+    if arguments.l2_head is None and not packaged:
+        return []
+    trained = l2_head.read(arguments.l2_head or l2_head.PACKAGED_FILE)
+    if not weights:
+        raise ConfigError("--l2-head needs the weights that it was trained on: give --checkpoint")
+    try:
+        method = checkpoint_methods.l2_head_method(
+            weights[0], trained, device=device, size=arguments.size
+        )
+    except WeightsError as error:
+        if arguments.l2_head:
+            raise
+        notes.append(f"no row of L2: {error}")
+        return []
+    return [method]
+
+
+def _fid(
+    arguments: argparse.Namespace, device: torch.device, metric_models: MetricModels
+) -> Fid | None:
+    """FID as asked for; with a published test set as far as possible, and named where it is not."""
+    from pix2color.evaluation.fid import inception
+
+    published = evaluation_photos.is_paper_protocol(arguments) and not arguments.quick
+    if not (arguments.fid or published):
+        return None
+    try:
+        fid = inception(arguments.fid or "inception", device=device)
+    except (ConfigError, WeightsError) as error:
+        told = WeightsError(error.message, remedy=error.remedy.replace("{evaluate.fid}", "{fid}"))
+        if arguments.fid:
+            raise told from None
+        metric_models.unavailable["fid"] = ("not measured", told.describe(lambda name: f"--{name}"))
+        return None
+    metric_models.descriptions["FID"] = fid.description
+    return fid
+
+
 def _packaged_prior() -> Any:
     """The prior of the AuC at lambda 0.5; None where none is packaged."""
     from pix2color.color import ab_bins
@@ -217,6 +283,16 @@ def _packaged_prior() -> Any:
 
 def _protocol(arguments: argparse.Namespace) -> dict[str, Any]:
     """The protocol's parameters for the report, and a text that describes it."""
+    if evaluation_photos.is_paper_protocol(arguments):
+        from pix2color.evaluation.paper_protocols import PROTOCOLS
+
+        published = PROTOCOLS[arguments.protocol]
+        return {
+            "name": published.name,
+            "crop": published.size,
+            "framing": published.framing,
+            "text": published.describe(),
+        }
     crop = None if arguments.protocol == "full" else arguments.crop
     protocols = {
         "center": f"center squares, reduced to {crop} px where they are larger",

@@ -15,9 +15,13 @@ from pix2color.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from pix2color.config import SplitConfig
     from pix2color.data.dataset import PhotoSet
-    from pix2color.evaluation.groups import Grouping
+    from pix2color.evaluation.groups import Grouping, Labels
 
 _UNLIMITED_SIDE = 1 << 20  # pixels; no photo is larger
+PAPER_PROTOCOLS = ("val5k", "ctest10k", "coco-stuff")
+"""Names in `paper_protocols.PROTOCOLS`, whose module takes long to import."""
+_CROP = 256  # pixels
+_OWN_CHOICE = ("limit", "fold", "split", "sources")
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,24 @@ class MeasuredPhotos:
     """By source and by file, as asked for."""
     facts: dict[str, Any]
     """Roots, counts and the digest, for the report; `text` says them."""
+    hashes: str = ""
+    """`SHA-256  NAME` of each photo of a published test set."""
 
 
 # fmt: off
 def add_protocol_arguments(group: argparse._ArgumentGroup) -> None:
     """Which part of each photo is measured."""
     add = group.add_argument
-    add("--protocol", choices=("center", "resize", "full"), default="center",
+    add("--protocol", choices=("center", "resize", "full", *PAPER_PROTOCOLS), default="center",
         help="center: the center square, at most --crop a side; resize: the whole photo stretched"
-        " to --crop; full: as it is. Each is then colored as infer.py does")
-    add("--crop", type=int, default=256, metavar="PX", help="side of the measured image (256)")
+        " to --crop; full: as it is. Each is then colored as infer.py does. Or the test set of"
+        " published tables, whose photos are in --data: val5k, ctest10k, coco-stuff"
+        " (docs/protocols.md)")
+    add("--protocol-list", type=Path, metavar="FILE",
+        help="the names of that set's photos, or their hashes as sha256sum writes them, to be"
+        " checked")
+    add("--crop", type=int, default=_CROP, metavar="PX",
+        help="side of the measured image (%(default)s)")
 
 
 def add_photo_arguments(group: argparse._ArgumentGroup) -> None:
@@ -75,11 +87,37 @@ def add_group_arguments(group: argparse._ArgumentGroup) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Refuse impossible arguments before any long work."""
-    common.check_ranges(arguments, limit=(1, common.MOST))
+    check_choice(arguments)
     if "crop" in arguments:
         common.check_ranges(arguments, crop=(1, _UNLIMITED_SIDE))
+    if is_paper_protocol(arguments):
+        chosen = [name for name in _OWN_CHOICE if getattr(arguments, name)]
+        if chosen:
+            raise ConfigError(
+                f"--{chosen[0]} leaves photos out, and --protocol {arguments.protocol} is of all"
+                " of its set: leave one of them out"
+            )
+        if arguments.crop != _CROP:
+            raise ConfigError(
+                f"--protocol {arguments.protocol} has a size of its own: leave --crop out"
+            )
+    elif getattr(arguments, "protocol_list", None):
+        raise ConfigError(
+            f"--protocol-list needs --protocol {', '.join(PAPER_PROTOCOLS[:-1])} or"
+            f" {PAPER_PROTOCOLS[-1]}"
+        )
+
+
+def check_choice(arguments: argparse.Namespace) -> None:
+    """Of `check`, the arguments that choose photos."""
+    common.check_ranges(arguments, limit=(1, common.MOST))
     _fold(arguments.fold)
     _given_split(arguments)
+
+
+def is_paper_protocol(arguments: argparse.Namespace) -> bool:
+    """Whether --protocol names the test set of published tables."""
+    return getattr(arguments, "protocol", None) in PAPER_PROTOCOLS
 
 
 def load(arguments: argparse.Namespace, weights: Sequence[str], notes: list[str]) -> MeasuredPhotos:
@@ -91,16 +129,46 @@ def load(arguments: argparse.Namespace, weights: Sequence[str], notes: list[str]
         notes: gets a line for each of them that may have seen the photos of --split.
     """
     from pix2color.data.discovery import list_photos
-    from pix2color.evaluation import groups
+    from pix2color.evaluation import groups, paper_protocols
 
     split = find_split(arguments, weights, notes)
     found = [photo.name for photo in list_photos(arguments.data)] if arguments.groups else []
     labels = groups.read_labels(arguments.groups, found) if arguments.groups else None
+    if is_paper_protocol(arguments):
+        photos, checked = _load_published(arguments)
+        facts = _facts(arguments, photos, split) | {"checked": checked}
+        facts["text"] += f"; {checked}"
+        hashes = paper_protocols.hash_lines(photos)
+        return MeasuredPhotos(photos, _groupings(arguments, labels, photos), facts, hashes)
     side = _UNLIMITED_SIDE if arguments.protocol == "full" else max(8, arguments.crop)
     photos = decode(arguments, split, side=side, keep_gray=True)
+    facts = _facts(arguments, photos, split)
+    return MeasuredPhotos(photos, _groupings(arguments, labels, photos), facts)
+
+
+def _load_published(arguments: argparse.Namespace) -> tuple[PhotoSet, str]:
+    """The squares of a published test set, and how its names and contents were checked."""
+    from pix2color.evaluation import paper_protocols
+
+    protocol = paper_protocols.PROTOCOLS[arguments.protocol]
+    path = arguments.protocol_list
+    listed = paper_protocols.read_list(path, protocol) if path else None
+    with common.ProgressBar(None, unit="photos decoded", quiet=arguments.quiet) as progress:
+        return paper_protocols.load(
+            protocol,
+            arguments.data,
+            listed=listed,
+            progress=lambda done, total: progress.advance_to(done),
+        )
+
+
+def _groupings(
+    arguments: argparse.Namespace, labels: Labels | None, photos: PhotoSet
+) -> list[Grouping]:
+    from pix2color.evaluation import groups
+
     groupings = [groups.by_source(photos.names)] if arguments.by_source else []
-    groupings += [groups.by_labels(labels, photos.names)] if labels else []
-    return MeasuredPhotos(photos, groupings, _facts(arguments, photos, split))
+    return groupings + ([groups.by_labels(labels, photos.names)] if labels else [])
 
 
 def decode(

@@ -18,7 +18,9 @@ _EPILOG = """examples:
   accelerate launch train.py --config gan.yaml --set budget.minutes=30
   accelerate launch train.py --config gan.yaml --resume
 """
-_SHOWN = ("auc_gain", "auc_rebalanced_gain", "psnr_gain", "colorfulness_ratio", "cast", "fd")
+_SHOWN = (
+    *("loss", "auc_gain", "auc_rebalanced_gain", "psnr_gain", "colorfulness_ratio", "cast", "fd"),
+)
 
 
 def parser() -> argparse.ArgumentParser:

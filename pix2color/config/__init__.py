@@ -35,6 +35,7 @@ from pix2color.config.schema import (
     LossConfig,
     OptimConfig,
     SplitConfig,
+    TeacherConfig,
     TrainConfig,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "OptimConfig",
     "ShortcutConfig",
     "SplitConfig",
+    "TeacherConfig",
     "TrainConfig",
     "UpsampleConfig",
     "deep_merge",

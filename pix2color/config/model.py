@@ -22,6 +22,8 @@ class HeadConfig(ConfigModel):
     """Of a regression head."""
     ab_scale: Positive = 110.0
     """A regression head's ab at activation 1, in Lab units."""
+    decoding: Literal["argmax", "mean"] = "argmax"
+    """Of a marginal64 head: the likeliest step | the mean of all, which has a gradient."""
     soft_encoding_k: Literal[1, 5, 10] = 5
     """Bins a pixel's color is spread over (classes)."""
     rebalance_lambda: Fraction | None = None

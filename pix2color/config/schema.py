@@ -57,7 +57,8 @@ class DataConfig(ConfigModel):
     """Where photos come from and how crops are cut from them."""
 
     roots: Paths = ()
-    """Folders, .tar shards, or both; empty: the photos bundled with scikit-image."""
+    """Folders, .tar shards, or both; with `cache: none` also URLs of indexed shards (s3://...).
+    Empty: the photos bundled with scikit-image."""
     split: SplitConfig = SplitConfig()
     source_weights: dict[str, SourceWeight] = Field(default_factory=dict)
     """Beginning of a photo's name (`photos/`, `wide-00.tar/ade20k/`: the root's own name, then the
@@ -81,7 +82,17 @@ class DataConfig(ConfigModel):
     """Training stops when a larger share of the files cannot be decoded."""
     augment: AugmentConfig = AugmentConfig()
     shuffle_buffer: Count = 2000
-    """With `cache: none`: photos held for shuffling."""
+    """With `cache: none`, without an index: photos held for shuffling."""
+    shuffle_shards: Count = 8
+    """With `cache: none` and indexed shards: shards whose photos are shuffled together."""
+    read_ahead: Annotated[int, Field(ge=0)] = 256
+    """With `cache: none` and indexed shards: photos whose files each process reads ahead and holds
+    as they are, up to 256 MB."""
+    shard_cache: str | None = None
+    """Folder for copies of shards that are read from URLs; null: pix2color/shards in
+    XDG_CACHE_HOME, or in .cache of the user's home."""
+    shard_cache_gb: NonNegative = 20.0
+    """Largest size of all these copies, in 10^9 bytes; 0: none, photos are read one by one."""
     decode_threads: Annotated[int, Field(ge=0)] = 2
     """Threads that decode photos."""
 
@@ -99,9 +110,17 @@ class LossConfig(ConfigModel):
     """
 
     cross_entropy: NonNegative = 1.0
+    distillation: NonNegative = 0.0
+    """Cross-entropy to the probabilities of `teacher`; it needs one, and a class head."""
     l1: NonNegative = 0.0
     l2: NonNegative = 0.0
     smooth_l1: NonNegative = 0.0
+    targets: Literal["average", "subsample"] = "average"
+    """True color of a cell of the output: the mean of its pixels | its first pixel, so every fourth
+    one at output stride 4 (Zhang et al. 2016)."""
+    enlarge: Literal["none", "nearest", "bilinear"] = "none"
+    """none: losses are taken at the size of the output; else the output is enlarged to the photo's
+    size in this way, and they are taken there."""
     perceptual: NonNegative = 0.0
     perceptual_network: str = "encoder"
     """encoder (the generator's own, as pretrained) | vgg16 (torchvision's) | a weights file."""
@@ -110,6 +129,22 @@ class LossConfig(ConfigModel):
     perceptual_layers: dict[str, Positive] = Field(default_factory=dict)
     """LEVEL.BLOCK of the perceptual network (as in its parameters' names) -> weight; none: the
     ends of its first four levels, with equal shares."""
+
+
+class TeacherConfig(ConfigModel):
+    """Networks whose color probabilities are learned (`loss.distillation`), as their mean."""
+
+    checkpoint: Paths = ()
+    """Release files or names, of any networks."""
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    """Sizes at which each network sees the crop, as factors of the crop's; passes are averaged."""
+    mirror: bool = False
+    """Each network sees the crop mirrored, too."""
+    cache: str | None = None
+    """Folder that keeps the probabilities of each crop for other runs with the same photos, seed
+    and crops (0.26 MB per crop of 128 px); null: they are computed in every run."""
+    temperature: Positive = 1.0
+    """Of the probabilities of teacher and student in the loss (Hinton et al. 2015)."""
 
 
 class OptimConfig(ConfigModel):
@@ -125,6 +160,8 @@ class OptimConfig(ConfigModel):
     weight_decay: NonNegative = 0.01
     """Decoupled in adamw, added to the gradient in the others; not for biases and norms."""
     warmup_samples: Annotated[int, Field(ge=0)] = 2000
+    warmup_fraction: Fraction | None = None
+    """The warm-up as a share of the budget; null: `warmup_samples`."""
     schedule: Literal["cosine", "constant"] = "cosine"
     min_lr_ratio: Fraction = 0.01
     max_grad_norm: Positive | None = 1.0
@@ -209,6 +246,8 @@ class TrainConfig(ConfigModel):
     seed: Annotated[int, Field(ge=0)] = 0
     log_every_samples: Count = 1024
     validate_every_samples: Count = 16_384
+    num_validations: Count | None = None
+    """Validate so often, evenly over the budget; null: by `validate_every_samples`."""
     num_val_photos: Count = 200
     """The fixed photos of the validation figure."""
     num_sample_photos: Annotated[int, Field(ge=0, le=16)] = 8
@@ -253,6 +292,7 @@ _NOT_IN_DIGEST: Any = {
         *("log_every_samples", "save_every_samples", "save_every_minutes", "num_sample_photos"),
         *("plot_curves", "trackers", "fd_backbone"),
     },
+    "teacher": {"cache"},
     "output": True,
 }
 
@@ -263,6 +303,7 @@ class Config(ConfigModel):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    teacher: TeacherConfig = TeacherConfig()
     optim: OptimConfig = OptimConfig()
     gan: GanConfig = GanConfig()
     budget: BudgetConfig = BudgetConfig()
@@ -279,11 +320,25 @@ class Config(ConfigModel):
         ab_losses = self.loss.l1 + self.loss.l2 + self.loss.smooth_l1 + self.loss.perceptual
         if regression and ab_losses == 0:
             raise ValueError("a regression head needs one of loss.l1, l2, smooth_l1, perceptual")
-        if not regression and self.loss.cross_entropy + ab_losses == 0:
-            raise ValueError("a class head needs loss.cross_entropy")
-        if self.model.head.type == "marginal64" and (ab_losses or self.gan.enabled):
+        plain = self.model.head.type == "classes" and self.model.head.compat == "none"
+        if self.loss.distillation and not plain:
             raise ValueError(
-                "a marginal64 head is decoded by argmax, which has no gradient: cross_entropy only"
+                "loss.distillation teaches 313 classes: set model.head.type to classes and"
+                " model.head.compat to none"
+            )
+        if bool(self.loss.distillation) != bool(self.teacher.checkpoint):
+            raise ValueError(
+                "a teacher needs both: teacher.checkpoint (release files) and loss.distillation"
+                " (its weight)"
+            )
+        class_losses = self.loss.cross_entropy + self.loss.distillation
+        if not regression and class_losses + ab_losses == 0:
+            raise ValueError("a class head needs loss.cross_entropy or loss.distillation")
+        by_argmax = self.model.head.type == "marginal64" and self.model.head.decoding == "argmax"
+        if by_argmax and (ab_losses or self.gan.enabled):
+            raise ValueError(
+                "a marginal64 head is decoded by argmax, which has no gradient: cross_entropy only,"
+                " or model.head.decoding: mean"
             )
         if self.model.freeze != "none" and self.model.pretrained == "none" and not self.init_from:
             raise ValueError("model.freeze with model.pretrained: none would train on noise")

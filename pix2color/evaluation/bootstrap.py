@@ -102,6 +102,9 @@ def resampled_metrics(
     for ratio, name in _RATIOS.items():
         if name in means:
             out[ratio] = _divide(means[name], _mean(truth.values[name], weights))
+    out["colorfulness_difference"] = np.abs(
+        means["colorfulness"] - _mean(truth.values["colorfulness"], weights)
+    )
     if "lpips" in means:
         gray_mean = _mean(gray.values["lpips"], weights)
         out["lpips_change"] = 100 * (_divide(means["lpips"], gray_mean) - 1)

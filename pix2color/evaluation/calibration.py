@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pix2color import bands
 from pix2color.color.chroma_calibration import CalibrationFitter, ChromaCalibration
 from pix2color.color.lab import rgb_to_lab
 from pix2color.config import DecodeConfig
@@ -20,7 +21,7 @@ from pix2color.errors import DataError
 from pix2color.evaluation import metrics
 from pix2color.evaluation.cast import cast, cell_counts
 from pix2color.evaluation.protocol import group_by_shape, stack
-from pix2color.inference import bands, postprocess, preprocess
+from pix2color.inference import postprocess, preprocess
 from pix2color.inference.prediction import Floats, Prediction
 from pix2color.photo import Photo
 from pix2color.runtime.base import Runtime

@@ -13,6 +13,7 @@ from pix2color.checkpoints import hub, release_file
 from pix2color.config import DecodeConfig, SplitConfig
 from pix2color.data.discovery import unique_name
 from pix2color.errors import ConfigError
+from pix2color.evaluation.l2_head import NAME, L2HeadRuntime, TrainedHead
 from pix2color.evaluation.methods import CachedPredictor, Method
 from pix2color.inference.colorizer import Colorizer
 
@@ -85,6 +86,23 @@ def checkpoint_methods(
                 network.method(f"{name} {label}", decode, primary=False, metadata=metadata)
             )
     return methods
+
+
+def l2_head_method(
+    source: str, trained: TrainedHead, *, device: torch.device | str, size: int | None = None
+) -> Method:
+    """An L2 head on the features of a release file; `size` is in place of the file's input size.
+
+    Raises:
+        WeightsError: the file cannot be loaded, or the head was trained on another one.
+    """
+    base = Colorizer.from_pretrained(source, str(device)).runtime
+    colorizer = Colorizer(L2HeadRuntime(base, trained))
+    decode = with_overrides(colorizer.decode, {} if size is None else {"input_size": size})
+    crops = f"trained on {trained.data['samples']} crops of {trained.data['photos']} photos"
+    metadata = {"checkpoint": source, "digest": colorizer.digest, "L2 head": crops}
+    name = f"{_method_name(source, set(_RESERVED))} ({NAME})"
+    return CachedPredictor(colorizer).method(name, decode, metadata=metadata)
 
 
 def recorded_splits(sources: Sequence[str]) -> dict[str, SplitConfig | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -64,29 +65,36 @@ class Evaluation:
         """How many bins the rebalanced AuC averages."""
         return bootstrap.num_bins(self.results[0].metrics)
 
-    def figures(self) -> list[tuple[dict[str, ConfidenceInterval], dict[str, ConfidenceInterval]]]:
-        """For each method: its metrics and their gains over gray, with bootstrap intervals.
-
-        Gains are paired: the interval is that of the difference on the same resampled photos.
-        """
+    @cached_property
+    def _resampled(self) -> list[dict[str, Array]]:
+        """Of each method, every metric for the set itself and every resample of it."""
         weights = bootstrap.bootstrap_weights(
             self.num_photos, resamples=self.resamples, seed=self.seed
         )
         truth, gray = (result.metrics for result in self.results[:2])
-        resampled = [
+        return [
             bootstrap.resampled_metrics(
                 r.metrics, weights, gray=gray, truth=truth, prior=self.prior
             )
             for r in self.results
         ]
-        out = []
-        for values in resampled:
-            gains = {
-                name: values[name] - resampled[1][name]
-                for name in values.keys() & resampled[1].keys()
-            }
-            out.append((bootstrap.intervals(values), bootstrap.intervals(gains)))
-        return out
+
+    def figures(self) -> list[tuple[dict[str, ConfidenceInterval], dict[str, ConfidenceInterval]]]:
+        """For each method: its metrics and their gains over gray, with bootstrap intervals.
+
+        Gains are paired: the interval is that of the difference on the same resampled photos.
+        """
+        return [
+            (bootstrap.intervals(values), self.differences(number, 1))
+            for number, values in enumerate(self._resampled)
+        ]
+
+    def differences(self, one: int, other: int) -> dict[str, ConfidenceInterval]:
+        """Each metric of one method less that of another, by their numbers in `results`, paired."""
+        first, second = self._resampled[one], self._resampled[other]
+        return bootstrap.intervals(
+            {name: first[name] - second[name] for name in first if name in second}
+        )
 
 
 def evaluate_methods(

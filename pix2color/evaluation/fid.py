@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pix2color.checkpoints.state_dict import read_tensors
 from pix2color.errors import ConfigError, WeightsError
+from pix2color.evaluation.methods import Batch, Method
 
 Features = Callable[[Tensor], Tensor]
 """uint8 B,3,H,W -> B,F."""
@@ -37,6 +38,10 @@ class Fid:
         """Add images of a method: B,3,H,W in 0..1."""
         levels = (rgb.clamp(0, 1) * 255).round().byte()
         self._collected.setdefault(method, []).append(self._features(levels).cpu().double())
+
+    def update_from(self, method: Method, batch: Batch, rgb: Tensor, ab: Tensor) -> None:
+        """`update` as a hook of `evaluate_methods`."""
+        self.update(method.name, rgb)
 
     def reset(self) -> None:
         """Remove all images."""
@@ -92,8 +97,8 @@ def inception(source: str, *, device: torch.device | str) -> Fid:
         )
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"Inception's weights for FID cannot be loaded ({str(error).splitlines()[0]:.80}); give"
-            " torch-fidelity's file of them as evaluate.fid"
+            f"Inception's weights for FID cannot be loaded ({str(error).splitlines()[0]:.80})",
+            remedy="give torch-fidelity's file of them in {evaluate.fid}",
         ) from None
     net = net.eval().to(device)
 

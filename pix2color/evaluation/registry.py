@@ -53,6 +53,7 @@ METRICS: dict[str, MetricInfo] = {
     "fd": MetricInfo("FD", "", 2, "lower"),
     "fid": MetricInfo("FID", "", 1, "lower"),
     "colorfulness": MetricInfo("colorfulness CF", "", 2),
+    "colorfulness_difference": MetricInfo("CF - truth, absolute", "", 2, "lower"),
     "colorfulness_lab": MetricInfo("colorfulness in Lab", "", 2),
     "colorfulness_ratio": MetricInfo("CF / truth", "", 3),
     "colorfulness_lab_ratio": MetricInfo("Lab form / truth", "", 3),

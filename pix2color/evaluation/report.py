@@ -67,6 +67,8 @@ class Context:
     notes: Sequence[str] = ()
     groupings: Sequence[Grouping] = ()
     """Divisions of the photos into groups with figures of their own."""
+    fid: Mapping[str, float] = field(default_factory=dict)
+    """Method -> FID of all photos, which has no interval."""
 
 
 def write(folder: Path, evaluation: Evaluation, context: Context) -> dict[str, Any]:
@@ -102,6 +104,11 @@ def to_dict(evaluation: Evaluation, context: Context) -> dict[str, Any]:
         }
         for grouping in context.groupings
     ]
+    rows = _rows(evaluation)
+    for row in rows:
+        if row["name"] in context.fid:
+            fid = {"value": context.fid[row["name"]], "low": None, "high": None}
+            row["figures"]["fid"] = fid
     return {
         "pix2color": __version__,
         "protocol": dict(context.protocol),
@@ -126,7 +133,7 @@ def to_dict(evaluation: Evaluation, context: Context) -> dict[str, Any]:
         },
         "rows": [
             {**row, "color_shares": bootstrap.color_shares(result.metrics).round(7).tolist()}
-            for row, result in zip(_rows(evaluation), evaluation.results, strict=True)
+            for row, result in zip(rows, evaluation.results, strict=True)
         ],
         "groupings": groupings,
     }
@@ -161,6 +168,7 @@ def markdown(tree: Mapping[str, Any]) -> str:
         f"{tree['photos']} photos; {tree['protocol']['text']}.",
         "## Figures",
         table(tree),
+        *classifier_note(tree),
         *_failure_section(tree),
         *_share_section(tree),
         f"## Gains over gray, with {intervals}",
@@ -183,6 +191,17 @@ def table(tree: Mapping[str, Any]) -> str:
         milliseconds = row["milliseconds"]
         lines.append([row["name"], *cells, f"{milliseconds:.0f}" if milliseconds else MISSING])
     return markdown_table(["", *_titles(names), "ms per photo"], lines)
+
+
+def classifier_note(tree: Mapping[str, Any]) -> list[str]:
+    """A sentence beside tables with top-1: which network reads it; empty without top-1."""
+    if "top1" not in _present(tree):
+        return []
+    name = tree["measured_with"]["classifier"].partition(",")[0]
+    return [
+        f"top-1 and top-5 are read by {name}; weights whose encoder started as {name}, as the"
+        " packaged ones did as mobilenet_v2, are read by features that they began with."
+    ]
 
 
 def primary_images(evaluation: Evaluation) -> dict[str, list[Pixels]]:
@@ -288,7 +307,7 @@ def _explanations(tree: Mapping[str, Any]) -> list[str]:
         " (ab + 128) / 255, L included (the reading of a figure reported without its channels).",
         *([_ssim_text(tree)] if "ssim" in columns else []),
         "Colorfulness: Hasler and Suesstrunk 2003, CF on 0..255 and M(1) in Lab; ratios are of"
-        " means over photos.",
+        " means over photos, and the difference is of the same means.",
         CAST_TEXT,
     ]
     if "auc_half" in columns:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pix2color.color import ab_bins
 from pix2color.color.ab_bins_numpy import MARGINAL_BIN_WIDTH, MARGINAL_BINS, MARGINAL_MIN_AB
-from pix2color.losses.ab import soft_cross_entropy
+from pix2color.losses.ab import dense_cross_entropy, soft_cross_entropy
 
 
 class Head(nn.Module):
@@ -141,11 +141,29 @@ class ClassificationHead(Head):
         rare colors get a larger share of the gradient (after Menon et al. 2021, Long-tail learning
         via logit adjustment).
         """
-        tau = self.logit_adjustment_tau
         labels = ab_bins.soft_encode(ab, neighbors=self.soft_encoding_k)
-        weight = None if self.rebalance_lambda is None and tau == 0 else self.class_weight
-        logits = ab_bins.adjust_logits(raw.float(), self.log_prior, tau)
+        logits, weight = self._adjusted(raw)
         return {"cross_entropy": soft_cross_entropy(logits, labels, class_weight=weight)}
+
+    def distillation_loss(
+        self, raw: Tensor, probability: Tensor, *, temperature: float = 1.0
+    ) -> Tensor:
+        """Cross-entropy to a teacher's probabilities (B,313,h,w), adjusted and weighted as `loss`.
+
+        Each class has its own weight, so that the optimum is the teacher's distribution. Both
+        distributions are taken at the temperature T, and the loss times T^2 keeps the size of its
+        gradient (Hinton et al. 2015).
+        """
+        if temperature != 1:
+            probability = probability.clamp_min(1e-12).log().div(temperature).softmax(1)
+        logits, weight = self._adjusted(raw.float() / temperature)
+        return temperature**2 * dense_cross_entropy(logits, probability, class_weight=weight)
+
+    def _adjusted(self, raw: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The logits and class weights with which losses are taken."""
+        tau = self.logit_adjustment_tau
+        weight = None if self.rebalance_lambda is None and tau == 0 else self.class_weight
+        return ab_bins.adjust_logits(raw.float(), self.log_prior, tau), weight
 
 
 class AmlClassificationHead(ClassificationHead):
@@ -184,22 +202,31 @@ class AmlClassificationHead(ClassificationHead):
 
 
 class MarginalClassHead(Head):
-    """64 classes for a and 64 for b: bins of 4 Lab units over -128..128, decoded by argmax.
+    """64 classes for a and 64 for b: bins of 4 Lab units over -128..128.
 
     raw is B,128,h,w: first the 64 logits of a, then those of b.
 
     Args:
         in_channels, kernel, bias: see Head.
+        decoding: argmax (the likeliest bin) | mean (of all bins, by their probabilities).
     """
 
     BINS, BIN_WIDTH, MIN_AB = MARGINAL_BINS, MARGINAL_BIN_WIDTH, MARGINAL_MIN_AB
 
-    def __init__(self, in_channels: int, *, kernel: int = 1, bias: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, *, kernel: int = 1, bias: bool = True, decoding: str = "argmax"
+    ) -> None:
         super().__init__(in_channels, 2 * self.BINS, kernel=kernel, bias=bias)
+        self.decoding = decoding
 
     def to_ab(self, raw: Tensor, *, temperature: float = 1.0, vividness: float = 0.0) -> Tensor:
-        """raw -> ab: B,2,h,w, the center of the likeliest bin; the settings have no effect."""
-        index = raw.unflatten(1, (2, self.BINS)).argmax(2)
+        """raw -> ab: B,2,h,w in Lab units; the settings have no effect."""
+        logits = raw.unflatten(1, (2, self.BINS))
+        if self.decoding == "mean":
+            bins = torch.arange(self.BINS, device=raw.device).view(1, 1, -1, 1, 1)
+            index = (logits.float().softmax(2) * bins).sum(2)
+        else:
+            index = logits.argmax(2)
         return (index + 0.5) * self.BIN_WIDTH + self.MIN_AB
 
     def loss(self, raw: Tensor, ab: Tensor) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ import numpy as np
 from pix2color.checkpoints import release_file
 from pix2color.checkpoints.release_file import ReleaseFile
 from pix2color.color import chroma_calibration
-from pix2color.color.ab_bins_numpy import COUNT, MARGINAL_BIN_WIDTH, MARGINAL_MIN_AB
+from pix2color.color.ab_bins_numpy import COUNT, MARGINAL_BIN_WIDTH, MARGINAL_MIN_AB, softmax
 from pix2color.color.chroma_calibration import ChromaCalibration
 from pix2color.config import DecodeConfig, HeadConfig, ModelConfig
 from pix2color.errors import Pix2ColorError, WeightsError
@@ -308,7 +308,12 @@ def _decode_raw(raw: Floats, head: HeadConfig) -> Floats:
         return np.float32(head.ab_scale) * (np.tanh(raw) if head.activation == "tanh" else raw)
     if head.type == "marginal64":
         batch, channels, height, width = raw.shape
-        steps = raw.reshape(batch, 2, channels // 2, height, width).argmax(2)
+        logits = raw.reshape(batch, 2, channels // 2, height, width)
+        if head.decoding == "mean":
+            bins = np.arange(channels // 2, dtype=np.float32).reshape(1, 1, -1, 1, 1)
+            steps = (softmax(logits, axis=2) * bins).sum(2)
+        else:
+            steps = logits.argmax(2)
         return (MARGINAL_MIN_AB + MARGINAL_BIN_WIDTH * (steps + 0.5)).astype(np.float32)
     return raw
 

@@ -12,7 +12,12 @@ from torch import Tensor
 
 from pix2color.io import atomic_write
 
-_NOT_DRAWN = {"kind", "samples", "bins", "skipped", "composite", "colorfulness_truth"}
+_NOT_DRAWN = {"kind", "samples", "seconds", "bins", "skipped", "composite", "colorfulness_truth"}
+
+
+_VALIDATION_LOSS = "validation: loss"
+"""Also drawn dashed in the panel of the training's: where they part, the network memorizes. With a
+discriminator the training's has a term more."""
 
 
 class MetricAverager:
@@ -38,7 +43,8 @@ class MetricAverager:
 
 
 class MetricsLogger:
-    """Appends to `metrics.jsonl`; a line has a `kind` (train, validation) and `samples`.
+    """Appends to `metrics.jsonl`; a line has a `kind` (train, validation), `samples`, and from the
+    trainer `seconds` of training steps.
 
     Args:
         folder: of the run.
@@ -97,6 +103,8 @@ def draw_curves(folder: Path) -> None:
     figure.subplots_adjust(0.04, 0.06, 0.99, 0.94, wspace=0.25, hspace=0.45)
     for number, (title, (xs, ys)) in enumerate(sorted(panels.items())):
         axes = figure.add_subplot(rows, columns, number + 1)
+        if title == "loss" and _VALIDATION_LOSS in panels and "adversarial" not in panels:
+            axes.plot(*panels[_VALIDATION_LOSS], linewidth=1, color="C1", linestyle="--")
         axes.plot(xs, ys, linewidth=1, marker="." if len(xs) < 30 else "")
         axes.set_title(title, fontsize=8)
         axes.tick_params(labelsize=6)

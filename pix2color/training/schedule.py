@@ -15,7 +15,8 @@ def spent_fraction(budget: BudgetConfig, *, samples: int, seconds: float) -> flo
 
 
 def learning_rate(initial: float, optim: OptimConfig, *, samples: int, fraction: float) -> float:
-    """The rate of a step: a linear warm-up in samples, times half a cosine over the budget.
+    """The rate of a step: a linear warm-up, in samples or over a share of the budget, times half a
+    cosine over the budget.
 
     Args:
         initial: the full rate.
@@ -23,7 +24,10 @@ def learning_rate(initial: float, optim: OptimConfig, *, samples: int, fraction:
         samples: at the end of the step.
         fraction: of the budget, spent before the step.
     """
-    warmup = min(1.0, samples / max(optim.warmup_samples, 1))
+    if optim.warmup_fraction is None:
+        warmup = min(1.0, samples / max(optim.warmup_samples, 1))
+    else:
+        warmup = min(1.0, fraction / optim.warmup_fraction) if optim.warmup_fraction else 1.0
     decay = 1.0
     if optim.schedule == "cosine":
         cosine = 0.5 * (1 + math.cos(math.pi * fraction))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,12 @@ from pix2color.data.loader import Batch
 from pix2color.losses import adversarial
 from pix2color.losses.perceptual import PerceptualLoss
 from pix2color.models.discriminator import LAB_SCALE
-from pix2color.models.heads import Head
+from pix2color.models.heads import ClassificationHead, Head
 
 Network = Callable[[Tensor], Tensor]
 AbLoss = Callable[[Tensor, Tensor], Tensor]
+Targets = Callable[[Tensor, tuple[int, int], Sequence[int]], Tensor]
+"""(L, size, seeds of the crops) -> a teacher's probabilities B,313,*size."""
 
 
 def reconstruction_losses(
@@ -30,6 +32,8 @@ def reconstruction_losses(
     head: Head,
     ab_losses: Mapping[str, AbLoss],
     perceptual: PerceptualLoss | None,
+    targets: str = "average",
+    enlarge: str = "none",
 ) -> dict[str, Tensor]:
     """Losses of the generator's output against the true colors.
 
@@ -37,12 +41,13 @@ def reconstruction_losses(
         raw: B,C,h,w from the generator for `batch.input_lightness`.
         batch: the true photo.
         head: of the generator.
-        ab_losses: taken on the head's ab at temperature 1 and the true ab averaged to h,w.
+        ab_losses: taken on the head's ab at temperature 1 and the true ab at h,w.
         perceptual: taken on RGB at full size, unclipped so that its gradient reaches ab.
+        targets, enlarge: of the config's loss section.
     """
-    target = F.adaptive_avg_pool2d(
-        batch.target_lab[:, 1:], (raw.shape[-2], raw.shape[-1])
-    )  # B,2,h,w
+    if enlarge != "none":
+        raw = F.interpolate(raw, size=batch.target_lab.shape[-2:], mode=enlarge)
+    target = target_ab(batch, (raw.shape[-2], raw.shape[-1]), targets=targets)
     losses = head.loss(raw, target)
     if ab_losses or perceptual is not None:
         ab = head.to_ab(raw)
@@ -51,6 +56,33 @@ def reconstruction_losses(
             rgb = lab_to_rgb(_with_lightness(batch.target_lab, ab), clip=False)
             losses["perceptual"] = perceptual(rgb, lab_to_rgb(batch.target_lab))
     return losses
+
+
+def distillation_loss(
+    raw: Tensor, batch: Batch, *, head: Head, teacher: Targets, temperature: float
+) -> Tensor:
+    """Loss of the generator's logits against the teacher's probabilities.
+
+    The teacher sees L as it is, the student as degraded by the recipe: it learns to see through it.
+    """
+    assert isinstance(head, ClassificationHead)
+    size = (raw.shape[-2], raw.shape[-1])
+    probability = teacher(batch.target_lab[:, :1], size, batch.seeds)  # B,313,h,w
+    return head.distillation_loss(raw, probability, temperature=temperature)
+
+
+def target_ab(batch: Batch, size: tuple[int, int], *, targets: str) -> Tensor:
+    """The true ab of each cell of an output of this size: B,2,*size.
+
+    Args:
+        batch: its height and width are multiples of the size.
+        size: height and width.
+        targets: average (the mean of the cell's pixels) | subsample (its first pixel).
+    """
+    ab = batch.target_lab[:, 1:]
+    if targets == "subsample":
+        return ab[..., :: ab.shape[-2] // size[0], :: ab.shape[-1] // size[1]]
+    return F.adaptive_avg_pool2d(ab, size)
 
 
 def fake_lab(raw: Tensor, batch: Batch, *, head: Head, decode: DecodeConfig) -> Tensor:

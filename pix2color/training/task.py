@@ -42,6 +42,7 @@ class ColorizationTask:
         generator: the components' generator as accelerate prepared it.
         optimizer: of the generator, prepared.
         discriminator, discriminator_optimizer: prepared; None without an adversarial phase.
+        teacher: gives the targets of `loss.distillation`; None without one.
     """
 
     def __init__(
@@ -53,10 +54,14 @@ class ColorizationTask:
         optimizer: torch.optim.Optimizer,
         discriminator: nn.Module | None,
         discriminator_optimizer: torch.optim.Optimizer | None,
+        teacher: steps.Targets | None,
     ) -> None:
         self.gan = config.gan
         self.shown = config.shown_decode()
+        self.loss_at = {"targets": config.loss.targets, "enlarge": config.loss.enlarge}
         self.components = components
+        self.teacher = teacher
+        self.distillation_temperature = config.teacher.temperature
         self.generator = generator
         self.optimizer = optimizer
         self.discriminator = discriminator
@@ -87,6 +92,24 @@ class ColorizationTask:
             if fake is not None:
                 raw = steps.watched(raw, norms, "gradient_reconstruction")
             yield self._generator_update(raw, batch, fake, norms)
+
+    def validation_loss(self, raw: Tensor, batch: Batch) -> Tensor | None:
+        """The losses against the truth, weighted as in training; None where these weights are 0.
+
+        Args:
+            raw: of the averaged weights, without hints.
+            batch: of photos that are not trained on.
+        """
+        losses = steps.reconstruction_losses(
+            raw,
+            batch,
+            head=self.head,
+            ab_losses=self.components.ab_losses,
+            perceptual=self.components.perceptual,
+            **self.loss_at,
+        )
+        weights = self.components.weights
+        return steps.weighted_sum(losses, weights) if any(map(weights.get, losses)) else None
 
     def _forward(self, batch: Batch) -> Tensor:
         """The generator's output, given simulated hints where the network takes hints."""
@@ -135,7 +158,16 @@ class ColorizationTask:
             head=self.head,
             ab_losses=self.components.ab_losses,
             perceptual=self.components.perceptual,
+            **self.loss_at,
         )
+        if self.teacher is not None:
+            losses["distillation"] = steps.distillation_loss(
+                raw,
+                batch,
+                head=self.head,
+                teacher=self.teacher,
+                temperature=self.distillation_temperature,
+            )
         if self.discriminator is not None and fake is not None and self.gan.weight > 0:
             # Its weights must not collect gradients of the generator's loss.
             self.discriminator.requires_grad_(False)

@@ -29,6 +29,8 @@ from pix2color.training import checkpointing, schedule
 from pix2color.training.events import Figures, TrainEvent, TrainResult
 from pix2color.training.metrics_log import MetricAverager, MetricsLogger, draw_curves, flat
 from pix2color.training.task import ColorizationTask, Update
+from pix2color.training.teacher import Teacher
+from pix2color.training.teacher_cache import CachedTeacher
 from pix2color.training.validator import Validator
 
 
@@ -80,6 +82,7 @@ class Trainer:
         accelerator: Accelerator,
         folder: Path,
         observer: Callable[[TrainEvent], object] = lambda event: None,
+        teacher: Teacher | CachedTeacher | None = None,
     ) -> None:
         self.config = config
         self.batches = batches
@@ -93,11 +96,13 @@ class Trainer:
         )
         self._figures: dict[str, float] = {}  # of the last validation
         self._means = MetricAverager()
-        self._prepare(components)
+        self._prepare(components, teacher)
 
     # --- set-up ----------------------------------------------------------------------------------
 
-    def _prepare(self, components: TrainingComponents) -> None:
+    def _prepare(
+        self, components: TrainingComponents, teacher: Teacher | CachedTeacher | None
+    ) -> None:
         config, accelerator = self.config, self.accelerator
         per_batch = config.train.batch_size * accelerator.num_processes
         self.samples_per_step = per_batch * accelerator.gradient_accumulation_steps
@@ -119,8 +124,9 @@ class Trainer:
             self.discriminator, self.discriminator_optimizer = accelerator.prepare(
                 components.discriminator, components.discriminator_optimizer
             )
-        if components.perceptual is not None:
-            components.perceptual.to(accelerator.device)
+        for frozen in (components.perceptual, teacher):
+            if frozen is not None:
+                frozen.to(accelerator.device)
         self.task = ColorizationTask(
             config,
             components,
@@ -128,6 +134,7 @@ class Trainer:
             optimizer=self.optimizer,
             discriminator=self.discriminator,
             discriminator_optimizer=self.discriminator_optimizer,
+            teacher=teacher,
         )
 
     def resume(self) -> None:
@@ -164,7 +171,7 @@ class Trainer:
         if progress.steps == 0 and not finished:
             self._validate()
         while not finished and not self._any_rank(self.stop):
-            samples_before = progress.samples
+            samples_before, fraction_before = progress.samples, self._spent_fraction()
             failures = 0 if self._timed_step() else failures + 1
             if failures > train.max_consecutive_nonfinite_steps:
                 raise TrainingError(
@@ -176,7 +183,7 @@ class Trainer:
             self._notify("step", {})
             if self._crossed(samples_before, train.log_every_samples) or finished:
                 self._log()
-            if self._crossed(samples_before, train.validate_every_samples) or finished:
+            if self._validation_due(samples_before, fraction_before) or finished:
                 self._validate()
             overdue = time.perf_counter() - saved_at > 60 * (train.save_every_minutes or math.inf)
             if self._crossed(samples_before, train.save_every_samples) or self._any_rank(overdue):
@@ -297,6 +304,16 @@ class Trainer:
     def _crossed(self, samples_before: int, interval: int) -> bool:
         return self.progress.samples // interval > samples_before // interval
 
+    def _validation_due(self, samples_before: int, fraction_before: float) -> bool:
+        train = self.config.train
+        if train.num_validations is None:
+            return self._crossed(samples_before, train.validate_every_samples)
+        passed = [
+            int(train.num_validations * fraction)
+            for fraction in (fraction_before, self._spent_fraction())
+        ]
+        return self._any_rank(passed[1] > passed[0])  # minutes differ between processes
+
     def _any_rank(self, flag: bool) -> bool:
         """Whether the flag is set in any process, so that all end their loops together."""
         if self.accelerator.num_processes == 1:
@@ -340,6 +357,7 @@ class Trainer:
         if self.accelerator.is_main_process and len(self.validator.photos):
             generator = cast(Generator, self.ema.module)
             self._figures = self.validator.measure(generator)
+            self._figures |= self.validator.mean_loss(generator, self.task.validation_loss)
             self._write("validation", self._figures)
             self.validator.keep_best(generator, self._figures, self.progress)
             self.validator.draw_samples(generator, self.progress.samples)
@@ -356,7 +374,8 @@ class Trainer:
         """Write values to metrics.jsonl and the trackers, and pass them to the observer."""
         samples, validation = self.progress.samples, kind == "validation"
         if self.accelerator.is_main_process:
-            self._metrics_log.write("validation" if validation else "train", samples, values)
+            timed = {**values, "seconds": self.progress.seconds}
+            self._metrics_log.write("validation" if validation else "train", samples, timed)
         prefix = "validation/" if validation else ""
         self.accelerator.log({prefix + name: v for name, v in values.items()}, step=samples)
         self._notify(kind, values)

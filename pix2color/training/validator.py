@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pix2color.checkpoints import checkpoint
+from pix2color.color.lab import rgb_to_lab
 from pix2color.config import Config
+from pix2color.data.loader import Batch
 from pix2color.evaluation.frechet import Backbone
-from pix2color.evaluation.protocol import validate
+from pix2color.evaluation.protocol import crop_photo, stack, validate
 from pix2color.evaluation.registry import lower_is_better
 from pix2color.models.generator import Generator
 from pix2color.training.checkpointing import TrainState
@@ -66,6 +69,34 @@ class Validator:
             device=self.device,
             backbone=self._backbone,
         )
+
+    @torch.inference_mode()
+    def mean_loss(
+        self, generator: Generator, compute: Callable[[Tensor, Batch], Tensor | None]
+    ) -> dict[str, float]:
+        """The loss of the training on the photos' center squares, resized to `data.crop`.
+
+        Args:
+            generator: to measure.
+            compute: the generator's output and the batch -> the mean loss of its photos; None
+                where the recipe has none on the truth.
+
+        Returns:
+            `loss`, or nothing.
+        """
+        generator.eval()
+        size, total = self.config.train.batch_size, 0.0
+        crop = self.config.data.crop
+        for start in range(0, len(self.photos), size):
+            photos = [crop_photo(p, "center", crop=None) for p in self.photos[start : start + size]]
+            rgb = stack([crop_photo(photo, "resize", crop=crop) for photo in photos], self.device)
+            lab = rgb_to_lab(rgb)
+            batch = Batch(lab[:, :1], lab)
+            loss = compute(generator(batch.input_lightness), batch)
+            if loss is None:
+                return {}
+            total += float(loss) * len(photos)
+        return {"loss": total / len(self.photos)} if len(self.photos) else {}
 
     def keep_best(
         self, generator: Generator, figures: Mapping[str, float], state: TrainState

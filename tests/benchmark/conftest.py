@@ -21,6 +21,8 @@ SIDE = 40
 TINY: dict[str, Any] = {
     "budget": {"samples": 16, "minutes": None},
     "gan_budget_fraction": 0.5,
+    "num_validations": 2,
+    "num_val_photos": 4,
     "defaults": {
         "data": {"cache_size": SIDE, "crop": 32, "crop_scale": [0.6, 1.0]},
         "model": {"conv_encoder": {"width": 4}},

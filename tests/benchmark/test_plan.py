@@ -70,13 +70,30 @@ def test_a_smoke_budget_lies_over_the_file_and_under_what_is_asked_for() -> None
     assert asked.budget.samples == 4
 
 
+def test_warm_up_and_averaging_are_the_same_for_every_recipe(
+    everything: tuple[list[RecipeRun], list[str]],
+) -> None:
+    """A warm-up in samples took all of one recipe's stage and nothing of another's."""
+    for entry in everything[0]:
+        optim = entry.config.optim
+        assert (optim.warmup_fraction, optim.ema_half_life_samples) == (0.03, 1000), entry.name
+
+
+def test_validations_are_as_dense_before_and_after_the_start_of_a_gan(
+    everything: tuple[list[RecipeRun], list[str]],
+) -> None:
+    named = by_name(everything[0])
+    assert named["pretrain_l2"].config.train.num_validations == 8
+    assert named["unet_l2_gan"].config.train.num_validations == 3  # 40 % of the budget
+
+
 # What is listed
 
 
 def test_all_is_every_recipe_of_the_folder_and_no_plan(
     everything: tuple[list[RecipeRun], list[str]],
 ) -> None:
-    files = {path.stem for path in CONFIGS.glob("*.yaml")} - {"benchmark", "packaged"}
+    files = {path.stem for path in CONFIGS.glob("*.yaml")} - {"benchmark", "packaged", "distill"}
     found = [entry.name for entry in everything[0]]
     assert set(found) == files
     assert len(found) == len(files)

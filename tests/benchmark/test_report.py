@@ -18,13 +18,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pix2color import config as configs
-from pix2color.benchmark import images, measure, page, plots, tables
+from pix2color.benchmark import decoding, images, measure, page, plots, tables
 from pix2color.benchmark.images import FAILURES
 from pix2color.benchmark.run import Benchmark
 from pix2color.cli import main
 from pix2color.data.dataset import PhotoSet
 from pix2color.errors import TrainingError
 from pix2color.evaluation import evaluator, registry
+from pix2color.training.metrics_log import read_log
 
 Make = Callable[..., Any]
 RECIPES = ("strided", "strided_gan", "zhang_class", "fusion")
@@ -33,7 +34,7 @@ OVER: dict[str, Any] = {
     "overrides": {"zhang_class": {"model": {"upsample": {"stages": [[], [8]]}}}},
 }
 ROWS = ["truth", "gray", "random", "mean", "strided", "strided_gan (start)", "strided_gan",
-        "zhang_class"]  # fmt: skip
+        "zhang_class", "zhang_class (best decoding)"]  # fmt: skip
 
 
 def make(plan: Any, crowd: Path, out: Path) -> Benchmark:
@@ -84,6 +85,7 @@ def report(
         patch.setattr(plots, "_DPI", 25)
         patch.setattr(Figure, "tight_layout", lambda figure: None)
         patch.setattr(evaluator, "_TIMED_PHOTOS", 1)
+        patch.setattr(decoding, "TEMPERATURES", (0.38, 1.0))
         patch.setattr(images, "_bundled", lambda: [small_photos[0][:48, :48]])
         made = make(plan, crowd, out).report(
             lambda *news: told.append(news), public=out / "published"
@@ -120,12 +122,47 @@ def test_the_figures_that_are_asked_for_are_there(tree: dict[str, Any]) -> None:
     truth = rows["truth"]["figures"]
     assert (truth["auc"]["value"], truth["colorfulness_ratio"]["value"]) == (100, 1)
     assert rows["strided"]["milliseconds"] > 0
-    assert {name for name, row in rows.items() if row["primary"]} == set(ROWS[4:])
+    assert {name for name, row in rows.items() if row["primary"]} == set(ROWS[4:-1])
     assert rows["random"]["figures"]["auc"]["value"] < rows["mean"]["figures"]["auc"]["value"]
     assert tree["sets"]["test"]["unmeasured"].keys() == {"lpips"}
     for name in registry.FAILURES:
         assert name in rows["strided"]["figures"]
         assert name not in tree["sets"]["further"]["rows"][4]["figures"]
+
+
+def test_neighbors_are_in_the_order_of_auc_and_paired(tree: dict[str, Any]) -> None:
+    for one in tree["sets"].values():
+        auc = {row["name"]: row["figures"]["auc"]["value"] for row in one["rows"]}
+        pairs = one["neighbors"]
+        chain = [pairs[0]["one"], *(pair["other"] for pair in pairs)]
+        assert sorted(chain) == sorted(ROWS[4:])
+        assert [auc[name] for name in chain] == sorted((auc[n] for n in chain), reverse=True)
+        for pair in pairs:
+            difference = pair["differences"]["auc"]
+            expected = auc[pair["one"]] - auc[pair["other"]]
+            assert difference["value"] == pytest.approx(expected)
+            assert difference["low"] <= difference["value"] <= difference["high"]
+
+
+def test_the_best_decoding_is_by_the_rule_and_said(report: Path, tree: dict[str, Any]) -> None:
+    rows = {row["name"]: row for row in tree["sets"]["test"]["rows"]}
+    usual, best = rows["zhang_class"], rows["zhang_class (best decoding)"]
+    assert best["metadata"]["digest"] == usual["metadata"]["digest"]
+    decode = best["metadata"]["decode"]
+    assert decode["temperature"] in decoding.TEMPERATURES
+    assert decode["vividness"] in decoding.VIVIDNESS
+    chosen = f"zhang_class {decode['temperature']:g} and {decode['vividness']:g}"
+    assert f"{decoding.RULE}. Chosen: {chosen}." in (report / "report.md").read_text()
+
+
+def test_a_curve_has_a_point_per_validation(report: Path) -> None:
+    """At the end of a GAN recipe's pretraining, which has its share, the curve goes on."""
+    for name, points in (("strided", 2), ("strided_gan", 1), ("zhang_class", 2)):
+        lines = read_log(report / "runs" / name / "metrics.jsonl")
+        validated = [line for line in lines if line["kind"] == "validation" and line["samples"]]
+        assert len(validated) == points
+        assert all({"auc", "fd", "loss", "seconds"} <= line.keys() for line in validated)
+        assert validated[-1]["samples"] == max(line["samples"] for line in lines)
 
 
 def test_fd_and_its_backbone_are_in_the_tree(report: Path, tree: dict[str, Any]) -> None:
@@ -153,7 +190,7 @@ def test_the_three_files_agree(report: Path, tree: dict[str, Any]) -> None:
     html = (report / "index.html").read_text(encoding="utf-8")
     wanted = [tables.training(tree)]
     for one in tree["sets"].values():
-        wanted += [tables.figures(one), tables.gains(one)]
+        wanted += [tables.figures(one), tables.gains(one), tables.neighbors(one)]
     failures = tables.failures(tree["sets"]["test"])
     assert failures is not None
     for table in (*wanted, failures):
@@ -172,7 +209,7 @@ def test_the_three_files_agree(report: Path, tree: dict[str, Any]) -> None:
 def test_the_page_stands_alone_and_the_text_links_pictures(report: Path) -> None:
     html = (report / "index.html").read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href)="([^"]*)"', html)
-    assert len(sources) == 13
+    assert len(sources) == 14
     assert all(source.startswith("data:image/") for source in sources)
     assert not re.search(r"url\(|@import|<script|<link|https?://", html)
     links = re.findall(r"!\[[^]]*\]\(([^)]*)\)", (report / "report.md").read_text(encoding="utf-8"))
@@ -180,7 +217,16 @@ def test_the_page_stands_alone_and_the_text_links_pictures(report: Path) -> None
     for link in links:
         with Image.open(report / link) as picture:
             picture.load()
-    shown = {"errors", "colors", "colorfulness", "losses", "shares", "temperatures", "grid"}
+    shown = {
+        "errors",
+        "colors",
+        "colorfulness",
+        "losses",
+        "curves",
+        "shares",
+        "temperatures",
+        "grid",
+    }
     assert {*shown, "bundled"} <= {Path(link).stem for link in links}
 
 
@@ -189,7 +235,7 @@ def test_what_is_published_shows_no_photo_of_the_data_and_no_path(
 ) -> None:
     folder = report / "published"
     found = {path.name for path in (folder / "pictures").iterdir()}
-    assert found == {"errors.png", "colors.png", "colorfulness.png", "losses.png",
+    assert found == {"errors.png", "colors.png", "colorfulness.png", "losses.png", "curves.png",
                      "shares.png", "temperatures.jpg", "bundled.jpg"}  # fmt: skip
     text = (folder / "report.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\(pictures/([^)]*)\)", text)) == found

@@ -34,6 +34,7 @@ def a_set(*rows: dict[str, Any], **unmeasured: str) -> dict[str, Any]:
         "unmeasured": {key: [text, f"why {text}"] for key, text in unmeasured.items()},
         "bootstrap": {"resamples": 20},
         "rebalanced_bins": 77,
+        "neighbors": [],
         "rows": [row("truth", primary=False, **dict.fromkeys(rows[0]["figures"], most)), *rows],
     }  # fmt: skip
 
@@ -41,7 +42,7 @@ def a_set(*rows: dict[str, Any], **unmeasured: str) -> dict[str, Any]:
 def recipe(name: str, **changes: Any) -> dict[str, Any]:
     return {
         "name": name, "title": name, "status": "done", "reason": "", "note": "", "digest": "d1",
-        "parent": None,
+        "parent": None, "code": "c1", "encoder": "",
         "samples": 1200, "seconds": 90.0, "parent_samples": 0, "parent_seconds": 0.0, "rate": 13.3,
         "trainable": 12345, "frozen": 0, **changes,
     }  # fmt: skip
@@ -62,6 +63,7 @@ def tree(*recipes: dict[str, Any], **sets: Any) -> dict[str, Any]:
         "plan": {
             "budget": {"minutes": 5.0, "samples": None},
             "gan_budget_fraction": 0.4,
+            "defaults": {},
             "split": {"train": 0.6, "val": 0.2, "test": 0.2},
         },
         "data": {"train": 1000, "validation": 32, "digest": "abc", "toy": False},
@@ -219,8 +221,49 @@ def test_the_protocol_is_written_down() -> None:
     said = "\n".join(tables.explanations(tree(recipe("one"), test=a_set(row("one")))))
     for text in ("60% / 20% / 20%", "after 60% of", "20 resamples", "77 color bins",
                  "test: 9 photos of 10 files; digest abc.", "classifier: mobilenet_v2.",
-                 "one: config d1.", "torch 2."):  # fmt: skip
+                 "one: config d1, code c1.", "torch 2.",
+                 "averaged where the recipe averages"):  # fmt: skip
         assert text in said
+
+
+@pytest.mark.parametrize(
+    ("half_life", "said"),
+    [(0, "without averaging"), (1000, "averaged with a half-life of 1,000 samples by every")],
+)
+def test_how_weights_are_averaged_is_said(half_life: int, said: str) -> None:
+    whole = tree(recipe("one"), test=a_set(row("one")))
+    whole["plan"]["defaults"] = {"optim": {"ema_half_life_samples": half_life}}
+    assert said in "\n".join(tables.explanations(whole))
+
+
+def test_the_classifier_is_named_where_its_accuracy_is_shown() -> None:
+    """And the rows that started from it, which have an advantage."""
+    own, other = recipe("unet", encoder="mobilenet_v2"), recipe("vgg", encoder="vgg16")
+    one = a_set(row("unet", top1=(50, 45, 55)), row("vgg", top1=(50, 45, 55)))
+    said = tables.classifier_note(tree(own, other, test=one), one)
+    assert said.startswith("top-1 and top-5 are read by mobilenet_v2. unet start from")
+    assert "vgg" not in said
+    plain = a_set(row("unet", auc=(80, 79, 81)))
+    assert tables.classifier_note(tree(own, test=plain), plain) == ""
+
+
+# Neighbors
+
+
+def test_only_a_difference_that_excludes_nought_is_bold() -> None:
+    def pair(one: str, other: str, low: float, high: float) -> dict[str, Any]:
+        figure = {"value": (low + high) / 2, "low": low, "high": high}
+        return {"one": one, "other": other, "differences": {"auc": figure}}
+
+    one = a_set(row("one"))
+    one["neighbors"] = [pair("a", "b", 0.1, 0.5), pair("b", "c", -0.1, 0.5), pair("c", "d", -2, -1)]
+    table = tables.neighbors(one)
+    assert table.head == ["", "AuC (%)"]
+    assert [(line[0].text, line[1].text, line[1].bold) for line in table.lines] == [
+        ("a less b", "+0.30", True),
+        ("b less c", "+0.20", False),
+        ("c less d", "-1.50", True),
+    ]
 
 
 def test_a_row_with_another_encoder_is_named_so() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pix2color.benchmark import measure, train
+from pix2color.benchmark import code, measure, train
 from pix2color.benchmark.plan import PRE_GAN, RecipeRun
 from pix2color.benchmark.run import Benchmark
 from pix2color.benchmark.train import Outcome
@@ -284,6 +284,31 @@ def test_a_run_of_other_settings_is_left_alone(
     ):
         with pytest.raises(ConfigError, match=r"strided(_gan)? holds a run of other settings"):
             make(make_plan(*PAIR, **change), out=out)
+
+
+def test_rows_of_other_code_are_not_mixed_with_new_ones(
+    whole: tuple[Path, dict[str, Outcome], Watch], make_plan: Make, make: Make, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Finished rows of one code are one table, whatever code reports them."""
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
+    for file in (out / "runs").rglob("config.yaml"):
+        file.write_text(file.read_text().replace(str(whole[0]), str(out)))
+    before = code.training_code()
+    assert {one.code for one in whole[1].values()} == {before}
+    monkeypatch.setattr(code, "training_code", lambda: "later")
+    make(make_plan(*PAIR), out=out)
+    with pytest.raises(ConfigError, match=rf"strided, strided_gan: {before}; .*: later \(this"):
+        make(make_plan(*PAIR, "zhang_cnn_w16"), out=out)
+    (out / "runs" / "strided" / train.OUTCOME).unlink()
+    (out / "runs" / "strided" / "state").mkdir()
+    with pytest.raises(ConfigError, match=rf"{before}; strided: later"):
+        make(make_plan(*PAIR), out=out)
+
+
+def test_the_code_of_a_training_is_that_of_its_sources() -> None:
+    assert code.training_code() != code.measuring_code()
 
 
 def test_recipes_of_different_precision_are_refused(

@@ -276,3 +276,9 @@ def test_classes_of_folders_are_read(
     assert tree["rows"][0]["figures"]["top1"]["value"] == 50
     assert tree["rows"][0]["figures"]["top1_recovered"]["value"] is None  # gray is as good
     assert "2 photos have a class" in tree["measured_with"]["classifier"]
+    report = (out / "report.md").read_text()
+    figures = report[report.index("## Figures") : report.index("## Gains")]
+    assert (
+        f"top-1 and top-5 are read by {tree['measured_with']['classifier'].split(',')[0]};"
+        in figures
+    )

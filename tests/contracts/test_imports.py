@@ -17,7 +17,7 @@ from pix2color.runtime import onnx_export
 
 PACKAGE = Path(__file__).parents[2] / "pix2color"
 LEVELS = (
-    ("errors", "_version", "io", "markdown"),
+    ("errors", "_version", "bands", "io", "markdown"),
     ("config", "color"),
     ("losses",),
     ("photo", "data", "models"),

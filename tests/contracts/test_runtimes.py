@@ -31,6 +31,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "regression": {"head": {"type": "regression"}},
     "linear": {"head": {"type": "regression", "activation": "linear", "ab_scale": 50}},
     "marginal64": {"head": {"type": "marginal64"}},
+    "marginal64 mean": {"head": {"type": "marginal64", "decoding": "mean"}},
     "ddcolor": {
         "input_level": True,
         "decoder": "ddcolor",

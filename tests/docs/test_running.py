@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import re
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,9 @@ ONLY_PARSED = {
     "python -m pix2color import": "it needs published weights; tests/checkpoints/test_foreign_*",
     "python -m pix2color analyze": "minutes; tests/analysis runs its parts in small",
     "python -m pix2color benchmark": "minutes; tests/benchmark/test_smoke.py runs it in small",
+    "python -m pix2color evaluate --protocol": (
+        "it needs ImageNet or COCO; tests/evaluation/test_paper_protocols.py"
+    ),
     "python -m pix2color calibrate": "it needs 200 photos; tests/cli/test_calibrate.py",
     "python -m pix2color export --graph": (
         "it changes the packaged graph; tests/runtime/test_graph.py"
@@ -56,6 +60,7 @@ ONLY_PARSED = {
     "accelerate launch train.py --config gan.yaml --data my-photos/ --set gan.discriminator": (
         "it downloads ImageNet weights; tests/training/test_trainer.py trains with a file"
     ),
+    "python infer.py s3://": "it needs a bucket; tests/cli/test_infer_stores.py",
     "python infer.py film.mp4": "it needs PyAV and a video; tests/cli/test_infer_videos.py",
 }
 """The start of a command -> why it is not run here."""
@@ -77,6 +82,7 @@ SHORTER = {
     "evaluate": [
         "--limit", "2", "--crop", "48", "--size", "48", "--no-lpips", "--resamples", "5", "--quiet",
     ],
+    "baseline": ["--samples", "8", "--batch", "4", "--crop", "32", "--quiet"],
     "profile": ["--runs", "1"],
 }  # fmt: skip
 """Appended to a command where it is run."""
@@ -99,6 +105,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, small_photos: list[np.nda
         patch.setattr("pix2color.training.trainer.draw_curves", lambda run: None)
         assert _main("train")([*arguments, *SHORTER["train"]]) == 0
         assert _main("release")(["--run", "runs/gan"]) == 0
+        head = ["--data", "my-photos/", "--out", "l2_head.safetensors"]
+        assert _main("baseline")([*head, *SHORTER["baseline"]]) == 0
         if importlib.util.find_spec("onnx"):
             assert _main("export")(["--onnx", "out.onnx"]) == 0
     return folder
@@ -112,6 +120,9 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
             Image.fromarray(np.roll(photo, 3 * number, axis=1)).save(
                 folder / name / f"{number}.png"
             )
+    (folder / "my-shards").mkdir()
+    with tarfile.open(folder / "my-shards" / "train-0.tar", "w") as shard:
+        shard.add(folder / "my-photos", "")
     color = [Image.fromarray(photo).resize((216, 144)) for photo in photos]
     gray = [photo.convert("L") for photo in color]
     for name in ("photos", "scans", "archive"):

@@ -144,6 +144,11 @@ def test_64_bins_are_decoded_to_their_centers() -> None:
     raw = torch.nn.functional.one_hot(step, 64).movedim(-1, 2).flatten(1, 2).float() * 50
     decoded = head.to_ab(raw)
     assert (decoded - ab).abs().max() <= 2 + 1e-4
+    soft = MarginalClassHead(4, decoding="mean")
+    torch.testing.assert_close(soft.to_ab(raw), decoded)  # where one bin has all probability
+    halves = torch.zeros(1, 2, 64, 1, 1)
+    halves[:, :, 10] = halves[:, :, 13] = 30.0
+    assert torch.allclose(soft.to_ab(halves.flatten(1, 2)), torch.tensor(12.0 * 4 - 128))
     assert head.loss(raw, ab)["cross_entropy"] < 1e-6
     assert head.loss(torch.zeros_like(raw), ab)["cross_entropy"] == pytest.approx(math.log(64))
 
