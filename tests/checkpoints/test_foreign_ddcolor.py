@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pix2color import Colorizer
 from pix2color.checkpoints.foreign.importing import KINDS, find_file, import_file
-from pix2color.cli import main
+from pix2color.cli import import_weights, main
 from pix2color.errors import WeightsError
 from pix2color.inference import postprocess, preprocess
 from pix2color.photo import Photo
@@ -183,6 +183,11 @@ def run_import(*arguments: str) -> tuple[int, str]:
         code = main(["import", *arguments])
     assert said.getvalue().count("\n") == 1 and "Traceback" not in said.getvalue()
     return code, said.getvalue()
+
+
+def test_the_help_names_every_kind() -> None:
+    text = import_weights.parser().format_help()
+    assert all(kind in text for kind in KINDS)
 
 
 def test_mistakes_are_answered_in_one_line(tmp_path: Path) -> None:

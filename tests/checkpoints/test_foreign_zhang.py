@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from photo_lab import lab_of
 from PIL import Image
 from published_zhang import (
     BINS,
@@ -253,6 +254,10 @@ def test_hints_are_seen_by_siggraph17_itself(siggraph17: Path, gray: np.ndarray)
     lightness = torch.from_numpy(prediction.input_lightness)[None, None]
     expected = siggraph17_ab(siggraph17_tensors(), lightness, torch.from_numpy(planes))
     assert np.abs(prediction.values - expected[0].numpy()).max() < 1e-4
+    place = slice(int(0.6 * height), int(0.6 * height) + 1), slice(int(0.3 * width), None)
+    with_hint, without = (colorizer(gray, hints=h, input_size=64) for h in ([hint], []))
+    red, plain = (lab_of(photo)[1][place][0, 0] for photo in (with_hint, without))
+    assert red > plain + 20
 
 
 def test_a_network_of_ab_refuses_what_needs_classes(siggraph17: Path, gray: np.ndarray) -> None:
