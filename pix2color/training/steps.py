@@ -71,20 +71,6 @@ def distillation_loss(
     return head.distillation_loss(raw, probability, temperature=temperature)
 
 
-def target_ab(batch: Batch, size: tuple[int, int], *, targets: str) -> Tensor:
-    """The true ab of each cell of an output of this size: B,2,*size.
-
-    Args:
-        batch: its height and width are multiples of the size.
-        size: height and width.
-        targets: average (the mean of the cell's pixels) | subsample (its first pixel).
-    """
-    ab = batch.target_lab[:, 1:]
-    if targets == "subsample":
-        return ab[..., :: ab.shape[-2] // size[0], :: ab.shape[-1] // size[1]]
-    return F.adaptive_avg_pool2d(ab, size)
-
-
 def fake_lab(raw: Tensor, batch: Batch, *, head: Head, decode: DecodeConfig) -> Tensor:
     """The colored photo as the discriminator sees it: Lab, B,3,H,W."""
     ab = head.to_ab(raw, temperature=decode.temperature, vividness=decode.vividness)
@@ -140,6 +126,20 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
     """The scalar to minimize: only losses with a weight that is not 0 count."""
     terms = [weights[name] * loss for name, loss in losses.items() if weights.get(name)]
     return torch.stack(terms).sum()
+
+
+def target_ab(batch: Batch, size: tuple[int, int], *, targets: str) -> Tensor:
+    """The true ab of each cell of an output of this size: B,2,*size.
+
+    Args:
+        batch: its height and width are multiples of the size.
+        size: height and width.
+        targets: average (the mean of the cell's pixels) | subsample (its first pixel).
+    """
+    ab = batch.target_lab[:, 1:]
+    if targets == "subsample":
+        return ab[..., :: ab.shape[-2] // size[0], :: ab.shape[-1] // size[1]]
+    return F.adaptive_avg_pool2d(ab, size)
 
 
 def _with_lightness(lab: Tensor, ab: Tensor) -> Tensor:

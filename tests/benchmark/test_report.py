@@ -25,7 +25,7 @@ from pix2color.cli import main
 from pix2color.data.dataset import PhotoSet
 from pix2color.errors import TrainingError
 from pix2color.evaluation import evaluator, registry
-from pix2color.training.metrics_log import read_log
+from pix2color.training.metrics_log import MetricsLogger, read_log
 
 Make = Callable[..., Any]
 RECIPES = ("strided", "strided_gan", "zhang_class", "fusion")
@@ -339,6 +339,23 @@ def test_a_lost_array_is_measured_again(again: Make) -> None:
     assert again(lambda out: (out / "sets" / "further" / "arrays.npz").unlink(), real=True) == [
         "further"
     ]
+
+
+def test_learning_curves_have_a_panel_per_figure(tmp_path: Path) -> None:
+    """A run without a validation has no line, and where none has one there is no picture."""
+    widths = []
+    for figures in ({}, {"auc": 88.0}, {"auc": 88.0, "fd": 120.0}):
+        folder = tmp_path / f"run{len(figures)}"
+        folder.mkdir()
+        log = MetricsLogger(folder)
+        log.write("validation", 0, {"auc": 87.0, "seconds": 0.0})
+        log.write("train", 8, {"loss": 1.0, "seconds": 60.0})
+        if figures:
+            log.write("validation", 8, {**figures, "seconds": 60.0})
+        path = folder / "curves.png"
+        plots.learning_curves(path, {"one": folder, "none": tmp_path}, {"one": 30.0})
+        widths.append(Image.open(path).width if path.is_file() else 0)
+    assert widths[0] == 0 < widths[1] < widths[2]
 
 
 def test_nothing_trained_is_no_report(crowd: Path, make_plan: Make, tmp_path: Path) -> None:

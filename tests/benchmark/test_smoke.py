@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pix2color.benchmark.images import FAILURES
+from pix2color.config import load
 from pix2color.evaluation.registry import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -52,9 +53,11 @@ def test_every_recipe_becomes_a_row(mobilenet_file: Path, tmp_path: Path) -> Non
     tree = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert {one["name"]: one["status"] for one in tree["recipes"]} == dict.fromkeys(RECIPES, "done")
     rows = tree["sets"]["test"]["rows"]
-    starts = {name for name in RECIPES if name.endswith("gan")}
-    titles = {one["title"] for one in tree["recipes"]}
-    names = {"truth", "gray", "random", "mean"} | titles | {f"{name} (start)" for name in starts}
+    titles = {one["name"]: one["title"] for one in tree["recipes"]}
+    names = {"truth", "gray", "random", "mean", *titles.values()}
+    names |= {f"{titles[name]} (start)" for name in RECIPES if load(name).init_from}
+    with_classes = [name for name in RECIPES if load(name).model.head.type == "classes"]
+    names |= {f"{titles[name]} (best decoding)" for name in with_classes}
     assert {row["name"] for row in rows} == names
     assert len(rows) == len(names)
     for one in tree["recipes"]:
@@ -66,13 +69,14 @@ def test_every_recipe_becomes_a_row(mobilenet_file: Path, tmp_path: Path) -> Non
 
     html = (out / "index.html").read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href)="([^"]*)"', html)
-    assert len(sources) == 13
+    assert len(sources) == 14
     assert all(source.startswith("data:image/") for source in sources)
     for number, failure in enumerate(FAILURES, start=1):
         assert f"<h3>{number}. {failure.title}</h3>" in html
     shown = [name for name in METRICS if f"<th>{METRICS[name].title}" in html.partition("Gains")[0]]
     best = [stands_apart(rows, name) for name in shown if name in rows[0]["figures"]]
-    assert html.count("<b>") == len([name for name in best if name])
+    figures = html.partition("Networks in the order of AuC")[0]  # where differences are bold
+    assert figures.count("<b>") == len([name for name in best if name])
 
     again = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True

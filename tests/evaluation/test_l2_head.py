@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pix2color import build
-from pix2color.checkpoints import checkpoint, release_file
+from pix2color.checkpoints import checkpoint, hub, release_file
 from pix2color.cli import baseline, evaluate
 from pix2color.color.lab import rgb_to_lab
 from pix2color.config import load
@@ -169,6 +169,29 @@ def test_the_command_makes_a_row_of_evaluate(
     assert evaluate.main([*usual, *out, "--l2-head", str(head)]) == EXIT_USAGE
     said = capsys.readouterr().err
     assert "trained on other weights" in said and said.count("\n") == 1
+
+
+def test_a_packaged_head_is_a_row_beside_the_weights_that_it_belongs_to(
+    trained: tuple[Generator, list[float], TrainedHead],
+    weights: Path,
+    photo_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Beside newer weights it is left out, and the command says so."""
+    head = tmp_path / "l2_head.safetensors"
+    l2_head.write(head, trained[2])
+    monkeypatch.setattr(l2_head, "PACKAGED_FILE", head)
+    usual = ["--data", str(photo_folder), "--crop", "48", "--quick", "--quiet", "--resamples", "5"]
+    for packaged, rows in ((weights, 4), (_release(tmp_path / "newer.safetensors", 1), 3)):
+        for module in (release_file, hub):
+            monkeypatch.setattr(module, "DEFAULT_FILE", packaged)
+        assert evaluate.main([*usual, "--out", str(tmp_path / "report")]) == EXIT_OK
+        tree = json.loads((tmp_path / "report" / "metrics.json").read_text())
+        assert len(tree["rows"]) == rows
+        said = "no row of L2: the L2 head was trained on other weights" in capsys.readouterr().out
+        assert said == (rows == 3)
 
 
 @pytest.mark.usefixtures("_unpackaged")

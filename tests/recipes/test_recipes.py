@@ -21,14 +21,14 @@ from pix2color.training.setup import resolve_init_from
 
 FOLDER = Path(__file__).parents[2] / "configs"
 FILES = sorted(p for p in FOLDER.glob("*.yaml") if p.stem != "benchmark")  # a plan
+ADVERSARIAL = ("strided_gan", "unet_cgan", "vgg16_class64_gan")
+"""What reports only name."""
 REPORTED = (
     *("vgg16_regression", "vgg16_class64", "zhang_l2", "zhang_class", "zhang_class_rebal"),
     *("zhang_cnn_w64", "zhang_cnn_w32", "zhang_cnn_w16", "resnet_upsample", "fusion", "strided"),
 )
 OWN = ("pretrain_l2", "pretrain_class", "unet_class_rebal", "unet_l2_gan", "gan")
 OWN += ("packaged", "distill")  # from the packaged weights
-ADVERSARIAL = ("strided_gan", "unet_cgan", "vgg16_class64_gan")
-"""What reports only name."""
 # What stands for weights that a test cannot download.
 UNTRAINED = ["model.pretrained=none", "model.freeze=none", "init_from=null"]
 
