@@ -28,6 +28,10 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), thread_name_prefix="bands")
 
 
+if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def for_each_band(
     function: Callable[[slice], None], height: int, width: int, *, pixels: int | None = None
 ) -> None:

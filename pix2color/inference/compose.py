@@ -95,7 +95,7 @@ def _compose_8bit(
 
         bands.for_each_band(mark, height, width, pixels=band_pixels)
         needed = np.flatnonzero(occurs)
-    table = _build_lut(mapper, *colors.lab(used), needed)
+    table = _build_lut(mapper, colors, used, needed)
     out = np.empty((height, width, 4), np.uint8)
     words = out.view(np.uint32)[..., 0]
 
@@ -177,34 +177,44 @@ class _Colors:
 
 
 def _build_lut(
-    mapper: GamutMapper, a: Floats, b: Floats, needed: NDArray[np.intp] | None
+    mapper: GamutMapper,
+    colors: _Colors,
+    used: NDArray[np.intp],
+    needed: NDArray[np.intp] | None,
 ) -> NDArray[np.uint32]:
     """The pixels of n colors at every 8-bit gray value: n * 256 words of R, G, B, 255.
 
     Args:
         mapper: of the color space.
-        a, b: n, in Lab units.
+        colors: of the photo.
+        used: n of them.
         needed: the places of the words that are computed; None: all.
     """
-    table = np.empty(len(a) * 256, np.uint32)
+    table = np.empty(len(used) * 256, np.uint32)
     pixels = table.view(np.uint8).reshape(-1, 256, 4)
     every_gray = np.arange(256, dtype=np.uint8)
+    # X depends on gray and a, Z on gray and b: 256 x 256 each, of all steps.
+    a, b = colors.lab(np.arange(256) * 257)
+    x, z = mapper.x(every_gray, a[:, None]), mapper.z(every_gray, b[:, None])
 
     if needed is None:
 
         def band(rows: slice) -> None:
             pixels[rows, :, 3] = 255
-            mapper.map(every_gray, a[rows, None], b[rows, None], pixels[rows])
+            color = used[rows]
+            mapper.mix(every_gray, x[color >> 8], z[color & 255], pixels[rows])
 
-        bands.for_each_band(band, len(a), 256)
+        bands.for_each_band(band, len(used), 256)
         return table
-    places = needed
+    places, flat_x, flat_z = needed, x.reshape(-1), z.reshape(-1)
 
     def some(part: slice) -> None:
         place = places[part]
-        color = place >> 8
+        color, gray = used[place >> 8], place & 255
         found = np.full((len(place), 4), 255, np.uint8)
-        mapper.map((place & 255).astype(np.uint8), a[color], b[color], found)
+        own_x = np.take(flat_x, (color & 0xFF00) | gray)
+        own_z = np.take(flat_z, ((color & 255) << 8) | gray)
+        mapper.mix(gray, own_x, own_z, found)
         table[place] = found.view(np.uint32)[:, 0]
 
     bands.for_each_band(some, len(places), 1)
@@ -244,10 +254,20 @@ class GamutMapper:
 
     def map(self, gray: Pixels, a: Floats, b: Floats, out: Pixels) -> None:
         """Write the colors of gray, a and b (broadcast together, ...) into out (..., 3 or 4)."""
+        self.mix(gray, self.x(gray, a), self.z(gray, b), out)
+
+    def x(self, gray: Pixels, a: Floats) -> Floats:
+        """X over that of white, of gray values and a, which are broadcast together."""
+        return lab_numpy.lab_f_inverse(np.take(self._f, gray) + a * np.float32(1 / 500))
+
+    def z(self, gray: Pixels, b: Floats) -> Floats:
+        """Z over that of white, of gray values and b."""
+        f = np.take(self._f, gray) - b * np.float32(1 / 200)
+        return lab_numpy.lab_f_inverse(np.maximum(f, 0))
+
+    def mix(self, gray: Pixels, x: Floats, z: Floats, out: Pixels) -> None:
+        """Write the colors of gray, X and Z (broadcast together, ...) into out (..., 3 or 4)."""
         luminance = np.take(self._luminance, gray)
-        f = np.take(self._f, gray)
-        x = lab_numpy.lab_f_inverse(f + a * np.float32(1 / 500))
-        z = lab_numpy.lab_f_inverse(np.maximum(f - b * np.float32(1 / 200), 0))
         channels = [row[0] * x + row[1] * luminance + row[2] * z for row in self._matrix]
         share = lab_numpy.gamut_share(luminance, channels)
         for c, channel in enumerate(channels):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -103,6 +105,19 @@ def test_a_large_jpeg_is_the_one_that_a_single_encoder_writes(
     assert data == saved(array=pixels, restart_marker_blocks=blocks, **options)
     own, other = (Image.open(io.BytesIO(d)) for d in (data, saved(array=pixels, **options)))
     assert (np.asarray(own) == np.asarray(other)).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_writes_large_jpegs_too(tmp_path: Path) -> None:
+    photo = Photo(noise(1500, 1600), format="JPEG")
+    write(photo, tmp_path / "parent.jpg")  # starts the threads, which the child does not have
+    child = multiprocessing.get_context("fork").Process(
+        target=write, args=(photo, tmp_path / "child.jpg")
+    )
+    child.start()
+    child.join(120)
+    child.kill()
+    assert (tmp_path / "child.jpg").read_bytes() == (tmp_path / "parent.jpg").read_bytes()
 
 
 @pytest.mark.parametrize("missing", [1, 4000])
