@@ -35,7 +35,7 @@ from pix2color.errors import EXIT_INTERRUPTED
 from pix2color.jobs.store import Store, open_store
 
 COUNTS = (
-    pytest.param(40, marks=pytest.mark.slow),
+    pytest.param(24, marks=pytest.mark.slow),
     pytest.param(2000, marks=pytest.mark.exhaustive),
 )
 
@@ -201,7 +201,7 @@ def test_child_processes_that_are_killed_on_a_bad_network(
 def test_a_run_that_is_killed_leaves_no_process_and_goes_on(
     archives: Callable[[int], Archive],
 ) -> None:
-    archive = archives(40)
+    archive = archives(24)
     out, url = archive.out()
     arguments = (archive.scans, "--out", url, "--isolate", "--time-limit", "8", "--resume")
     process = start(*arguments)
