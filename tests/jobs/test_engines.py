@@ -23,7 +23,6 @@ from archives import (
     ROOT,
     fill,
     kill_one,
-    photo,
     result,
     run,
     start,
@@ -212,16 +211,3 @@ def test_a_run_that_is_killed_leaves_no_process_and_goes_on(
     assert not psutil.wait_procs(children, timeout=20)[1]
     assert run(*arguments).returncode == 1
     archive.check(out)
-
-
-@pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="needs the extra [ray]")
-    (tmp_path / "a.jpg").write_bytes(photo(1))
-    done = run(
-        tmp_path / "a.jpg", "--out", tmp_path / "out", "--engine", "ray", "--ray-address",
-        "127.0.0.1:9",
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "the Ray cluster 127.0.0.1:9 cannot be reached" in done.stderr
-    assert "--ray-address" in done.stderr and done.stderr.count("\n") == 1
