@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import itertools
 import os
 import sys
 import tempfile
@@ -152,21 +153,23 @@ def _color(options: argparse.Namespace, mirror: Mirror) -> int:
         device = _device(options.device)
         colorizer = _colorizer(options, device)
     settings = _settings(options, colorizer, plan)
-    outcomes: list[Outcome] = []
     run = engines.Run(options, plan, mirror, colorizer, settings, device, rank, processes)
+    of_videos = videos.colorize_videos(
+        plan.videos[rank::processes], colorizer, settings, quiet=options.quiet
+    )
+    outcomes: list[Outcome] = []
+    done = 0
     try:
-        outcomes.extend(_photos(run))
-        outcomes.extend(
-            videos.colorize_videos(
-                plan.videos[rank::processes], colorizer, settings, quiet=options.quiet
-            )
-        )
+        for outcome in itertools.chain(_photos(run), of_videos):
+            done += outcome.status == "done"
+            if report or outcome.status != "done":  # millions of them need not stay in memory
+                outcomes.append(outcome)
     finally:
         reported = report is None or _write_report(
             report, outcomes, plan, options=options, decode=settings.decode,
             weights=colorizer.digest,
         )  # fmt: skip
-    code = _summary(options, outcomes, plan, seconds=time.perf_counter() - start)
+    code = _summary(options, done, outcomes, plan, seconds=time.perf_counter() - start)
     return code if reported else EXIT_FAILED
 
 
@@ -298,23 +301,22 @@ def _settings(options: argparse.Namespace, colorizer: Colorizer, plan: JobPlan) 
 
 
 def _summary(
-    options: argparse.Namespace, outcomes: Sequence[Outcome], plan: JobPlan, *, seconds: float
-) -> int:
+    options: argparse.Namespace, done: int, outcomes: Sequence[Outcome], plan: JobPlan, *,
+    seconds: float,
+) -> int:  # fmt: skip
+    """Say how the run ended; returns the exit code. The done ones need not be in `outcomes`."""
     from pix2color.errors import describe
     from pix2color.jobs.planner import skip_reason
 
     ordered = sorted(outcomes, key=lambda o: o.job.source)
-    done, skipped, failed = (
-        [o for o in ordered if o.status == status] for status in ("done", "skipped", "failed")
-    )
+    skipped = [o for o in ordered if o.status == "skipped"]
+    failed = [o for o in ordered if o.status == "failed"]
+    count = done + len(skipped) + len(failed)
     if not options.quiet:
         kinds = "photos and videos" if plan.jobs else "videos"
         kinds = kinds if plan.videos else "photos"
         left = f", {len(skipped)} skipped" if skipped else ""
-        common.say(
-            f"{len(done)} of {len(outcomes)} {kinds} colored{left} in {seconds:.1f} s "
-            f"-> {options.out}"
-        )
+        common.say(f"{done} of {count} {kinds} colored{left} in {seconds:.1f} s -> {options.out}")
         for outcome in skipped:
             common.say(f"skipped {plan.shown(outcome.job.source)}: {outcome.reason}")
         for path in plan.unsupported:

@@ -213,7 +213,7 @@ class Journal:
         job = outcome.job
         if job.problem or (outcome.status == "skipped" and outcome.reason == _ALREADY_DONE):
             return
-        row = self._rows[self._name(job.target)]
+        row = self._rows.pop(self._name(job.target))
         names = (self._name(path) for path in job.targets)
         outputs = dict(zip(names, outcome.digests, strict=False))
         line = Line(
