@@ -344,6 +344,50 @@ def test_shards_of_a_disk_and_of_a_store_are_one_set(shards: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (PermissionError("Access Denied"), "check the credentials and their rights"),
+        (
+            PermissionError("The difference between the request time and the server's time is too"
+            " large."),
+            "set the clock of this machine",
+        ),
+        (RuntimeError("Unable to locate credentials"), "check the credentials"),
+    ],
+)  # fmt: skip
+def test_a_bucket_that_cannot_be_written_is_said_for_every_shard(
+    error: Exception,
+    remedy: str,
+    shards: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url = f"bad:///{secrets.token_hex(6)}"
+    upload(shards, url, "train-[01].tar")
+
+    def refuse(self: BadNetwork, *_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(BadNetwork, "pipe_file", refuse)
+    assert main(["index", url, "--quiet"]) == EXIT_FAILED
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert last == "2 of 2 shards were not indexed" and len(lines) == 2
+    assert all(f"tar.index.json: {type(error).__name__}" in line for line in lines)
+    assert all(remedy in line for line in lines)
+    assert not has_index(url)
+
+
+def test_a_missing_package_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    fsspec.register_implementation(
+        "far", "no_such_package.Files", clobber=True, errtxt="Install no_such_package"
+    )
+    assert main(["index", "far://bucket/shards"]) == EXIT_USAGE
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "Install no_such_package" in line
+    assert 'pip install "pix2color[cloud]"' in line
+
+
+@pytest.mark.parametrize(
     ("url", "reason"),
     [
         ("nosuch://bucket/shards", "Protocol not known"),
