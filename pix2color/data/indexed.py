@@ -7,6 +7,7 @@ process may read any of them.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -175,59 +176,70 @@ class _Row(NamedTuple):
 
     digest: str
     shard: int
-    position: int
-    """In the shard's index."""
+    name: str
+    offset: int
+    size: int
     chroma: float | None
+    corrupt: str
 
 
 def _select(data: DataConfig, shards: list[Shard], splits: frozenset[Split]) -> IndexedPhotos:
     """The usable photos of the splits, and what became of the others; as `dataset` does it."""
-    with ThreadPoolExecutor(_REQUESTS) as pool:
-        indexes = list(pool.map(read_index, shards))
-    found = sum(map(len, indexes))
-    rows = [row for i, index in enumerate(indexes) for row in _rows(i, index, splits, data.split)]
-    if data.max_photos is not None:
-        rows.sort(key=lambda row: row.digest)
-    usable: dict[str, _Row] = {}
+    found = 0
+
+    def read() -> Iterator[_Row]:
+        nonlocal found
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            for first in range(0, len(shards), _REQUESTS):  # not all indexes in RAM at once
+                indexes = pool.map(read_index, shards[first : first + _REQUESTS])
+                for number, index in enumerate(indexes, first):
+                    found += len(index)
+                    yield from _rows(number, shards[number].label, index, splits, data.split)
+
+    rows = read() if data.max_photos is None else sorted(read(), key=lambda row: row.digest)
+    usable: set[str] = set()
     gray: set[str] = set()
     duplicates = 0
     corrupt: list[tuple[str, str]] = []
-
-    def name(row: _Row) -> str:
-        return f"{shards[row.shard].label}/{indexes[row.shard].names[row.position]}"
-
+    names, digests, places = [], [], array("q")  # shard, offset and size of each photo
     for row in rows:
         if len(usable) == data.max_photos:
             break
         if row.chroma is None:
-            corrupt.append((name(row), indexes[row.shard].corrupt[row.position]))
+            corrupt.append((row.name, row.corrupt))
         elif row.digest in usable or row.digest in gray:
             duplicates += 1
         elif row.chroma < data.min_chroma:
             gray.add(row.digest)
         else:
-            usable[row.digest] = row
+            usable.add(row.digest)
+            names.append(row.name)
+            digests.append(row.digest)
+            places.extend((row.shard, row.offset, row.size))
     others = found - len(usable) - len(gray) - duplicates - len(corrupt)
-    chosen = sorted(usable.values(), key=lambda row: (row.shard, row.position))
+    columns = np.array(places, np.int64).reshape(-1, 3).T
+    order = np.lexsort(columns[1::-1])  # by shard, then by offset
     return IndexedPhotos(
         files=shards,
-        shards=np.array([row.shard for row in chosen], np.int64),
-        offsets=np.array([indexes[row.shard].offsets[row.position] for row in chosen], np.int64),
-        sizes=np.array([indexes[row.shard].sizes[row.position] for row in chosen], np.int64),
-        names=[name(row) for row in chosen],
-        digests=[row.digest for row in chosen],
+        shards=columns[0, order],
+        offsets=columns[1, order],
+        sizes=columns[2, order],
+        names=[names[i] for i in order],
+        digests=[digests[i] for i in order],
         counts=Counts(found, len(usable), len(gray), duplicates, others, tuple(corrupt)),
         unsplit=False,
     )
 
 
 def _rows(
-    number: int, index: ShardIndex, splits: frozenset[Split], split: SplitConfig
+    number: int, label: str, index: ShardIndex, splits: frozenset[Split], split: SplitConfig
 ) -> Iterator[_Row]:
     """The photos of one shard that belong to the splits."""
-    for i, digest in enumerate(index.digests):
+    columns = zip(index.digests, index.names, index.offsets, index.sizes, index.chroma, strict=True)
+    for i, (digest, name, offset, size, chroma) in enumerate(columns):
         if split_of(digest, split) in splits:
-            yield _Row(digest, number, i, index.chroma[i])
+            reason = index.corrupt.get(i, "")
+            yield _Row(digest, number, f"{label}/{name}", offset, size, chroma, reason)
 
 
 @dataclass

@@ -9,7 +9,6 @@ read from the store again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -146,6 +145,4 @@ class ShardCache:
             )
 
     def _path(self, shard: RemoteShard) -> Path:
-        stamp = shard.stamp()
-        key = f"{shard.place}\n{stamp.size}\n{stamp.version}"
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.tar"
+        return self.folder / shard.copy_name

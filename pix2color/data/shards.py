@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -156,6 +158,12 @@ class RemoteShard(Shard):
     def stamp(self) -> Stamp:
         """As it was when the shards were listed."""
         return Stamp(size=self._found.size, version=self._found.version or None)
+
+    @functools.cached_property
+    def copy_name(self) -> str:
+        """The name of a copy: another one for another place or version."""
+        key = f"{self.place}\n{self._found.size}\n{self._found.version}"
+        return f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.tar"
 
     def check_unchanged(self) -> None:
         """Raise DataError where the store has it in another state than when it was listed."""

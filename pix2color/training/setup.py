@@ -37,7 +37,7 @@ from pix2color.training.photos import (
 from pix2color.training.teacher_cache import load_teacher
 from pix2color.training.trainer import Trainer
 
-_DATA_FILE = "data.json"
+_PHOTOS_FILE = "photos.json"
 _PRIOR_CROPS = 2048
 _PRIOR_CROPS_PER_PHOTO = 16
 _PRIOR_BATCH = 64
@@ -190,13 +190,13 @@ def make_trainer(
     if resume:
         for line in _config_diff(previous, config.model_dump(mode="json")):
             announce(f"resumed with another {line}")
-        for line in photos_diff(folder / _DATA_FILE, photos_record):
+        for line in photos_diff(folder / _PHOTOS_FILE, photos_record):
             announce(line)
         trainer.resume()
     # Last, so that resuming with the wrong recipe changes nothing in the run folder.
     if accelerator.is_main_process:
         atomic_write(folder / "config.yaml", config.dump())
-        atomic_write(folder / _DATA_FILE, json.dumps(photos_record) + "\n")
+        atomic_write(folder / _PHOTOS_FILE, json.dumps(photos_record) + "\n")
         remove_stale_parts(folder)
     return trainer
 

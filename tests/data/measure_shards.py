@@ -6,11 +6,11 @@
 
 A consumer that does nothing takes batches at a fixed rate, one of which is prepared meanwhile, as
 by the training's loader; no crop is cut. It prints the rate reached, the share of waiting, the
-seconds until the first batch, and the peak memory of the process. `--photos` makes shards of smooth
-noise in a temporary folder, and `--s3` uploads the shards to an S3 server of this machine (moto,
-extra [cloud-test]), which runs in a process of its own. `--unindexed` reads shards of a disk as a
-stream. For figures that can be trusted, nothing else may run on the machine; say whether the shards
-were in the cache of the operating system.
+process's CPU time per sample, the seconds until the first batch, and the peak memory. `--photos`
+makes shards of smooth noise in a temporary folder, and `--s3` uploads the shards to an S3 server of
+this machine (moto, extra [cloud-test]), which runs in a process of its own. `--unindexed` reads
+shards of a disk as a stream. For figures that can be trusted, nothing else may run on the machine;
+say whether the shards were in the cache of the operating system.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, roots: tuple[str, ...], cache_folder: Path) -> None:
     """Read the shards and print how it went."""
+    memory = peak_memory()
     data = DataConfig(roots=roots, cache="none", decode_threads=options.threads)
     start = time.perf_counter()
     source: PhotoSource
@@ -85,8 +86,7 @@ def measure(options: argparse.Namespace, roots: tuple[str, ...], cache_folder: P
     tell(f"first batch after {time.perf_counter() - start:.2f} s")
     consume(source, options.batch, options.rate, options.seconds, options.warm_up)
     source.close()
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kB elsewhere
-    tell(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.0f} MB")
+    tell(f"peak memory {peak_memory():.0f} MB, {memory:.0f} MB before the shards were listed")
 
 
 def consume(
@@ -97,10 +97,10 @@ def consume(
         upcoming = pool.submit(source.load, batch, batch)
         start = due = time.perf_counter()
         counts_from = start + warm_up
-        waited, taken, counted, first = 0.0, 0, 0, start
+        waited, taken, counted, first, cpu = 0.0, 0, 0, start, 0.0
         while (now := time.perf_counter()) < counts_from + seconds:
             if not counted:
-                first = now
+                first, cpu = now, time.process_time()
             upcoming.result()
             taken += batch
             if now >= counts_from:
@@ -109,8 +109,11 @@ def consume(
             upcoming = pool.submit(source.load, batch + taken, batch)
             due = max(due + batch / rate, time.perf_counter() - batch / rate)
             time.sleep(max(0.0, due - time.perf_counter()))
-        elapsed = time.perf_counter() - first
-    tell(f"{counted / elapsed:.0f} samples per second, waiting {waited / elapsed:.1%}")
+        elapsed, cpu = time.perf_counter() - first, time.process_time() - cpu
+    tell(
+        f"{counted / elapsed:.0f} samples per second, waiting {waited / elapsed:.1%},"
+        f" {1000 * cpu / counted:.2f} ms of CPU time per sample"
+    )
 
 
 def make_shards(folder: Path, photos: int, side: int, per_shard: int = 1000) -> Path:
@@ -133,6 +136,12 @@ def make_shards(folder: Path, photos: int, side: int, per_shard: int = 1000) -> 
     size = sum(path.stat().st_size for path in folder.iterdir())
     tell(f"made {photos:,} photos of {side * 4 // 3} x {side} pixels, {size / 1e6:.0f} MB")
     return folder
+
+
+def peak_memory() -> float:
+    """Of this process so far, in MB."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 @contextlib.contextmanager

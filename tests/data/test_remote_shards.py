@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
 import threading
 import time
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,21 +30,27 @@ from pix2color.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, DataError
 
 
 class BadNetwork(MemoryFileSystem):
-    """Objects in memory; every third call fails, comes late or transfers half of the bytes."""
+    """Objects in memory; many a call fails, comes late or transfers half of the bytes.
+
+    The same call goes wrong twice in a row at most.
+    """
 
     protocol = "bad"
     store: dict[str, Any] = {}  # noqa: RUF012
-    calls = itertools.count()
+    calls: Counter[str] = Counter()  # noqa: RUF012
     broken = False
 
     def cat_file(self, path: str, **options: Any) -> bytes:
-        number = next(self.calls)
-        if self.broken or number % 9 == 2:
+        call = f"{path} {options}"
+        self.calls[call] += 1
+        number = self.calls[call]
+        kind = zlib.crc32(f"{call} {number}".encode()) % 6 if number % 3 else 5
+        if self.broken or kind == 0:
             raise ConnectionResetError("connection reset by peer")
-        if number % 9 == 5:
+        if kind == 1:
             time.sleep(0.002)
         data: bytes = super().cat_file(path, **options)
-        return data[: len(data) // 2] if number % 9 == 8 else data
+        return data[: len(data) // 2] if kind == 2 else data
 
 
 @pytest.fixture(autouse=True)
@@ -341,6 +348,50 @@ def test_shards_of_a_disk_and_of_a_store_are_one_set(shards: Path, tmp_path: Pat
     )
     labels = [shard.label for shard in photos.files]
     assert len(set(labels)) == 6 and "shards#2/train-0.tar" in labels
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (PermissionError("Access Denied"), "check the credentials and their rights"),
+        (
+            PermissionError("The difference between the request time and the server's time is too"
+            " large."),
+            "set the clock of this machine",
+        ),
+        (RuntimeError("Unable to locate credentials"), "check the credentials"),
+    ],
+)  # fmt: skip
+def test_a_bucket_that_cannot_be_written_is_said_for_every_shard(
+    error: Exception,
+    remedy: str,
+    shards: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url = f"bad:///{secrets.token_hex(6)}"
+    upload(shards, url, "train-[01].tar")
+
+    def refuse(self: BadNetwork, *_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(BadNetwork, "pipe_file", refuse)
+    assert main(["index", url, "--quiet"]) == EXIT_FAILED
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert last == "2 of 2 shards were not indexed" and len(lines) == 2
+    assert all(f"tar.index.json: {type(error).__name__}" in line for line in lines)
+    assert all(remedy in line for line in lines)
+    assert not has_index(url)
+
+
+def test_a_missing_package_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    fsspec.register_implementation(
+        "far", "no_such_package.Files", clobber=True, errtxt="Install no_such_package"
+    )
+    assert main(["index", "far://bucket/shards"]) == EXIT_USAGE
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "Install no_such_package" in line
+    assert 'pip install "pix2color[cloud]"' in line
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ ONLY_PARSED = {
     "pip install": "the environment of the tests is not changed; .ci/run installs",
     "pytest": "it would run itself; .ci/run does it",
     "accelerate config": "it asks questions",
+    "python -m pix2color index s3://": "it needs a bucket; tests/data/test_remote_shards.py",
+    "accelerate launch train.py --config pretrain_class.yaml --data s3://": (
+        "it needs a bucket; tests/training/test_shards.py"
+    ),
     "hf auth login": "it asks for a token",
     "python tests/": "a measurement, run by hand",
     "python -m pix2color export --fetch-ort": "it needs the network; tests/web/test_bundle.py",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
+from killed_training import kill_once_saved
+from s3_server import new_s3_url
 from shard_files import add_index, colors, index_path, indexed_shards, pack
 from torch import Tensor
 
@@ -118,3 +122,25 @@ def test_shards_without_a_current_index_stop_before_anything_is_written(
     with pytest.raises(DataError, match=r"train-2\.tar.*; run python -m pix2color index"):
         make_trainer(config)
     assert not Path(config.output).exists()
+
+
+@pytest.mark.slow
+def test_killed_on_an_object_store_and_resumed_is_as_never_stopped_on_a_disk(
+    recipe: MakeConfig, shards: Path, tmp_path: Path
+) -> None:
+    url = new_s3_url()
+    for path in shards.iterdir():
+        with fsspec.open(f"{url}/shards/{path.name}", "wb") as file:
+            file.write(path.read_bytes())
+    options = ("budget.samples=48", "train.save_every_samples=16", "model.dropout=0.2")
+    remote = (f"data.roots={url}/shards", f"data.shard_cache={tmp_path / 'cache'}")
+    whole = make_trainer(recipe("whole", *options))
+    whole.fit()
+    config = recipe("killed", *options, *remote)
+    assert kill_once_saved(config, signal.SIGKILL) == -signal.SIGKILL
+    resumed = make_trainer(config, resume=True)
+    assert 0 < resumed.progress.samples < 48
+    assert resumed.fit().finished
+    expected = weights(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(resumed).items())
+    assert list((tmp_path / "cache").glob("*.tar"))
