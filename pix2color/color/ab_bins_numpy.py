@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pix2color import bands
+
 Floats = NDArray[np.float32]
 
 STEP = 10
@@ -33,6 +35,7 @@ BIN_CENTERS = np.array(
 """313,2 (a, b). Shared: read-only."""
 BIN_CENTERS.flags.writeable = False
 COUNT = len(BIN_CENTERS)
+_BAND_CELLS = 512  # decoded at a time: their 313 values each fit a core's cache
 MARGINAL_BINS, MARGINAL_BIN_WIDTH, MARGINAL_MIN_AB = 64, 4.0, -128.0
 """Classes of `MarginalClassHead` for a and for b each, their width, and the first one's edge."""
 
@@ -74,18 +77,25 @@ def annealed_mean(
     Args:
         log_prior: 313, the logarithm of p; needed where vividness is not 0.
     """
-    adjusted = logits
+    removed: Floats = np.zeros((1, 1, 1), np.float32)
     if vividness:
         if log_prior is None:
             raise ValueError("vividness needs the log prior")
-        adjusted = logits - (np.float32(vividness) * log_prior)[:, None, None]
-    # The maximum is taken away first: what decides is then near 0 and rounded least.
-    scaled = adjusted - adjusted.max(axis=0)
-    scaled *= np.float32(1 / temperature)
-    share = np.exp(scaled, out=scaled)
-    # einsum and not matmul: BLAS would add in an order that depends on the number of threads.
-    total = np.einsum("khw,kc->chw", share, BIN_CENTERS, dtype=np.float64, casting="same_kind")
-    return (total / share.sum(axis=0, dtype=np.float64)).astype(np.float32)
+        removed = (np.float32(vividness) * log_prior)[:, None, None]
+    out = np.empty((2, *logits.shape[1:]), np.float32)
+
+    def band(rows: slice) -> None:
+        adjusted = logits[:, rows] - removed
+        # The maximum is taken away first: what decides is then near 0 and rounded least.
+        adjusted -= adjusted.max(axis=0)
+        adjusted *= np.float32(1 / temperature)
+        share = np.exp(adjusted, out=adjusted)
+        # einsum and not matmul: BLAS would add in an order that depends on the number of threads.
+        total = np.einsum("khw,kc->chw", share, BIN_CENTERS, dtype=np.float64, casting="same_kind")
+        out[:, rows] = total / share.sum(axis=0, dtype=np.float64)
+
+    bands.for_each_band(band, *logits.shape[1:], pixels=_BAND_CELLS)
+    return out
 
 
 def softmax(values: Floats, *, axis: int) -> Floats:
