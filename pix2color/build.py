@@ -1,7 +1,7 @@
-"""Build networks, losses and optimizers from a config: the only place that maps names to classes.
+"""Build networks, losses and optimizers from a config: here names meet classes.
 
-To add an encoder, decoder, head, ab loss or optimizer, add its entry to the dict here and its name
-to the config's schema.
+To add an encoder, ab loss or optimizer, add its entry to the dict here and its name to the config's
+schema. Decoders and heads are in `build_parts`.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pix2color.build_parts import build_decoder, build_head
 from pix2color.checkpoints import hub, release_file
 from pix2color.checkpoints.pretrained import pretrained_classifier, pretrained_encoder
 from pix2color.checkpoints.release_file import DEFAULT_FILE
 from pix2color.color.ab_bins import Prior
-from pix2color.config import Config, HeadConfig, ModelConfig, OptimConfig
+from pix2color.config import Config, ModelConfig, OptimConfig
 from pix2color.errors import ConfigError, WeightsError
 from pix2color.losses import ab as ab_losses
 from pix2color.losses.perceptual import PerceptualLoss
-from pix2color.models.conv_encoder import STRIDED, STRIDED_DEEP, ZHANG, ConvEncoder
+from pix2color.models.conv_encoder import (
+    SIGGRAPH,
+    STRIDED,
+    STRIDED_DEEP,
+    ZHANG,
+    ZHANG_RELEASED,
+    ConvEncoder,
+)
 from pix2color.models.discriminator import PatchDiscriminator
 from pix2color.models.encoders import Encoder, build_encoder
 from pix2color.models.feature_maps import FeatureMaps
 from pix2color.models.fusion import Classifier, FusionEncoder, build_classifier
 from pix2color.models.generator import Generator
-from pix2color.models.heads import (
-    AmlClassificationHead,
-    ClassificationHead,
-    Head,
-    MarginalClassHead,
-    RegressionHead,
-)
+from pix2color.models.heads import ClassificationHead
 from pix2color.models.hint_encoder import HintEncoder
-from pix2color.models.hypercolumn import HypercolumnDecoder
 from pix2color.models.projected_discriminator import ProjectedDiscriminator
-from pix2color.models.unet import RESIDUAL_PREFIX, UNetDecoder
-from pix2color.models.upsample import UpsampleDecoder
+from pix2color.models.unet import RESIDUAL_PREFIX
 
 AbLoss = Callable[[Tensor, Tensor], Tensor]
 _AB_LOSSES: dict[str, AbLoss] = {
@@ -91,8 +91,8 @@ def build_training(
     generator.encoder.freeze(config.model.freeze)
     generator.frozen_statistics = config.model.freeze_batchnorm
     loss = config.loss
-    weights = {"cross_entropy": loss.cross_entropy, "perceptual": loss.perceptual}
-    weights |= {name: float(getattr(loss, name)) for name in _AB_LOSSES}
+    names = ("cross_entropy", "distillation", "perceptual", *_AB_LOSSES)
+    weights = {name: float(getattr(loss, name)) for name in names}
     discriminator = None
     if config.gan.enabled:
         discriminator = _DISCRIMINATORS[config.gan.discriminator](config)
@@ -134,94 +134,37 @@ def build_generator(
         encoder.truncate(model.num_encoder_levels)
     if model.sum_rgb_stem:
         encoder.to_single_channel()
-    decoder = _DECODERS[model.decoder](model, encoder)
+    if model.input_level:
+        encoder.prepend_input()
+    decoder = build_decoder(model, encoder)
     head = build_head(model.head, decoder.out_channels, prior)
     stride = model.output_stride // head.upscale
-    hints = HintEncoder(encoder.channels, encoder.reduction, stride=stride) if model.hints else None
+    hints = None
+    if model.hints and not encoder.takes_hints:
+        hints = HintEncoder(encoder.channels, encoder.reduction, stride=stride)
     return Generator(encoder, decoder, head, stride=stride, hint_input=hints)
 
 
-def _unet(model: ModelConfig, encoder: Encoder) -> UNetDecoder:
-    return UNetDecoder(
-        encoder.channels,
-        encoder.reduction,
-        decoder_channels=model.decoder_channels,
-        convs_per_level=model.convs_per_level,
-        residual_blocks=model.residual_blocks,
-        stride=model.output_stride,
-        attention=model.attention,
-        dropout=model.dropout,
-    )
-
-
-def _hypercolumn(model: ModelConfig, encoder: Encoder) -> HypercolumnDecoder:
-    return HypercolumnDecoder(
-        encoder.channels, encoder.reduction, stride=model.output_stride, **dict(model.hypercolumn)
-    )
-
-
-def _upsample(model: ModelConfig, encoder: Encoder) -> UpsampleDecoder:
-    return UpsampleDecoder(
-        encoder.channels,
-        encoder.reduction,
-        stride=model.output_stride,
-        dropout=model.conv_encoder.dropout,
-        **dict(model.upsample),
-    )
-
-
-_Decoder = UNetDecoder | HypercolumnDecoder | UpsampleDecoder
-_DECODERS: dict[str, Callable[[ModelConfig, Encoder], _Decoder]] = {
-    "unet": _unet,
-    "hypercolumn": _hypercolumn,
-    "upsample": _upsample,
-}
-
-
-def _class_head(head: HeadConfig, channels: int, prior: Prior | None) -> ClassificationHead:
-    head_class = AmlClassificationHead if head.compat == "aml" else ClassificationHead
-    return head_class(
-        channels,
-        (prior or Prior.load()).probability,
-        soft_encoding_k=head.soft_encoding_k,
-        rebalance_lambda=head.rebalance_lambda,
-        logit_adjustment_tau=head.logit_adjustment_tau,
-        kernel=head.kernel_size,
-        bias=head.bias,
-    )
-
-
-def _regression_head(head: HeadConfig, channels: int, prior: Prior | None) -> RegressionHead:
-    return RegressionHead(
-        channels,
-        activation=head.activation,
-        scale=head.ab_scale,
-        kernel=head.kernel_size,
-        bias=head.bias,
-    )
-
-
-def _marginal_class_head(head: HeadConfig, channels: int, prior: Prior | None) -> MarginalClassHead:
-    return MarginalClassHead(
-        channels, kernel=head.kernel_size, bias=head.bias, decoding=head.decoding
-    )
-
-
-_HEADS: dict[str, Callable[[HeadConfig, int, Prior | None], Head]] = {
-    "classes": _class_head,
-    "regression": _regression_head,
-    "marginal64": _marginal_class_head,
-}
-
-
-def build_head(head: HeadConfig, channels: int, prior: Prior | None = None) -> Head:
-    """Build the head of a config's section for features of `channels` channels."""
-    return _HEADS[head.type](head, channels, prior)
-
-
 def _zhang_encoder(model: ModelConfig) -> ConvEncoder:
+    options = model.conv_encoder
     return ConvEncoder(
-        ZHANG, width=model.conv_encoder.width, norm=True, dropout=model.conv_encoder.dropout
+        ZHANG if options.seventh_group == 4 else ZHANG_RELEASED,
+        width=options.width,
+        norm=True,
+        dropout=options.dropout,
+        center=options.center_lightness,
+    )
+
+
+def _siggraph_encoder(model: ModelConfig) -> ConvEncoder:
+    options = model.conv_encoder
+    return ConvEncoder(
+        SIGGRAPH,
+        width=options.width,
+        norm=True,
+        dropout=options.dropout,
+        center=options.center_lightness,
+        hints=model.hints,
     )
 
 
@@ -244,6 +187,7 @@ def _fusion(model: ModelConfig, classifier: Classifier) -> FusionEncoder:
 
 _CONV_ENCODERS: dict[str, Callable[[ModelConfig], ConvEncoder]] = {
     "zhang_cnn": _zhang_encoder,
+    "siggraph_cnn": _siggraph_encoder,
     "strided_cnn": _strided_encoder,
     "fusion": _fusion_encoder,
 }

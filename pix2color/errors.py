@@ -66,6 +66,10 @@ class PhotoError(Pix2ColorError):
     exit_code = EXIT_FAILED
 
 
+class StoreError(Pix2ColorError):
+    """A folder or an object store that cannot be listed, read or written."""
+
+
 class WeightsError(Pix2ColorError):
     """A weights file that is missing, of another architecture, or not a safetensors file."""
 

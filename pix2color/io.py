@@ -83,6 +83,28 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+def atomic_create(path: Path, content: bytes) -> None:
+    """As `atomic_write`, where no file is yet.
+
+    Raises:
+        FileExistsError: something has this name, which is not changed.
+        OSError: as `atomic_write`.
+    """
+    with _part_of(path) as part:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(part, path)  # unlike renaming, it replaces nothing
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            part.rename(path)
+
+
 def atomic_write_all(contents: Mapping[Path, bytes]) -> None:
     """Write files of one work: none is replaced before all are complete. Raises OSError."""
     with contextlib.ExitStack() as stack:

@@ -26,7 +26,7 @@ class Tint(nn.Module):
     """A fixed random 5x5 convolution, squashed to +-60 ab units times the saturation."""
 
     stride = 4
-    hint_input = None
+    accepts_hints = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -154,3 +154,26 @@ def test_on_windows_no_process_gets_a_signal(
     monkeypatch.setattr(os, "kill", ctrl_c)
     io.remove_stale_parts(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("has_hard_links", [True, False])
+def test_a_new_file_never_replaces_one(
+    has_hard_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a file nor a link to nothing, also on a disk without hard links, such as FAT."""
+
+    def no_link(*arguments: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not has_hard_links:
+        monkeypatch.setattr(os, "link", no_link)
+    new, old, dangling = tmp_path / "deep/new", tmp_path / "old", tmp_path / "dangling"
+    old.write_bytes(b"old")
+    dangling.symlink_to(tmp_path / "nothing")
+    io.atomic_create(new, b"new")
+    assert new.read_bytes() == b"new"
+    for path in (new, old, dangling):
+        with pytest.raises(FileExistsError):
+            io.atomic_create(path, b"other")
+    assert old.read_bytes() == b"old" and new.read_bytes() == b"new" and dangling.is_symlink()
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["dangling", "deep", "new", "old"]

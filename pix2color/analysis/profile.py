@@ -7,21 +7,22 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from pix2color import bands
 from pix2color.color.icc_matrix import SRGB
 from pix2color.errors import Pix2ColorError
-from pix2color.inference import bands, compose, preprocess
+from pix2color.inference import compose, preprocess
 from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.postprocess import upsample_ab
 from pix2color.inference.prediction import Prediction
 from pix2color.photo import Photo, profiles, read, writing
 
-STAGES = ("decode", "to L", "network", "enlarge", "to RGB", "encode")
+STAGES = ("decode", "to L", "network", "to ab", "upsample", "to RGB", "encode")
 
 
 @dataclass(frozen=True)
@@ -64,27 +65,35 @@ def measure(name: str, data: bytes, colorizers: Sequence[Colorizer], *, runs: in
     ]
 
 
-def colorize_in_stages(data: bytes, colorizer: Colorizer) -> tuple[bytes, list[float]]:
+def colorize_in_stages(
+    data: bytes, colorizer: Colorizer, clock: Callable[[], float] = time.perf_counter
+) -> tuple[bytes, list[float]]:
     """Color the first page of a file as `Colorizer.colorize` does, one stage after the other.
+
+    Args:
+        clock: seconds; `time.process_time` counts the processor's, of all cores together.
 
     Returns:
         The colored file, and the seconds of each stage.
     """
-    marks = [time.perf_counter()]
+    marks = [clock()]
 
     def end_stage() -> None:
-        marks.append(time.perf_counter())
+        marks.append(clock())
 
     photo = replace(read(data), pages=())
     end_stage()
     info, decode = colorizer.runtime.info, colorizer.decode
     gray = preprocess.gray_values(photo)
-    lightness, guide = preprocess.network_input(gray, decode.input_size, info.output_stride)
+    lightness, guide = preprocess.network_input(
+        gray, decode.input_size, info.size_multiple, square=info.square_input
+    )
     end_stage()
     output = colorizer.runtime.run(lightness[None, None])
     prediction = Prediction(
         output.values[0], lightness, guide, info.log_prior, calibration=info.calibration
     )
+    end_stage()
     ab = prediction.ab(decode)
     end_stage()
     full = upsample_ab(ab, prediction.cell_lightness(), guide)

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pix2color import bands
 from pix2color.app import uploads, views
 from pix2color.app.cached_runtime import CachePool
 from pix2color.app.limits import ServerLimits
 from pix2color.errors import Pix2ColorError
 from pix2color.guidance.guidance import Guidance
 from pix2color.guidance.hints import parse_hints
-from pix2color.inference import bands
 from pix2color.inference.colorizer import Colorizer
 from pix2color.io import atomic_write
 from pix2color.jobs import pipeline

@@ -58,5 +58,9 @@ _MONOSPACED = ("ui-monospace", "monospace")
 
 
 def build_theme() -> Any:
-    """Gradio's default theme with system fonts: others would be loaded from the web."""
-    return gr.themes.Default(font=_FONTS, font_mono=_MONOSPACED)
+    """Gradio's default theme with system fonts: others would be loaded from the web.
+
+    The explanations beside the settings are darker, so that they have a contrast of 4.5 : 1.
+    """
+    theme = gr.themes.Default(font=_FONTS, font_mono=_MONOSPACED)
+    return theme.set(body_text_color_subdued="*neutral_500")

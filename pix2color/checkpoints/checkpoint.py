@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Checkpoint:
     name: str
     calibration: ChromaCalibration | None = None
     """None: the file has none, and `decode.calibration` is 0."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """What the generator was built from."""
 
 
 def load(
@@ -79,7 +81,7 @@ def load(
     if file.calibration is None:  # a recipe may ask for a share before one is fitted
         decode = decode.model_copy(update={"calibration": 0.0})
     shown = name or hub.display_name(name_or_path)
-    return Checkpoint(generator, decode, file.meta, file.digest, shown, file.calibration)
+    return Checkpoint(generator, decode, file.meta, file.digest, shown, file.calibration, model)
 
 
 def save(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,10 +95,15 @@ def display_name(name: str | Path | None) -> str:
     return text if text == "default" or parse(text) else Path(text).name
 
 
-def download(ref: RepoRef) -> Path:
+def download(ref: RepoRef, *, wanted: Sequence[str] = ()) -> Path:
     """The release file of a repository, from the cache or the Hub, with its digest verified.
 
     Its graph, where the repository has one, is then beside it.
+
+    Args:
+        ref: the repository.
+        wanted: names of a file of weights of another kind, the preferred one first; none: its
+            release file.
 
     Raises:
         WeightsError: no such repository or revision, no access to it, no network and not in the
@@ -108,7 +113,7 @@ def download(ref: RepoRef) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     if ref.revision and _COMMIT.fullmatch(ref.revision):  # the files of a commit never change
-        path = _cached(ref)
+        path = _cached(ref, wanted)
         if path:
             return path
     api = HfApi(library_name="pix2color")
@@ -118,22 +123,22 @@ def download(ref: RepoRef) -> Path:
         except HfHubHTTPError as error:
             if error.response is not None and error.response.status_code < 500:
                 raise
-            return _offline(ref, error)
+            return _offline(ref, error, wanted)
         except Exception as error:  # versions of the library use different HTTP clients
-            return _offline(ref, error)
+            return _offline(ref, error, wanted)
         names = [sibling.rfilename for sibling in info.siblings or ()]
-        file = _single_checkpoint(ref, names)
+        file = _first_of(ref, names, wanted) if wanted else _single_checkpoint(ref, names)
         # Downloading by revision, not by commit, lets the library record which commit the revision
         # is, for later use without a network.
         path = Path(api.hf_hub_download(ref.repo, file, revision=ref.revision))
         for other in (MANIFEST, path.with_suffix(".onnx").name):
-            if other in names:
+            if other in names and not wanted:
                 api.hf_hub_download(ref.repo, other, revision=path.parent.name)
     return _verified(ref, path)
 
 
-def _cached(ref: RepoRef) -> Path | None:
-    """The release file of a revision in the cache, with its digest verified."""
+def _cached(ref: RepoRef, wanted: Sequence[str] = ()) -> Path | None:
+    """`download` of a revision that is in the cache; None where it is not."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -143,18 +148,21 @@ def _cached(ref: RepoRef) -> Path | None:
                 ref.repo,
                 revision=ref.revision,
                 local_files_only=True,
-                allow_patterns=["*.safetensors", "*.onnx", MANIFEST],
+                allow_patterns=list(wanted) or ["*.safetensors", "*.onnx", MANIFEST],
             )
         )
     except LocalEntryNotFoundError:
         return None
+    if wanted:
+        present = [name for name in wanted if (folder / name).is_file()]
+        return _verified(ref, folder / present[0]) if present else None
     files = [path.name for path in folder.glob("*.safetensors")]
     return _verified(ref, folder / _single_checkpoint(ref, files)) if files else None
 
 
-def _offline(ref: RepoRef, error: Exception) -> Path:
-    """The release file in the cache, where the Hub does not answer."""
-    path = _cached(ref)
+def _offline(ref: RepoRef, error: Exception, wanted: Sequence[str]) -> Path:
+    """`download` from the cache, where the Hub does not answer."""
+    path = _cached(ref, wanted)
     if path:
         return path
     raise WeightsError(
@@ -166,6 +174,14 @@ def _offline(ref: RepoRef, error: Exception) -> Path:
 def _release_files(names: Iterable[str]) -> list[str]:
     """The release files among the names of a repository's files."""
     return sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
+
+
+def _first_of(ref: RepoRef, names: Iterable[str], wanted: Sequence[str]) -> str:
+    """The first of the wanted names that a repository has."""
+    present = [name for name in wanted if name in set(names)]
+    if not present:
+        raise WeightsError(f"{ref} holds no {' and no '.join(wanted)}: check the name")
+    return present[0]
 
 
 def _single_checkpoint(ref: RepoRef, names: Iterable[str]) -> str:

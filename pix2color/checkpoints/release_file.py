@@ -1,9 +1,10 @@
 """The release file: one `.safetensors` with a generator and all that is needed to use it.
 
 `NAME.onnx` beside it is the network's graph, which reads its weights from here (docs/onnx.md).
-Weights are float16, batch statistics and the prior float32. Metadata values are strings, JSON where
-they are no plain text: `format`, `model` (the config's section, enough to rebuild the network),
-`decode`, `data`, `figures`, `notice`, `version`, `config_digest`. A chroma calibration is optional:
+Weights are float16 (float32 in imported files), batch statistics and the prior float32. Metadata
+values are strings, JSON where they are no plain text: `format`, `model` (the config's section,
+enough to rebuild the network), `decode`, `data`, `figures`, `notice`, `version`, `config_digest`,
+`origin` (of imported weights). A chroma calibration is optional:
 the tensor `calibration`, float32, and metadata of that name, which hold the digest of the weights
 that it was fitted for. No pickle is ever read.
 """
@@ -90,6 +91,7 @@ def write(
     meta: Mapping[str, Any],
     *,
     calibration: ChromaCalibration | None = None,
+    half: bool = True,
 ) -> None:
     """Write a release file atomically.
 
@@ -98,6 +100,7 @@ def write(
             that `keep_float32` names.
         meta: JSON values; `format` is added.
         calibration: fitted for these weights.
+        half: False keeps all weights float32.
 
     Raises:
         ValueError: the calibration was fitted for other weights.
@@ -105,7 +108,7 @@ def write(
     import torch
     from safetensors.torch import save
 
-    stored = {key: _to_storage(key, value) for key, value in tensors.items()}
+    stored = {key: _to_storage(key, value, half=half) for key, value in tensors.items()}
     values = dict(meta)
     if calibration is not None:
         if calibration.weights != weights_digest(stored):
@@ -134,6 +137,11 @@ def weights_digest(tensors: Mapping[str, Any]) -> str:
 def keep_float32(key: str) -> bool:
     """Whether a tensor of this name stays float32: batch statistics and the prior."""
     return key.rsplit(".", 1)[-1] in {"running_mean", "running_var", "log_prior"}
+
+
+def is_half(tensors: Mapping[str, Any]) -> bool:
+    """Whether the weights of a file that was read are float16."""
+    return any(str(value.dtype).endswith("float16") for value in tensors.values())
 
 
 def read_safetensors(
@@ -207,10 +215,10 @@ def _calibration(
     return calibration
 
 
-def _to_storage(key: str, value: Tensor) -> Tensor:
+def _to_storage(key: str, value: Tensor, *, half: bool = True) -> Tensor:
     """A copy on the CPU in the data type of the file."""
     value = value.detach().cpu()
-    if value.is_floating_point() and not keep_float32(key):
+    if half and value.is_floating_point() and not keep_float32(key):
         value = value.half()
     return value.clone().contiguous()
 

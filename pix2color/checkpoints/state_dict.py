@@ -11,10 +11,14 @@ from pix2color.checkpoints.release_file import read_safetensors
 from pix2color.errors import WeightsError
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
+def read_tensors(path: str | Path, *, nested: str | None = None) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file or of a plain state dict such as torchvision's `.pth`.
 
     torch's restricted reader builds tensors and plain containers only and runs nothing of the file.
+
+    Args:
+        path: of the file.
+        nested: a key under which a file may hold the state dict; all else in it is left out.
 
     Raises:
         WeightsError: it is missing, or holds anything but tensors.
@@ -27,6 +31,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:  # torch raises many kinds for a file that is no state dict
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{path} is not a plain state dict: {reason:.100}") from None
+    if nested is not None and isinstance(state, dict) and isinstance(state.get(nested), dict):
+        state = state[nested]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(f"{path} is not a plain state dict: it holds more than tensors")
     return state

@@ -74,9 +74,9 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     if os.path.realpath(source) == os.path.realpath(arguments.out):
         raise errors.Pix2ColorError(f"--out {arguments.out} is the input: name another file")
     loaded = checkpoint.load(arguments.checkpoint, calibrated=False)
-    graph = not arguments.no_graph and loaded.generator.hint_input is None
+    graph = not arguments.no_graph and not loaded.generator.accepts_hints
     if graph:
-        onnx_export.library()  # its absence is said before any long work
+        onnx_export.check_pair_can_be_written()  # before any long work
     file = release_file.read(source, calibrated=False)
     runtime = TorchRuntime(loaded, device=find_device(arguments.device))
     decode = (
@@ -102,7 +102,11 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         )
     meta = {**file.meta, "decode": decode.model_dump(mode="json")}
     write = functools.partial(
-        release_file.write, tensors=file.tensors, meta=meta, calibration=fit.calibration
+        release_file.write,
+        tensors=file.tensors,
+        meta=meta,
+        calibration=fit.calibration,
+        half=release_file.is_half(file.tensors),
     )
     onnx_export.write_pair(arguments.out, write, graph=graph)
     _print(arguments.out, fit, decode, gray=photos.counts.gray)

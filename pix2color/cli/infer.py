@@ -5,33 +5,40 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import itertools
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pix2color.cli import common
+from pix2color.cli import common, engines
 from pix2color.errors import EXIT_FAILED, EXIT_OK, Pix2ColorError
 
 if TYPE_CHECKING:
     from pix2color.guidance.guidance import Guidance
     from pix2color.guidance.hints import Hint
     from pix2color.inference.colorizer import Colorizer
+    from pix2color.jobs.mirror import Mirror
     from pix2color.jobs.pipeline import JobOptions, Outcome
     from pix2color.jobs.planner import JobPlan
 
 _EXAMPLE = """example:
   python infer.py photos/                        colors a folder into ./colorized/
   python infer.py scan.tif --out done --vividness 0.5
+  python infer.py s3://bucket/scans --out s3://bucket/colored   (extra [cloud])
   python infer.py film.mp4                       a video, with its sound (extra [video])
   accelerate launch --num_processes 4 infer.py archive/    shares a folder among GPUs
   torchrun --nproc_per_node 4 infer.py archive/            ... or among CPU processes
 """
 
 
-_RANGES = {"variants": (1, 16), "palette_strength": (0, 1), "max_megapixels": (0.001, 100_000)}
+_RANGES = {
+    "variants": (1, 16), "palette_strength": (0, 1), "max_megapixels": (0.001, 100_000),
+    "workers": (1, 10_000), "time_limit": (0.1, 86_400), "ray_cpus": (1, 1024), "ray_gpus": (0, 64),
+}  # fmt: skip
 """Of options; those of the colors are in `config.Decode`."""
 
 
@@ -55,8 +62,9 @@ def parser() -> argparse.ArgumentParser:
     )
     # fmt: off
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="PHOTO|VIDEO|FOLDER", help="folders are nested")
-    add("--out", default="colorized", metavar="FOLDER", help="default: ./colorized/")
+    add("inputs", nargs="+", metavar="PHOTO|VIDEO|FOLDER|URL",
+        help="folders are nested; a URL such as s3://bucket/scans (extra [cloud]) as a folder")
+    add("--out", default="colorized", metavar="FOLDER|URL", help="default: ./colorized/")
     add("--quiet", action="store_true", help="errors only")
     add = parser.add_argument_group("network").add_argument
     add("--checkpoint", metavar="FILE|USER/REPO",
@@ -93,58 +101,109 @@ def parser() -> argparse.ArgumentParser:
         help="color what there is of files that end too early")
     add("--max-megapixels", type=float, default=300.0, metavar="N",
         help="refuse larger photos (default 300)")
+    add = parser.add_argument_group("processes").add_argument
+    add("--workers", type=int, metavar="N",
+        help="photos at work at a time; default: the processors of this machine or of the cluster")
+    add("--isolate", action=argparse.BooleanOptionalAction, default=None,
+        help="work on photos in child processes, so that one that crashes a decoder, blocks or"
+        f" takes all memory fails alone; default: from {engines.ISOLATED_FROM} photos on, on a CPU"
+        " with onnx")
+    add("--time-limit", type=float, default=30.0, metavar="SECONDS",
+        help="of a child process for a megapixel, one more counted (default 30)")
+    add("--engine", choices=engines.ENGINES, default="local",
+        help="ray: share the photos among the machines of a Ray cluster (extra [ray])")
+    add("--ray-address", metavar="HOST:PORT",
+        help="default: RAY_ADDRESS, or else a new cluster of this machine alone")
+    add("--ray-cpus", type=int, default=1, metavar="N",
+        help="of a Ray worker, which has as many child processes (default 1)")
+    add("--ray-gpus", type=float, metavar="N",
+        help="of a Ray worker; default: 1 with --device cuda, else 0")
     # fmt: on
     return parser
 
 
 def _infer(options: argparse.Namespace) -> int:
+    from pix2color.jobs.mirror import Mirror
+    from pix2color.jobs.store import is_url
+
+    _check(options)
+    if not any(map(is_url, (*options.inputs, options.out))):
+        return _color(options, Mirror())
+    with tempfile.TemporaryDirectory(prefix="pix2color-") as folder:
+        return _color(options, Mirror(Path(folder)))
+
+
+def _color(options: argparse.Namespace, mirror: Mirror) -> int:
     from pix2color.cli import videos
     from pix2color.jobs import planner
 
     start = time.perf_counter()
-    _check(options)
     plan = planner.plan_jobs(
-        options.inputs, options.out, variants=options.variants, confidence=options.confidence
+        options.inputs,
+        options.out,
+        variants=options.variants,
+        confidence=options.confidence,
+        mirror=mirror,
     )
     videos.check(options, plan.videos)
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     report = _report_path(options, plan, rank, processes)
     common.stop_on_sigterm()
     with _gc_paused():
-        from pix2color.inference.colorizer import Colorizer
-        from pix2color.jobs import pipeline
-
-        colorizer = Colorizer.from_pretrained(
-            options.checkpoint,
-            _device(options.device),
-            runtime=options.runtime,
-            announce=None if options.quiet else lambda line: print(line, file=sys.stderr),
-        )
+        device = _device(options.device)
+        colorizer = _colorizer(options, device)
     settings = _settings(options, colorizer, plan)
-    jobs, video_jobs = plan.jobs[rank::processes], plan.videos[rank::processes]
+    run = engines.Run(options, plan, mirror, colorizer, settings, device, rank, processes)
+    of_videos = videos.colorize_videos(
+        plan.videos[rank::processes], colorizer, settings, quiet=options.quiet
+    )
     outcomes: list[Outcome] = []
+    done = 0
     try:
-        with (
-            common.ProgressBar(len(jobs), unit="photos", quiet=options.quiet) as bar,
-            common.stop_requested(lambda: bar.write("stopping after the photos under way")) as stop,
-        ):
-            for outcome in pipeline.colorize_jobs(jobs, lambda: colorizer, settings, stop=stop):
+        for outcome in itertools.chain(_photos(run), of_videos):
+            done += outcome.status == "done"
+            if report or outcome.status != "done":  # millions of them need not stay in memory
                 outcomes.append(outcome)
-                for note in outcome.notes:
-                    bar.write(f"{outcome.job.source}: {note}")
-                bar.update(failed=outcome.status == "failed")
-            if stop():
-                raise KeyboardInterrupt
-        outcomes.extend(
-            videos.colorize_videos(video_jobs, colorizer, settings, quiet=options.quiet)
-        )
     finally:
         reported = report is None or _write_report(
             report, outcomes, plan, options=options, decode=settings.decode,
             weights=colorizer.digest,
         )  # fmt: skip
-    code = _summary(options, outcomes, plan, seconds=time.perf_counter() - start)
+    code = _summary(options, done, outcomes, plan, seconds=time.perf_counter() - start)
     return code if reported else EXIT_FAILED
+
+
+def _photos(run: engines.Run) -> Iterator[Outcome]:
+    """Color the photos of this process with a progress bar, and record them.
+
+    Ctrl-C (or SIGTERM) finishes the photos under way, and then raises KeyboardInterrupt.
+    """
+    with engines.started_journal(run) as (journal, settled, left):
+        yield from settled
+        with (
+            common.ProgressBar(len(left), unit="photos", quiet=run.options.quiet) as bar,
+            common.stop_requested(lambda: bar.write("stopping after the photos under way")) as stop,
+        ):
+            for outcome in engines.outcomes(run, left, stop=stop, is_recorded=journal is not None):
+                if journal:
+                    journal.add(outcome)
+                yield outcome
+                for note in outcome.notes:
+                    bar.write(f"{run.plan.shown(outcome.job.source)}: {note}")
+                bar.update(failed=outcome.status == "failed")
+            if stop():
+                raise KeyboardInterrupt
+
+
+def _colorizer(options: argparse.Namespace, device: str | None) -> Colorizer:
+    from pix2color.inference.colorizer import Colorizer
+
+    return Colorizer.from_pretrained(
+        options.checkpoint,
+        device,
+        runtime=options.runtime,
+        announce=None if options.quiet else lambda line: print(line, file=sys.stderr),
+    )
 
 
 @contextlib.contextmanager
@@ -172,6 +231,7 @@ def _device(name: str | None) -> str | None:
 def _check(options: argparse.Namespace) -> None:
     """Refuse contradictory options before the slow imports."""
     common.check_ranges(options, **_RANGES)
+    engines.check(options)
     guided = options.hints or options.reference or options.variants > 1 or options.confidence
     if options.lossless_jpeg and guided:
         raise Pix2ColorError(
@@ -241,34 +301,33 @@ def _settings(options: argparse.Namespace, colorizer: Colorizer, plan: JobPlan) 
 
 
 def _summary(
-    options: argparse.Namespace, outcomes: Sequence[Outcome], plan: JobPlan, *, seconds: float
-) -> int:
+    options: argparse.Namespace, done: int, outcomes: Sequence[Outcome], plan: JobPlan, *,
+    seconds: float,
+) -> int:  # fmt: skip
+    """Say how the run ended; returns the exit code. The done ones need not be in `outcomes`."""
     from pix2color.errors import describe
     from pix2color.jobs.planner import skip_reason
 
     ordered = sorted(outcomes, key=lambda o: o.job.source)
-    done, skipped, failed = (
-        [o for o in ordered if o.status == status] for status in ("done", "skipped", "failed")
-    )
+    skipped = [o for o in ordered if o.status == "skipped"]
+    failed = [o for o in ordered if o.status == "failed"]
+    count = done + len(skipped) + len(failed)
     if not options.quiet:
         kinds = "photos and videos" if plan.jobs else "videos"
         kinds = kinds if plan.videos else "photos"
         left = f", {len(skipped)} skipped" if skipped else ""
-        common.say(
-            f"{len(done)} of {len(outcomes)} {kinds} colored{left} in {seconds:.1f} s "
-            f"-> {options.out}"
-        )
+        common.say(f"{done} of {count} {kinds} colored{left} in {seconds:.1f} s -> {options.out}")
         for outcome in skipped:
-            common.say(f"skipped {outcome.job.source}: {outcome.reason}")
+            common.say(f"skipped {plan.shown(outcome.job.source)}: {outcome.reason}")
         for path in plan.unsupported:
-            common.say(f"skipped {path}: {skip_reason(path)}")
+            common.say(f"skipped {plan.shown(path)}: {skip_reason(path)}")
         for entry in plan.left_out:
-            common.say(f"skipped {entry.path}: {entry.reason}")
+            common.say(f"skipped {plan.shown(entry.path)}: {entry.reason}")
     if failed:
         common.say(f"{len(failed)} failed:", sys.stderr)
         for outcome in failed:
             reason = describe(outcome.reason, outcome.remedy, common.option_namer(options))
-            common.say(f"  {outcome.job.source}: {reason}", sys.stderr)
+            common.say(f"  {plan.shown(outcome.job.source)}: {reason}", sys.stderr)
         return EXIT_FAILED
     return EXIT_OK
 

@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         nargs="+",
         metavar="PATH",
-        help="folders or .tar shards (data.roots); left out: photos bundled with scikit-image",
+        help="folders, .tar shards or URLs of indexed shards (data.roots); left out: photos bundled"
+        " with scikit-image",
     )
     parser.add_argument(
         "--set",

@@ -5,6 +5,7 @@ defaults < `extends` < recipe < `--set a.b=value`.
 This package imports no torch, so that `--help` and errors about a config are instant.
 """
 
+from pix2color.config.base import ConfigModel
 from pix2color.config.loading import (
     deep_merge,
     find_recipe,
@@ -14,24 +15,28 @@ from pix2color.config.loading import (
     read_yaml,
     set_dotted_key,
 )
+from pix2color.config.model import (
+    ConvEncoderConfig,
+    DDColorConfig,
+    FusionConfig,
+    HeadConfig,
+    HypercolumnConfig,
+    ModelConfig,
+    ShortcutConfig,
+    UpsampleConfig,
+)
 from pix2color.config.schema import (
     AugmentConfig,
     BudgetConfig,
     Config,
-    ConfigModel,
-    ConvEncoderConfig,
     DataConfig,
     DecodeConfig,
-    FusionConfig,
     GanConfig,
-    HeadConfig,
-    HypercolumnConfig,
     LossConfig,
-    ModelConfig,
     OptimConfig,
     SplitConfig,
+    TeacherConfig,
     TrainConfig,
-    UpsampleConfig,
 )
 
 __all__ = [
@@ -40,6 +45,7 @@ __all__ = [
     "Config",
     "ConfigModel",
     "ConvEncoderConfig",
+    "DDColorConfig",
     "DataConfig",
     "DecodeConfig",
     "FusionConfig",
@@ -49,7 +55,9 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimConfig",
+    "ShortcutConfig",
     "SplitConfig",
+    "TeacherConfig",
     "TrainConfig",
     "UpsampleConfig",
     "deep_merge",

@@ -5,31 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-
-def _paths(value: Any) -> Any:
-    """One path or several are the same thing to a user: always a tuple here."""
-    return (value,) if isinstance(value, str | Path) else value
-
-
-Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-SourceWeight = Annotated[float, Field(gt=0, le=1000)]
-
-
-class ConfigModel(BaseModel):
-    """A part of the tree: frozen, strict about types, closed to unknown keys."""
-
-    # Built at first use: coloring needs few of the sections.
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
+from pix2color.config.base import (
+    ConfigModel,
+    Count,
+    Fraction,
+    NonNegative,
+    Paths,
+    Positive,
+    SourceWeight,
+)
+from pix2color.config.model import ModelConfig
 
 
 class AugmentConfig(ConfigModel):
@@ -67,9 +57,10 @@ class DataConfig(ConfigModel):
     """Where photos come from and how crops are cut from them."""
 
     roots: Paths = ()
-    """Folders, .tar shards, or both; empty: the photos bundled with scikit-image."""
+    """Folders, .tar shards, or both; with `cache: none` also URLs of indexed shards (s3://...).
+    Empty: the photos bundled with scikit-image."""
     split: SplitConfig = SplitConfig()
-    source_weights: dict[str, SourceWeight] = {}
+    source_weights: dict[str, SourceWeight] = Field(default_factory=dict)
     """Beginning of a photo's name (`photos/`, `wide-00.tar/ade20k/`: the root's own name, then the
     path below it or in the shard) -> how often such a photo is drawn per epoch, 1 for all others.
     The longest beginning counts; 1.5 is one and two draws in turn."""
@@ -91,7 +82,17 @@ class DataConfig(ConfigModel):
     """Training stops when a larger share of the files cannot be decoded."""
     augment: AugmentConfig = AugmentConfig()
     shuffle_buffer: Count = 2000
-    """With `cache: none`: photos held for shuffling."""
+    """With `cache: none`, without an index: photos held for shuffling."""
+    shuffle_shards: Count = 8
+    """With `cache: none` and indexed shards: shards whose photos are shuffled together."""
+    read_ahead: Annotated[int, Field(ge=0)] = 256
+    """With `cache: none` and indexed shards: photos whose files each process reads ahead and holds
+    as they are, up to 256 MB."""
+    shard_cache: str | None = None
+    """Folder for copies of shards that are read from URLs; null: pix2color/shards in
+    XDG_CACHE_HOME, or in .cache of the user's home."""
+    shard_cache_gb: NonNegative = 20.0
+    """Largest size of all these copies, in 10^9 bytes; 0: none, photos are read one by one."""
     decode_threads: Annotated[int, Field(ge=0)] = 2
     """Threads that decode photos."""
 
@@ -102,126 +103,6 @@ class DataConfig(ConfigModel):
         return self
 
 
-class HeadConfig(ConfigModel):
-    """The last layer of the network."""
-
-    type: Literal["classes", "regression", "marginal64"] = "classes"
-    """classes: 313 colors; regression: ab; marginal64: 64 steps of a and 64 of b."""
-    kernel_size: Literal[1, 3] = 1
-    """Side of the last convolution."""
-    bias: bool = True
-    """Of the last convolution."""
-    activation: Literal["tanh", "linear"] = "tanh"
-    """Of a regression head."""
-    ab_scale: Positive = 110.0
-    """A regression head's ab at activation 1, in Lab units."""
-    decoding: Literal["argmax", "mean"] = "argmax"
-    """Of a marginal64 head: the likeliest step | the mean of all, which has a gradient."""
-    soft_encoding_k: Literal[1, 5, 10] = 5
-    """Bins a pixel's color is spread over (classes)."""
-    rebalance_lambda: Fraction | None = None
-    """lambda of the class weights, 0..1; null: no rebalancing in the loss (classes)."""
-    logit_adjustment_tau: NonNegative = 0.0
-    """tau of the logit adjustment inside the class loss: rare colors weigh more while training, and
-    vividness is still chosen at decoding (classes)."""
-    compat: Literal["none", "aml"] = "none"
-    """aml: the summed loss at full size with misplaced class weights of a published table
-    (classes); to reproduce that table, not for training."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.compat != "none" and self.type != "classes":
-            raise ValueError("compat needs type: classes")
-        plain = self.type == "classes" and self.compat == "none" and self.rebalance_lambda is None
-        if self.logit_adjustment_tau and not plain:
-            raise ValueError(
-                "logit_adjustment_tau needs type: classes, rebalance_lambda: null and compat: none"
-            )
-        return self
-
-
-class ConvEncoderConfig(ConfigModel):
-    """Of the encoders that are plain stacks of convolutions, trained from nothing."""
-
-    width: Count = 64
-    """Channels of the first convolution; the others are multiples of it."""
-    dropout: Fraction = 0.0
-    """Share of values dropped after each group of the encoder `zhang_cnn` (and of `upsample` with
-    norm: stage) while training."""
-
-
-class FusionConfig(ConfigModel):
-    """Of the encoder `fusion`: whose 1000 probabilities are repeated over the grid."""
-
-    classifier: str = "mobilenet_v2"
-    """One of torchvision's that encoders are made of, or timm/<name>; its weights are
-    `model.pretrained`: imagenet or a file."""
-    scale: Literal["correct", "published"] = "correct"
-    """published: gray in 0..1 is taken for 0..255, so that the classifier sees black."""
-
-
-class HypercolumnConfig(ConfigModel):
-    """Of the decoder `hypercolumn`: all levels at one size, side by side."""
-
-    width: Count = 128
-    blocks: Annotated[int, Field(ge=0)] = 3
-    """Residual blocks."""
-    feature_stride: Literal[1, 2, 4, 8] = 2
-    """At which the levels meet; a finer model.output_stride is reached by a pixel shuffle."""
-
-
-class UpsampleConfig(ConfigModel):
-    """Of the decoder `upsample`: no skips; the deepest level is doubled and convolved."""
-
-    stages: tuple[tuple[Count, ...], ...] = ((), (128, 128, 128))
-    """Channels of the 3x3 convolutions at the encoder's deepest level, at twice its size, ..."""
-    mode: Literal["nearest", "bilinear", "transposed"] = "nearest"
-    """How a stage doubles; transposed: a 4x4 transposed convolution is its first."""
-    norm: Literal["none", "each", "stage"] = "none"
-    """Batch norm before each ReLU (each) or after each stage's last one (stage)."""
-
-
-class ModelConfig(ConfigModel):
-    """The generator; this section alone rebuilds it from a release file."""
-
-    encoder: str = "mobilenet_v2"
-    """resnet18 | resnet34 | resnet50 | vgg16 | vgg16_bn | mobilenet_v2 | mobilenet_v3_large |
-    efficientnet_b0 | convnext_tiny | timm/<name>, or trained from nothing: zhang_cnn |
-    strided_cnn | fusion"""
-    pretrained: str = "default"
-    """default (the packaged weights' own encoder) | imagenet | none | a weights file"""
-    freeze: Literal["none", "early", "all"] = "none"
-    """Which encoder levels stay as pretrained, batch statistics included; early: down to stride 4,
-    where features are general and most of the time goes."""
-    freeze_batchnorm: bool = False
-    """Keep the statistics of every batch norm, also of trained layers."""
-    num_encoder_levels: Count | None = None
-    """Use only so many of the encoder's levels, the finest; null: all."""
-    sum_rgb_stem: bool = False
-    """A first convolution of one channel, its three kernels summed: nearly the same function."""
-    conv_encoder: ConvEncoderConfig = ConvEncoderConfig()
-    fusion: FusionConfig = FusionConfig()
-    decoder: Literal["unet", "hypercolumn", "upsample"] = "unet"
-    hypercolumn: HypercolumnConfig = HypercolumnConfig()
-    upsample: UpsampleConfig = UpsampleConfig()
-    decoder_channels: tuple[Count, ...] = (192, 160, 128, 128)
-    """U-Net channels at the encoder's deepest level, the next one, ...; the last repeats."""
-    convs_per_level: tuple[Count, ...] = (1, 1, 1, 2)
-    """3x3 convolutions at each of these levels; the last repeats."""
-    residual_blocks: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """Residual blocks of two more at each of these levels. They begin as the identity, so that
-    `init_from` may be a network without them."""
-    output_stride: Literal[1, 2, 4, 8] = 4
-    """Pixels of L per pixel of predicted ab."""
-    dropout: Fraction = 0.0
-    """Share of the U-Net's last features dropped while training."""
-    attention: bool = False
-    """Self-attention over the U-Net's features at stride 16."""
-    hints: bool = False
-    """Takes given colors beside L; training simulates them from the truth."""
-    head: HeadConfig = HeadConfig()
-
-
 class LossConfig(ConfigModel):
     """Weights of the named losses; 0 leaves a loss out.
 
@@ -229,6 +110,8 @@ class LossConfig(ConfigModel):
     """
 
     cross_entropy: NonNegative = 1.0
+    distillation: NonNegative = 0.0
+    """Cross-entropy to the probabilities of `teacher`; it needs one, and a class head."""
     l1: NonNegative = 0.0
     l2: NonNegative = 0.0
     smooth_l1: NonNegative = 0.0
@@ -243,9 +126,25 @@ class LossConfig(ConfigModel):
     """encoder (the generator's own, as pretrained) | vgg16 (torchvision's) | a weights file."""
     perceptual_distance: Literal["l1", "lpips"] = "l1"
     """Between features: L1 over their size | squares of features scaled to length 1."""
-    perceptual_layers: dict[str, Positive] = {}
+    perceptual_layers: dict[str, Positive] = Field(default_factory=dict)
     """LEVEL.BLOCK of the perceptual network (as in its parameters' names) -> weight; none: the
     ends of its first four levels, with equal shares."""
+
+
+class TeacherConfig(ConfigModel):
+    """Networks whose color probabilities are learned (`loss.distillation`), as their mean."""
+
+    checkpoint: Paths = ()
+    """Release files or names, of any networks."""
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    """Sizes at which each network sees the crop, as factors of the crop's; passes are averaged."""
+    mirror: bool = False
+    """Each network sees the crop mirrored, too."""
+    cache: str | None = None
+    """Folder that keeps the probabilities of each crop for other runs with the same photos, seed
+    and crops (0.26 MB per crop of 128 px); null: they are computed in every run."""
+    temperature: Positive = 1.0
+    """Of the probabilities of teacher and student in the loss (Hinton et al. 2015)."""
 
 
 class OptimConfig(ConfigModel):
@@ -393,6 +292,7 @@ _NOT_IN_DIGEST: Any = {
         *("log_every_samples", "save_every_samples", "save_every_minutes", "num_sample_photos"),
         *("plot_curves", "trackers", "fd_backbone"),
     },
+    "teacher": {"cache"},
     "output": True,
 }
 
@@ -403,6 +303,7 @@ class Config(ConfigModel):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    teacher: TeacherConfig = TeacherConfig()
     optim: OptimConfig = OptimConfig()
     gan: GanConfig = GanConfig()
     budget: BudgetConfig = BudgetConfig()
@@ -419,8 +320,20 @@ class Config(ConfigModel):
         ab_losses = self.loss.l1 + self.loss.l2 + self.loss.smooth_l1 + self.loss.perceptual
         if regression and ab_losses == 0:
             raise ValueError("a regression head needs one of loss.l1, l2, smooth_l1, perceptual")
-        if not regression and self.loss.cross_entropy + ab_losses == 0:
-            raise ValueError("a class head needs loss.cross_entropy")
+        plain = self.model.head.type == "classes" and self.model.head.compat == "none"
+        if self.loss.distillation and not plain:
+            raise ValueError(
+                "loss.distillation teaches 313 classes: set model.head.type to classes and"
+                " model.head.compat to none"
+            )
+        if bool(self.loss.distillation) != bool(self.teacher.checkpoint):
+            raise ValueError(
+                "a teacher needs both: teacher.checkpoint (release files) and loss.distillation"
+                " (its weight)"
+            )
+        class_losses = self.loss.cross_entropy + self.loss.distillation
+        if not regression and class_losses + ab_losses == 0:
+            raise ValueError("a class head needs loss.cross_entropy or loss.distillation")
         by_argmax = self.model.head.type == "marginal64" and self.model.head.decoding == "argmax"
         if by_argmax and (ab_losses or self.gan.enabled):
             raise ValueError(

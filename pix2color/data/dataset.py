@@ -29,6 +29,15 @@ ALL_SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MIN_PHOTOS_TO_SPLIT = 20
 """Fewer files than this are not split: all photos are in every split, which is announced."""
 
+TOO_FEW = (
+    "{} photos are too few to split: all of them serve for training, validation and test, so their"
+    " figures say nothing about other photos"
+)
+NONE_IN_SPLIT = (
+    "no photo falls into {} (data.split): all photos serve there, those of the other splits"
+    " included"
+)
+
 _NAMED = 10  # corrupt files named in an error
 _SAMPLE = 32  # photos whose headers are read for the estimate of RAM
 
@@ -163,7 +172,7 @@ def load_photos(
         progress: called with (files done, files in all), in the caller's thread.
         announce: called with lines for the user, such as the RAM needed, before decoding.
         keep_gray: keep gray photos, too.
-        copies: processes of this machine that hold the photos, for the RAM announced.
+        copies: of the photos that this machine holds, for the RAM announced.
         only: whether to use the photo of a name; the others are as if they were not there, but
             they count towards MIN_PHOTOS_TO_SPLIT, so that each photo stays in its split.
 
@@ -181,23 +190,17 @@ def load_photos(
     requested = frozenset(splits)
     unsplit = len(files) < MIN_PHOTOS_TO_SPLIT and requested != frozenset(ALL_SPLITS)
     if unsplit:
-        announce(
-            f"{len(files)} photos are too few to split: all of them serve for training,"
-            " validation and test, so their figures say nothing about other photos"
-        )
+        announce(TOO_FEW.format(len(files)))
         requested = frozenset(ALL_SPLITS)
     files = [file for file in files if only is None or only(file.name)]
     announce(_estimate(data, files, requested, copies))
     usable, counts = _load(data, files, requested, progress, keep_gray)
     if not usable and counts.other_splits:
-        announce(
-            f"no photo falls into {' or '.join(splits)} (data.split): all photos serve there,"
-            " those of the other splits included"
-        )
+        announce(NONE_IN_SPLIT.format(" or ".join(splits)))
         unsplit = True
         usable, counts = _load(data, files, frozenset(ALL_SPLITS), progress, keep_gray)
     if not usable:
-        raise DataError(_no_photos(counts))
+        raise DataError(describe_no_photos(counts))
     return PhotoSet(
         photos=[pixels for _, pixels in usable],
         names=[result.name for result, _ in usable],
@@ -355,7 +358,7 @@ def _list(corrupt: Sequence[tuple[str, str]]) -> str:
     return f"{named}; and {more} more" if more > 0 else named
 
 
-def _no_photos(counts: Counts) -> str:
+def describe_no_photos(counts: Counts) -> str:
     """Why no photo is left, and what to do."""
     if counts.corrupt and not counts.gray:
         return f"none of the {counts.found} files can be decoded: {_list(counts.corrupt)}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pix2color.data import npy
+from pix2color.data.object_store import is_url
 from pix2color.errors import DataError
 from pix2color.photo.formats import PHOTO_SUFFIXES
 from pix2color.photo.walk import (
@@ -83,7 +84,7 @@ def list_photos(roots: Sequence[str]) -> list[FileRef]:
     """
     photos, shards = list_files(roots)
     for label, shard in shards:
-        photos += _members(label, shard)
+        photos += list_members(label, shard)
     return sorted(photos, key=lambda photo: photo.name)
 
 
@@ -143,6 +144,8 @@ def _expand(roots: Sequence[str]) -> Iterator[Path]:
     for root in roots:
         if not str(root):
             raise DataError("a root is empty", remedy=f"{_REMEDY}, or . for the current folder")
+        if is_url(root):
+            raise DataError(f"{root}: only a training reads URLs, with data.cache: none")
         path = Path(root).expanduser()
         matches = [path] if path.exists() else []
         if not matches and any(wildcard in str(root) for wildcard in "*?["):
@@ -186,8 +189,17 @@ def _walk(root: Path, label: str, seen: set[Identity]) -> Iterator[tuple[str, Pa
             yield f"{label}/{entry.relative_to(root).as_posix()}", entry
 
 
-def _members(label: str, shard: Path) -> Iterator[FileRef]:
-    """The photos of one shard; only headers are read."""
+def list_members(label: str, shard: Path, *, shown: str = "") -> Iterator[FileRef]:
+    """The photos of one shard in its order, named `label/member`; only headers are read.
+
+    Args:
+        label: begins the names.
+        shard: the file.
+        shown: what errors call it, where that is not its path.
+
+    Raises:
+        DataError: the shard is broken, compressed or contains no photo.
+    """
     names: set[str] = set()
     try:
         with tarfile.open(shard, "r:") as tar:
@@ -198,9 +210,9 @@ def _members(label: str, shard: Path) -> Iterator[FileRef]:
             end = tar.offset
         check_end(shard, end)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        raise broken_shard(shard, error) from None
+        raise broken_shard(shown or shard, error) from None
     if not names:
-        raise DataError(f"no photos in {shard} (looked for {_endings()})", remedy=_REMEDY)
+        raise DataError(f"no photos in {shown or shard} (looked for {_endings()})", remedy=_REMEDY)
 
 
 def check_end(shard: Path, end: int) -> None:

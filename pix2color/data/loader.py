@@ -60,6 +60,10 @@ class PhotoSource(Protocol):
         """Photos stacked (B,H,W,3 uint8) and the places of their crops."""
         ...
 
+    def close(self) -> None:
+        """Discard what was read ahead; `load` works as before."""
+        ...
+
 
 class InMemorySource:
     """Photos in RAM.
@@ -101,7 +105,10 @@ class InMemorySource:
             index, repeat = map(int, self._order[sample - self._first])
             photos.append(self.photos[index])
             rngs.append(rng_for(self.seed, self._epoch, index, repeat))
-        return _stack_and_sample(photos, rngs, self.data)
+        return stack_and_sample(photos, rngs, self.data)
+
+    def close(self) -> None:
+        """Nothing is read ahead."""
 
     def _enter_epoch_of(self, sample: int) -> None:
         self._epoch, self._first = self._weights.find_epoch(sample)
@@ -152,7 +159,12 @@ class StreamingSource:
             photos.append(photo.pixels)
             index = int(photo.digest[:7], 16)
             rngs.append(rng_for(self.seed, self._epoch, index, photo.repeat))
-        return _stack_and_sample(photos, rngs, self.data)
+        return stack_and_sample(photos, rngs, self.data)
+
+    def close(self) -> None:
+        """The next call reads the stream from its start."""
+        self._expected = -1
+        self._rewind()
 
     def _rewind(self) -> None:
         self._epoch, self._photos = -1, iter(())
@@ -172,9 +184,10 @@ class StreamingSource:
             )
 
 
-def _stack_and_sample(
+def stack_and_sample(
     photos: Sequence[np.ndarray], rngs: Sequence[np.random.Generator], data: DataConfig
 ) -> tuple[Tensor, CropParams]:
+    """What `PhotoSource.load` returns, from photos and the random numbers of their crops."""
     sizes = [(photo.shape[0], photo.shape[1]) for photo in photos]
     return stack_photos(photos), sample_crops(sizes, rngs, data)
 
@@ -219,6 +232,7 @@ class DeviceLoader:
         """End the thread and discard what it read ahead; the next `get` starts another thread."""
         self._pool.shutdown(cancel_futures=True)
         self._pool, self._next = _new_pool(), None
+        self.source.close()
 
     def _ask(self, first: int, size: int) -> None:
         if self._next is not None:

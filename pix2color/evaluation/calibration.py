@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pix2color import bands
 from pix2color.color.chroma_calibration import CalibrationFitter, ChromaCalibration
 from pix2color.color.lab import rgb_to_lab
 from pix2color.config import DecodeConfig
@@ -20,7 +21,7 @@ from pix2color.errors import DataError
 from pix2color.evaluation import metrics
 from pix2color.evaluation.cast import cast, cell_counts
 from pix2color.evaluation.protocol import group_by_shape, stack
-from pix2color.inference import bands, postprocess, preprocess
+from pix2color.inference import postprocess, preprocess
 from pix2color.inference.prediction import Floats, Prediction
 from pix2color.photo import Photo
 from pix2color.runtime.base import Runtime
@@ -183,8 +184,10 @@ class _Network:
     def _inputs(self, index: int) -> tuple[Pixels, Floats, Floats]:
         """Gray values, the network's L, and the guide."""
         gray = preprocess.gray_values(Photo(self.photos[index]))
-        stride = self.runtime.info.output_stride
-        return gray, *preprocess.network_input(gray, self.decode.input_size, stride)
+        info = self.runtime.info
+        return gray, *preprocess.network_input(
+            gray, self.decode.input_size, info.size_multiple, square=info.square_input
+        )
 
 
 def _lab(photo: Pixels) -> Tensor:

@@ -9,13 +9,15 @@ by conjugate gradients.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pix2color.inference.prediction import Floats, Prediction
+from pix2color.inference.upsample import joint_bilateral_upsample
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class PropagationParams:
     """Distance at which it does, as a share of the photo's longer side."""
 
 
+_MOST_CELLS = 20_000  # of a grid on which hints are spread; finer ones are joined first
 _HINT_WEIGHT = 100.0  # pull of a hint
 _MAX_STEPS = 600
 _RTOL = 1e-4
@@ -65,6 +68,10 @@ def propagate_hints(
         raise ValueError("hints need the prediction's features")
     if not coverage.any():
         return ab
+    factor = _coarsening(coverage.shape)
+    if factor > 1:
+        cells = (prediction, prediction.features, ab, coverage, hint_ab)
+        return ab + _coarse_change(*cells, params, factor)
     features = _normalized(prediction.features)
     change = (hint_ab - ab) * (coverage > 0)
     recall, recalled = _recall(features, coverage, change, params)
@@ -75,6 +82,41 @@ def propagate_hints(
         right = _HINT_WEIGHT * coverage * change[channel] + recall * recalled[channel]
         result[channel] = ab[channel] + _solve(ties, pull.astype(np.float64), right)
     return result
+
+
+def _coarsening(grid: tuple[int, ...]) -> int:
+    """How many cells of a fine grid are joined to one along each axis: a power of 2."""
+    factor = 1
+    while math.prod(grid) > _MOST_CELLS * factor**2 and not any(n % (2 * factor) for n in grid):
+        factor *= 2
+    return factor
+
+
+def _coarse_change(
+    prediction: Prediction,
+    features: Floats,
+    ab: Floats,
+    coverage: Floats,
+    hint_ab: Floats,
+    params: PropagationParams,
+    factor: int,
+) -> Floats:
+    """The change of color by `propagate_hints` on joined cells, enlarged along edges: 2,h,w."""
+    covered = _pooled(coverage, factor)
+    hinted: Floats = _pooled(hint_ab * coverage, factor)
+    hinted /= np.maximum(covered, 1e-6)
+    blocks = coverage.reshape(covered.shape[0], factor, covered.shape[1], factor)
+    small = _pooled(ab, factor)
+    coarse = replace(prediction, values=small, features=_pooled(features, factor))
+    change = propagate_hints(coarse, small, blocks.max(axis=(1, 3)), hinted, params) - small
+    return joint_bilateral_upsample(change, coarse.cell_lightness(), prediction.cell_lightness())
+
+
+def _pooled(planes: Floats, factor: int) -> Floats:
+    """The mean of each factor x factor cells: ...,h,w -> ...,h/factor,w/factor."""
+    *others, rows, columns = planes.shape
+    blocks = planes.reshape(*others, rows // factor, factor, columns // factor, factor)
+    return blocks.mean(axis=(-3, -1))
 
 
 def _normalized(features: Floats) -> Floats:

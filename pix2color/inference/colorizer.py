@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pix2color import bands
 from pix2color.color.icc_matrix import SRGB
 from pix2color.config import DecodeConfig
 from pix2color.errors import PhotoError, Pix2ColorError
@@ -267,8 +269,10 @@ class Colorizer:
             Pix2ColorError: a hint outside the photo.
         """
         info = self.runtime.info
-        lightness, guide = preprocess.network_input(
-            gray, input_size or self.decode.input_size, info.output_stride
+        input_size = input_size or self.decode.input_size
+        guide = bands.start(partial(preprocess.guide, gray, input_size))  # beside the network
+        lightness = preprocess.network_lightness(
+            gray, input_size, info.size_multiple, square=info.square_input
         )
         hint_input = None
         if hints and info.accepts_hints:
@@ -279,7 +283,7 @@ class Colorizer:
         )
         last = None if output.features is None else output.features[0]
         return Prediction(
-            output.values[0], lightness, guide, info.log_prior, last, info.calibration
+            output.values[0], lightness, guide.result(), info.log_prior, last, info.calibration
         )
 
     def _with_oom_fallback(

@@ -10,13 +10,15 @@ pixel by pixel.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pix2color import bands
 from pix2color.color import icc_matrix, lab_numpy
 from pix2color.color.icc_matrix import ColorSpace
-from pix2color.inference import bands
 from pix2color.photo.photo import Pixels
 
 Floats = NDArray[np.float32]
@@ -48,7 +50,7 @@ def compose_rgb(
         return _compose_8bit(gray, ab, color_space, band_pixels)
     height, width = gray.shape
     out = np.empty((height, width, 3), gray.dtype)
-    mapper = GamutMapper(color_space, bits=16)
+    mapper = gamut_mapper(color_space, 16)
     planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in ab]
 
     def band(rows: slice) -> None:
@@ -72,114 +74,157 @@ def _compose_8bit(
 ) -> Pixels:
     """`compose_rgb` for 8 bits: the colors that occur, a table of those, one look-up per pixel."""
     height, width = gray.shape
-    low = np.floor(ab.min(axis=(1, 2), keepdims=True))
-    step = max(_AB_STEP, float((ab - low).max()) / 255)
-    wide_a, wide_b = (
-        _upsample_rows(plane, width) for plane in np.rint((ab - low) / step).astype(np.uint8)
-    )
-    colors = np.empty(gray.shape, np.uint16)  # a and b in steps, a byte each
-    occurs = np.zeros(65_536, np.bool_)
-
-    def find(rows: slice) -> None:
-        both = colors[rows]
-        _upsample_cols(wide_a, rows, height, out=both)
-        both &= 0xFF00
-        b = _upsample_cols(wide_b, rows, height, out=np.empty_like(both))
-        b >>= 8
-        both |= b
-        occurs[both] = True
-
-    bands.for_each_band(find, height, width, pixels=band_pixels)
-    used = np.flatnonzero(occurs)
-    offset = np.zeros(65_536, np.intp)
+    colors = _Colors(ab, height, width, band_pixels)
+    mapper = gamut_mapper(color_space, 8)
+    used = np.flatnonzero(colors.seen)
+    offset = np.full(65_536, -256, np.intp)
     offset[used] = np.arange(len(used)) * 256
-    a = (used[:, None] >> 8) * np.float32(step) + np.float32(low[0, 0, 0])
-    b = (used[:, None] & 255) * np.float32(step) + np.float32(low[1, 0, 0])
+
+    def places(rows: slice) -> NDArray[np.intp]:
+        """Each pixel's place in the table; negative for a color that was not seen."""
+        place = np.take(offset, colors.at(rows))
+        place |= gray[rows]
+        return place
+
     needed = None
     if gray.size < 2 * 256 * len(used):  # few pixels: most of the table would not be used
-        needed = _occurring_words(gray, colors, offset, 256 * len(used), band_pixels)
-    table = _build_lut(a.astype(np.float32), b.astype(np.float32), color_space, needed)
+        occurs = np.zeros(256 * len(used), np.bool_)
+
+        def mark(rows: slice) -> None:
+            occurs[places(rows)] = True
+
+        bands.for_each_band(mark, height, width, pixels=band_pixels)
+        needed = np.flatnonzero(occurs)
+    table = _build_lut(mapper, colors, used, needed)
     out = np.empty((height, width, 4), np.uint8)
     words = out.view(np.uint32)[..., 0]
 
     def fill(rows: slice) -> None:
-        index = np.take(offset, colors[rows])
-        index |= gray[rows]
-        np.take(table, index, out=words[rows], mode="clip")
+        place = places(rows)
+        np.take(table, place, out=words[rows], mode="wrap")  # the default mode copies
+        if place.min() < 0:
+            unseen = place < 0
+            pixels = np.empty((np.count_nonzero(unseen), 3), np.uint8)
+            mapper.map(gray[rows][unseen], *colors.lab(colors.at(rows)[unseen]), pixels)
+            out[rows, :, :3][unseen] = pixels
 
     bands.for_each_band(fill, height, width, pixels=band_pixels)
     return out[..., :3]
 
 
-def _occurring_words(
-    gray: Pixels,
-    colors: NDArray[np.uint16],
-    offset: NDArray[np.intp],
-    count: int,
-    band_pixels: int | None,
-) -> NDArray[np.intp]:
-    """Which of the table's `count` words a photo needs: `offset` of a pixel's color + its gray."""
-    occurs = np.zeros(count, np.bool_)
+class _Colors:
+    """The colors of a photo: small planes of a and b, rounded to steps and upsampled bilinearly.
 
-    def mark(rows: slice) -> None:
-        index = np.take(offset, colors[rows])
-        index |= gray[rows]
-        occurs[index] = True
+    Args:
+        ab: 2,h,w in Lab units.
+        height, width: to which it is upsampled.
+        band_pixels: as for `compose_rgb`.
+    """
 
-    bands.for_each_band(mark, *gray.shape, pixels=band_pixels)
-    return np.flatnonzero(occurs)
+    def __init__(self, ab: Floats, height: int, width: int, band_pixels: int | None) -> None:
+        self._height = height
+        self._low = np.floor(ab.min(axis=(1, 2), keepdims=True))
+        self._step = np.float32(max(_AB_STEP, float((ab - self._low).max()) / 255))
+        small = np.rint((ab - self._low) / self._step).astype(np.uint8)
 
+        def along_rows(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            size = (width, len(plane))
+            return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))
 
-def _upsample_rows(plane: NDArray[np.uint8], width: int) -> NDArray[np.uint16]:
-    """A small plane upsampled bilinearly along its rows only: h,width, values 0..255."""
-    size = (width, plane.shape[0])
-    image = Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(image).astype(np.uint16)
+        self._wide = np.stack(bands.in_parallel(along_rows, small))
+        self.seen = np.zeros(65_536, np.bool_)
+        """The colors of all pixels, or of nearly all: two samples per value of ab."""
+        every = max(1, min(height // ab.shape[1], width // ab.shape[2]) // 2)
+        self._all = np.empty((height, width), np.uint16) if every == 1 else None
 
+        def find(part: slice) -> None:
+            rows = slice(part.start * every, min(part.stop * every, height), every)
+            colors = self._upsampled(rows)
+            self.seen[colors[:, ::every]] = True
+            if self._all is not None:
+                self._all[rows] = colors
 
-def _upsample_cols(
-    wide: NDArray[np.uint16], rows: slice, height: int, *, out: NDArray[np.uint16]
-) -> NDArray[np.uint16]:
-    """Some rows of a plane upsampled bilinearly to `height`, in 256ths (rounded): 0..65408."""
-    position = (np.arange(rows.start, rows.stop) + 0.5) * len(wide) / height - 0.5
-    position = np.clip(position, 0, len(wide) - 1)
-    above = position.astype(np.intp)
-    below = np.minimum(above + 1, len(wide) - 1)
-    share = np.rint((position - above) * 256).astype(np.uint16)[:, None]
-    np.multiply(wide[above], 256 - share, out=out)
-    out += wide[below] * share
-    out += np.uint16(128)
-    return out
+        bands.for_each_band(find, -(-height // every), width, pixels=band_pixels)
+
+    def at(self, rows: slice) -> NDArray[np.uint16]:
+        """The colors of some rows: rows,width, a and b in steps, a byte each."""
+        return self._upsampled(rows) if self._all is None else self._all[rows]
+
+    def _upsampled(self, rows: slice) -> NDArray[np.uint16]:
+        cells = self._wide.shape[1]
+        position = (np.arange(rows.start, rows.stop, rows.step) + 0.5) * cells / self._height
+        position = np.clip(position - 0.5, 0, cells - 1)
+        above = position.astype(np.intp)
+        share = np.rint((position - above) * 256).astype(np.uint16)[:, None]
+        near = self._wide[:, above[0] : above[-1] + 2].astype(np.uint16)
+        slope = np.diff(near, axis=1, append=near[:, -1:])  # negative ones wrap, as the sum does
+        near *= 256
+        near += 128  # rounds
+        above -= above[0]
+        both = slope[:, above]
+        both *= share
+        both += near[:, above]
+        a, b = both
+        a &= 0xFF00
+        b >>= 8
+        a |= b
+        return a
+
+    def lab(self, colors: NDArray[np.integer]) -> tuple[Floats, Floats]:
+        """a and b in Lab units of n colors: n each."""
+        a, b = (steps.astype(np.float32) * self._step for steps in (colors >> 8, colors & 255))
+        return a + self._low[0, 0], b + self._low[1, 0]
 
 
 def _build_lut(
-    a: Floats, b: Floats, color_space: ColorSpace, words: NDArray[np.intp] | None = None
+    mapper: GamutMapper,
+    colors: _Colors,
+    used: NDArray[np.intp],
+    needed: NDArray[np.intp] | None,
 ) -> NDArray[np.uint32]:
-    """The pixels of n colors (n,1) at every 8-bit gray value: n * 256 words of R, G, B, 255.
+    """The pixels of n colors at every 8-bit gray value: n * 256 words of R, G, B, 255.
 
     Args:
-        words: those that are needed; the others are left white. None: all.
+        mapper: of the color space.
+        colors: of the photo.
+        used: n of them.
+        needed: the places of the words that are computed; None: all.
     """
-    mapper = GamutMapper(color_space, bits=8)
-    table = np.full((len(a), 256, 4), 255, np.uint8)
+    table = np.empty(len(used) * 256, np.uint32)
+    pixels = table.view(np.uint8).reshape(-1, 256, 4)
     every_gray = np.arange(256, dtype=np.uint8)
+    # X depends on gray and a, Z on gray and b: 256 x 256 each, of all steps.
+    a, b = colors.lab(np.arange(256) * 257)
+    x, z = mapper.x(every_gray, a[:, None]), mapper.z(every_gray, b[:, None])
 
-    def band(rows: slice) -> None:
-        mapper.map(every_gray[None], a[rows], b[rows], table[rows])
+    if needed is None:
 
-    if words is None:
-        bands.for_each_band(band, len(a), 256)
-        return table.view(np.uint32).reshape(-1)
-    colors, grays = np.divmod(words, 256)
+        def band(rows: slice) -> None:
+            pixels[rows, :, 3] = 255
+            color = used[rows]
+            mapper.mix(every_gray, x[color >> 8], z[color & 255], pixels[rows])
 
-    def part(rows: slice) -> None:
-        color, gray = colors[rows], grays[rows]
-        pixels = np.empty((len(color), 3), np.uint8)
-        mapper.map(every_gray[gray], a[color, 0], b[color, 0], pixels)
-        table[color, gray, :3] = pixels
+        bands.for_each_band(band, len(used), 256)
+        return table
+    places, flat_x, flat_z = needed, x.reshape(-1), z.reshape(-1)
 
-    bands.for_each_band(part, len(words), 1)
-    return table.view(np.uint32).reshape(-1)
+    def some(part: slice) -> None:
+        place = places[part]
+        color, gray = used[place >> 8], place & 255
+        found = np.full((len(place), 4), 255, np.uint8)
+        own_x = np.take(flat_x, (color & 0xFF00) | gray)
+        own_z = np.take(flat_z, ((color & 255) << 8) | gray)
+        mapper.mix(gray, own_x, own_z, found)
+        table[place] = found.view(np.uint32)[:, 0]
+
+    bands.for_each_band(some, len(places), 1)
+    return table
+
+
+@lru_cache(maxsize=4)
+def gamut_mapper(color_space: ColorSpace, bits: int) -> GamutMapper:
+    """`GamutMapper`, kept: its tables take as long as a small photo."""
+    return GamutMapper(color_space, bits=bits)
 
 
 class GamutMapper:
@@ -209,26 +254,36 @@ class GamutMapper:
 
     def map(self, gray: Pixels, a: Floats, b: Floats, out: Pixels) -> None:
         """Write the colors of gray, a and b (broadcast together, ...) into out (..., 3 or 4)."""
+        self.mix(gray, self.x(gray, a), self.z(gray, b), out)
+
+    def x(self, gray: Pixels, a: Floats) -> Floats:
+        """X over that of white, of gray values and a, which are broadcast together."""
+        return lab_numpy.lab_f_inverse(np.take(self._f, gray) + a * np.float32(1 / 500))
+
+    def z(self, gray: Pixels, b: Floats) -> Floats:
+        """Z over that of white, of gray values and b."""
+        f = np.take(self._f, gray) - b * np.float32(1 / 200)
+        return lab_numpy.lab_f_inverse(np.maximum(f, 0))
+
+    def mix(self, gray: Pixels, x: Floats, z: Floats, out: Pixels) -> None:
+        """Write the colors of gray, X and Z (broadcast together, ...) into out (..., 3 or 4)."""
         luminance = np.take(self._luminance, gray)
-        f = np.take(self._f, gray)
-        x = lab_numpy.lab_f_inverse(f + a * np.float32(1 / 500))
-        z = lab_numpy.lab_f_inverse(np.maximum(f - b * np.float32(1 / 200), 0))
         channels = [row[0] * x + row[1] * luminance + row[2] * z for row in self._matrix]
         share = lab_numpy.gamut_share(luminance, channels)
         for c, channel in enumerate(channels):
             channel -= luminance
             channel *= share
             channel += luminance
-            np.clip(channel, 0, 1, out=channel)
             self._encode(c, channel, out[..., c])
 
     def _encode(self, channel: int, linear: Floats, out: Pixels) -> None:
-        """Linear light 0..1 -> code values; `linear` is used up."""
+        """Linear light 0..1, but for rounding -> code values; `linear` is used up."""
         if self._top == 255:
             linear *= _LUT_SIZE - 1
             linear += np.float32(0.5)
             np.take(self._codes8[channel], linear.astype(np.intp), out=out, mode="clip")
             return
+        np.clip(linear, 0, 1, out=linear)
         if self._space.curves is not None:
             code = self._space.encode(channel, linear)
         else:

@@ -11,9 +11,10 @@ import contextlib
 import numpy as np
 from numpy.typing import NDArray
 
+from pix2color import bands
 from pix2color.color.icc_matrix import SRGB, ColorSpace
 from pix2color.errors import PhotoError
-from pix2color.inference import bands, borders, compose, upsample
+from pix2color.inference import borders, compose, upsample
 from pix2color.photo.photo import Pixels
 
 Floats = NDArray[np.float32]

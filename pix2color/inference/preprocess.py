@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pix2color import bands
 from pix2color.color import icc_matrix
 from pix2color.color.lab_numpy import lab_f, linear_to_srgb, srgb_to_linear
-from pix2color.inference import bands
 from pix2color.photo import Photo
 from pix2color.photo.gray import is_gray
 from pix2color.photo.photo import Pixels
@@ -87,21 +87,30 @@ def lightness_table(bits: int) -> NDArray[np.float32]:
 
 
 def network_input(
-    gray: Pixels, input_size: int, output_stride: int
+    gray: Pixels, input_size: int, multiple: int, *, square: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What the network sees of a photo, and the guide along which its colors are upsampled.
+
+    Returns:
+        `network_lightness`, and `guide`.
+    """
+    return network_lightness(gray, input_size, multiple, square=square), guide(gray, input_size)
+
+
+def network_lightness(
+    gray: Pixels, input_size: int, multiple: int, *, square: bool = False
+) -> NDArray[np.float32]:
+    """What the network sees of a photo: L in 0..100 at `network_size`, float32.
 
     Args:
         gray: H,W, of `gray_values`.
         input_size: shorter side of the network's input, in pixels.
-        output_stride: both sides of the input are multiples of it: its cells tile the photo.
-
-    Returns:
-        L in 0..100 at `network_size`, and L at `guide_size`: float32, two sizes H,W.
+        multiple: of which both sides of the input are multiples (`NetworkInfo.size_multiple`).
+        square: the photo is stretched to a square.
     """
-    height, width = gray.shape
-    size = network_size(height, width, input_size, multiple=output_stride)
-    return resize_lightness(gray, size), guide(gray, input_size)
+    height, width = (input_size, input_size) if square else gray.shape
+    size = network_size(height, width, input_size, multiple=multiple)
+    return resize_lightness(gray, size)
 
 
 def network_size(height: int, width: int, size: int, *, multiple: int = 4) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pix2color.inference import bands
+from pix2color import bands
 
 Floats = NDArray[np.float32]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import threading
 import time
 import traceback
@@ -12,18 +13,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pix2color import bands
 from pix2color.config import DecodeConfig
 from pix2color.errors import PhotoError, Pix2ColorError
 from pix2color.guidance.guidance import NO_GUIDANCE, Guidance
 from pix2color.guidance.hints import Hint
-from pix2color.inference import bands, preprocess
+from pix2color.inference import preprocess
 from pix2color.io import remove_stale_parts
+from pix2color.jobs.mirror import Mirror
 from pix2color.jobs.planner import Job
 from pix2color.photo import (
     Limits,
@@ -83,66 +86,21 @@ class Outcome:
     """Whether the failure is not of the photo but of the program or the machine."""
     notes: tuple[str, ...] = ()
     """Remarks on a photo that is done, such as dropped metadata."""
+    digests: tuple[str, ...] = ()
+    """Of the files of a photo that is done, in the order of `Job.targets` (`store.digest`).
+    Empty where the run had no `Mirror`."""
     seconds: float = 0.0
 
 
-def provenance_of(colorizer: Colorizer, decode: DecodeConfig) -> Provenance:
-    """The metadata of photos that are colored with these weights and settings."""
-    settings = decode.model_dump(exclude=set() if decode.calibration else {"calibration"})
-    words = " ".join(f"{name} {value:g}" for name, value in settings.items())
-    if colorizer.runtime.kind != "torch":
-        words += f" runtime {colorizer.runtime.kind}"
-    return Provenance(colorizer.digest, words)
+class WorkerDiedError(Exception):
+    """A process ended or was ended while it worked on a photo; says how."""
 
 
-def colorize_jobs(
-    jobs: Sequence[Job],
-    colorizer: Callable[[], Colorizer],
-    options: JobOptions,
-    *,
-    workers: int | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Outcome]:
-    """Color every photo; yields each outcome as it comes, in no fixed order.
-
-    Each worker thread reads, colors and writes one photo at a time, so that photos are decoded and
-    encoded while the network runs on another one. All photos in memory, variants included, have
-    together no more pixels than `options.limits` allows for one photo.
-
-    Args:
-        colorizer: returns the Colorizer; called by each worker after it has read its photo.
-        workers: number of threads; default: the processor's cores.
-        stop: called before each photo; where it returns True, no further photo is started. The
-            running ones are finished and yielded; the others have no outcome.
-
-    An exception that one photo causes is its outcome and is not raised.
-    """
-    num_workers = workers or bands.cores()
-    if options.resume:
-        for folder in sorted({job.target.parent for job in jobs}):
-            remove_stale_parts(folder)
-    budget = _PixelBudget(options.limits.megapixels * 1e6)
-    with ThreadPoolExecutor(num_workers, thread_name_prefix="photos") as pool:
-        running: set[Future[Outcome]] = set()
-        try:
-            for job in jobs:
-                if stop():
-                    break
-                running.add(pool.submit(_run_job, job, colorizer, options, budget))
-                if len(running) >= num_workers:
-                    finished, running = wait(running, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        yield future.result()
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield future.result()
-        finally:  # after an interrupt nothing further is started
-            for future in running:
-                future.cancel()
+class WorkerStartError(Pix2ColorError):
+    """No process can work on photos, so the run cannot go on."""
 
 
-class _PixelBudget:
+class PixelBudget:
     """A number of pixels that threads share; they wait in order while too few are free.
 
     A photo that is larger than the budget waits for all of it.
@@ -172,6 +130,112 @@ class _PixelBudget:
                 self._changed.notify_all()
 
 
+class Workers(Protocol):
+    """What colors photos in place of the threads of this process, such as `Children`."""
+
+    def colorize(self, job: Job, budget: PixelBudget) -> Outcome:
+        """As `colorize_job`; may raise WorkerDiedError and WorkerStartError."""
+
+    def end(self) -> None:
+        """End the work under way, whose calls then raise WorkerDiedError."""
+
+
+class _Threads:
+    """The threads of this process."""
+
+    def __init__(self, colorizer: Callable[[], Colorizer], options: JobOptions) -> None:
+        self._colorizer, self._options = colorizer, options
+
+    def colorize(self, job: Job, budget: PixelBudget) -> Outcome:
+        return colorize_job(job, budget, colorizer=self._colorizer, options=self._options)
+
+    def end(self) -> None:
+        """Nothing: a photo under way is finished."""
+
+
+def provenance_of(colorizer: Colorizer, decode: DecodeConfig) -> Provenance:
+    """The metadata of photos that are colored with these weights and settings."""
+    settings = decode.model_dump(exclude=set() if decode.calibration else {"calibration"})
+    words = " ".join(f"{name} {value:g}" for name, value in settings.items())
+    if colorizer.runtime.kind != "torch":
+        words += f" runtime {colorizer.runtime.kind}"
+    return Provenance(colorizer.digest, words)
+
+
+def colorize_jobs(
+    jobs: Sequence[Job],
+    colorizer: Callable[[], Colorizer],
+    options: JobOptions,
+    *,
+    workers: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    mirror: Mirror | None = None,
+    processes: Workers | None = None,
+) -> Iterator[Outcome]:
+    """Color every photo; yields each outcome as it comes, in no fixed order.
+
+    Each worker thread reads, colors and writes one photo at a time, so that photos are decoded and
+    encoded while the network runs on another one. All photos in memory, variants included, have
+    together no more pixels than `options.limits` allows for one photo.
+
+    Args:
+        colorizer: returns the Colorizer; called by each worker after it has read its photo.
+        workers: number of threads; default: the processor's cores.
+        stop: called before each photo; where it returns True, no further photo is started. The
+            running ones are finished and yielded; the others have no outcome.
+        mirror: copies sources and targets that lie in stores.
+        processes: color the photos in place of the worker threads. Photos whose process dies are
+            tried again one by one, after all others; those whose process dies again fail.
+
+    An exception that one photo causes is its outcome and is not raised.
+
+    Raises:
+        WorkerStartError: of `processes`.
+    """
+    num_workers = workers or bands.cores()
+    if options.resume:
+        remove_parts(jobs)
+    budget = PixelBudget(options.limits.megapixels * 1e6)
+    work = processes or _Threads(colorizer, options)
+    died: list[Job] = []
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="photos") as pool:
+        running: dict[Future[Outcome], Job] = {}
+        waiting = iter(jobs)
+        try:
+            while True:
+                for job in itertools.islice(waiting, num_workers - len(running)):
+                    if stop():
+                        waiting = iter(())
+                        break
+                    running[pool.submit(_run_job, job, work, options, budget, mirror)] = job
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    job = running.pop(future)
+                    try:
+                        yield future.result()
+                    except WorkerDiedError:
+                        died.append(job)
+        except BaseException:  # such as a second Ctrl-C: nothing further is started
+            for future in running:
+                future.cancel()
+            work.end()
+            raise
+    for job in died:
+        if stop():
+            break
+        try:
+            yield _run_job(job, work, options, budget, mirror)
+        except WorkerDiedError as death:
+            yield Outcome(job, "failed", f"crashed the decoder: {death}")
+
+
+def remove_parts(jobs: Sequence[Job]) -> None:
+    """Delete the incomplete files that a killed run of these jobs left."""
+    for folder in sorted({job.target.parent for job in jobs}):
+        remove_stale_parts(folder)
+
+
 def _pixel_count(path: Path) -> int:
     """How many pixels a photo has by its header, all pages together; 0 where this is unknown."""
     try:
@@ -182,14 +246,29 @@ def _pixel_count(path: Path) -> int:
 
 
 def _run_job(
-    job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, budget: _PixelBudget
+    job: Job, work: Workers, options: JobOptions, budget: PixelBudget, mirror: Mirror | None
 ) -> Outcome:
     start = time.perf_counter()
     try:
-        outcome = _reserve_and_colorize(job, colorizer, options, budget)
+        outcome = _settled_without_work(job, options)
+        if outcome is None:
+            with mirror.copies(job.source, job.targets) if mirror else contextlib.nullcontext():
+                outcome = work.colorize(job, budget)
+                if outcome.status == "done" and mirror:
+                    outcome = replace(outcome, digests=mirror.publish(job.targets))
+    except (WorkerDiedError, WorkerStartError):
+        raise
     except Exception as error:
         outcome = failed(job, error)
     return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def _settled_without_work(job: Job, options: JobOptions) -> Outcome | None:
+    if job.problem:
+        return Outcome(job, "failed", job.problem)
+    if options.resume and job.is_done():
+        return Outcome(job, "skipped", "already done")
+    return None
 
 
 def failed(job: Job, error: Exception) -> Outcome:
@@ -216,22 +295,22 @@ def _reason(error: Exception) -> str:
     )
 
 
-def _reserve_and_colorize(
-    job: Job, colorizer: Callable[[], Colorizer], options: JobOptions, budget: _PixelBudget
+def colorize_job(
+    job: Job, budget: PixelBudget, *, colorizer: Callable[[], Colorizer], options: JobOptions
 ) -> Outcome:
-    if job.problem:
-        return Outcome(job, "failed", job.problem)
-    if options.resume and job.is_done():
-        return Outcome(job, "skipped", "already done")
-    if not is_regular(job.source):
-        return Outcome(job, "failed", NOT_REGULAR)
-    # A small file may hold many megapixels. The larger of file size and pixels counts, since a
-    # 16-bit photo needs twice the memory per pixel.
-    size = job.source.stat().st_size
-    with budget.reserve(size):
-        pixels = _pixel_count(job.source)
-    with budget.reserve(max(size, pixels) * options.guidance.variants):
-        return _colorize_photo(job, colorizer, options)
+    """Color one photo as soon as the budget has its pixels; an exception is its outcome."""
+    try:
+        if not is_regular(job.source):
+            return Outcome(job, "failed", NOT_REGULAR)
+        # A small file may hold many megapixels. The larger of file size and pixels counts, since a
+        # 16-bit photo needs twice the memory per pixel.
+        size = job.source.stat().st_size
+        with budget.reserve(size):
+            pixels = _pixel_count(job.source)
+        with budget.reserve(max(size, pixels) * options.guidance.variants):
+            return _colorize_photo(job, colorizer, options)
+    except Exception as error:
+        return failed(job, error)
 
 
 def _colorize_photo(job: Job, colorizer: Callable[[], Colorizer], options: JobOptions) -> Outcome:

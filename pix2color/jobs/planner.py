@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pix2color.errors import Pix2ColorError
+from pix2color.jobs.mirror import Mirror
+from pix2color.jobs.store import is_url
 from pix2color.photo.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES, output_suffix
 from pix2color.photo.walk import NOT_REGULAR, Identity, LeftOut, identity, walk
 from pix2color.video import pyav as video
+
+_VIDEO_IN_STORE = "a video: videos are colored from folders into folders"
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ class JobPlan:
     videos: tuple[Job, ...] = ()
     """In the order of their targets' names."""
     left_out: tuple[LeftOut, ...] = ()
-    """Broken and circular links, pipes, devices, folders without read permission."""
+    """Broken and circular links, pipes, devices, folders without read permission; of a store, names
+    that files cannot have, and videos."""
+    shown: Callable[[Path], str] = str
+    """What a user calls a file: its path, or the URL that the path stands for."""
 
 
 def plan_jobs(
@@ -64,6 +71,7 @@ def plan_jobs(
     *,
     variants: int = 1,
     confidence: bool = False,
+    mirror: Mirror | None = None,
 ) -> JobPlan:
     """Find the photos and videos, and where each goes: the same tree and names below `out`.
 
@@ -74,23 +82,31 @@ def plan_jobs(
     Args:
         variants: number of versions of each photo: NAME, NAME-2, NAME-3, ...
         confidence: also NAME-confidence.png for each photo.
+        mirror: has local paths for inputs and an `out` that are URLs; None takes them as paths.
 
     Raises:
         Pix2ColorError: an input that is empty, not there or no file; no photo at all; an `out` that
             is no folder; a target that is one of the sources; or a named video where PyAV
             is missing.
+        StoreError: a store that cannot be opened or listed.
     """
-    folder = _output_folder(out)
+    folder = mirror.add(str(out))[0] if mirror and is_url(out) else _output_folder(out)
+    shown = mirror.shown if mirror else str
     jobs: list[Job] = []
     videos: list[Job] = []
     unsupported: list[Path] = []
     left_out: list[LeftOut] = []
     has_pyav = video.installed()
-    for path, relative in _input_files(inputs, folder, left_out):
+    for path, relative in _input_files(inputs, folder, left_out, mirror):
         suffix = path.suffix.lower()
         is_named = relative is None
         relative = Path(path.name) if relative is None else relative
         if suffix in video.SUFFIXES and (has_pyav or is_named):
+            if mirror and (mirror.holds(path) or mirror.holds(folder)):
+                if is_named:
+                    raise Pix2ColorError(f"{shown(path)}: {_VIDEO_IN_STORE}")
+                left_out.append(LeftOut(path, _VIDEO_IN_STORE))
+                continue
             if not has_pyav:
                 raise Pix2ColorError(f"{path}: {video.MISSING}")
             videos.append(_video_job(path, folder, relative))
@@ -102,11 +118,12 @@ def plan_jobs(
     if not jobs and not videos and not unsupported:
         where = ", ".join(str(i) for i in inputs)
         looked_for = " ".join((*sorted(PHOTO_SUFFIXES), *sorted(video.SUFFIXES)))
-        further = "".join(f"; {entry.path}: {entry.reason}" for entry in left_out[:1])
+        further = "".join(f"; {shown(entry.path)}: {entry.reason}" for entry in left_out[:1])
         raise Pix2ColorError(f"no photo in {where}, nor a video; looked for {looked_for}{further}")
     every = _unique([*jobs, *videos])
-    refuse_sources([path for job in every for path in job.targets], [job.source for job in every])
-    problems = _collisions(every)
+    targets = [path for job in every for path in job.targets]
+    refuse_sources(targets, [job.source for job in every], shown)
+    problems = _collisions(every, shown)
     every = [replace(job, problem=problems.get(job, "")) for job in every]
     video_sources = {job.source for job in videos}
     return JobPlan(
@@ -114,6 +131,7 @@ def plan_jobs(
         tuple(sorted(unsupported)),
         tuple(job for job in every if job.source in video_sources),
         tuple(sorted(left_out)),
+        shown,
     )
 
 
@@ -130,14 +148,20 @@ def _output_folder(out: str | Path) -> Path:
 
 
 def _input_files(
-    inputs: Sequence[str | Path], out: Path, left_out: list[LeftOut]
+    inputs: Sequence[str | Path], out: Path, left_out: list[LeftOut], mirror: Mirror | None
 ) -> Iterator[tuple[Path, Path | None]]:
     """Every file of the inputs, with its path below its folder; None: the file is an input."""
     for name in inputs:
         if not str(name):
             raise Pix2ColorError("an input's name is empty; '.' is the current folder")
         root = Path(name)
-        if root.is_dir():
+        if mirror and is_url(name):
+            for found in mirror.find(str(name), out):
+                if isinstance(found, LeftOut):
+                    left_out.append(found)
+                else:
+                    yield found
+        elif root.is_dir():
             for entry in walk(root, {identity(out)} if out.exists() else None):
                 if isinstance(entry, LeftOut):
                     left_out.append(entry)
@@ -183,7 +207,7 @@ def _unique(jobs: Sequence[Job]) -> list[Job]:
     return sorted(first.values(), key=lambda job: str(job.target))
 
 
-def _collisions(jobs: Sequence[Job]) -> Mapping[Job, str]:
+def _collisions(jobs: Sequence[Job], shown: Callable[[Path], str]) -> Mapping[Job, str]:
     """The problem of each job whose target is also another's."""
     owners: dict[str, list[Job]] = {}
     for job in jobs:
@@ -196,13 +220,15 @@ def _collisions(jobs: Sequence[Job]) -> Mapping[Job, str]:
             if other is not None:
                 target = next(path for path in job.targets if _normalized(path) == name)
                 problems[job] = (
-                    f"it and {other.source} would both become {target}; color one of them into"
-                    " another folder"
+                    f"it and {shown(other.source)} would both become {shown(target)}; color one of"
+                    " them into another folder"
                 )
     return problems
 
 
-def refuse_sources(targets: Sequence[Path], sources: Sequence[Path]) -> None:
+def refuse_sources(
+    targets: Sequence[Path], sources: Sequence[Path], shown: Callable[[Path], str] = str
+) -> None:
     """Raise Pix2ColorError where a target is one of the sources, under whatever name."""
     names = {_normalized(os.path.realpath(source)): source for source in sources}
     files = {_identity(source): source for source in sources}
@@ -212,8 +238,8 @@ def refuse_sources(targets: Sequence[Path], sources: Sequence[Path]) -> None:
             source = files.get(_identity(target))
         if source is not None:
             raise Pix2ColorError(
-                f"{target} is the source {source}; choose another name or folder: sources are never"
-                " written over"
+                f"{shown(target)} is the source {shown(source)}; choose another name or folder:"
+                " sources are never written over"
             )
 
 

@@ -59,12 +59,13 @@ def write_report(
     """
     photos = [
         {
-            "source": str(o.job.source),
-            "target": str(o.job.target),
+            "source": plan.shown(o.job.source),
+            "target": plan.shown(o.job.target),
             "status": o.status,
             "reason": describe(o.reason, o.remedy, option),
             "notes": list(o.notes),
             "seconds": round(o.seconds, 3),
+            "digests": list(o.digests),
         }
         for o in sorted(outcomes, key=lambda o: o.job.source)
     ]
@@ -74,8 +75,8 @@ def write_report(
         "decode": decode.model_dump(),
         "counts": Counter(outcome.status for outcome in outcomes),
         "photos": photos,
-        "unsupported": [str(p) for p in plan.unsupported],
-        "left_out": [{"path": str(e.path), "reason": e.reason} for e in plan.left_out],
+        "unsupported": [plan.shown(p) for p in plan.unsupported],
+        "left_out": [{"path": plan.shown(e.path), "reason": e.reason} for e in plan.left_out],
     }
     text = json.dumps(tree, indent=1, ensure_ascii=False)
     try:

@@ -48,6 +48,23 @@ def soft_cross_entropy(
         return loss.mean()
 
 
+def dense_cross_entropy(
+    logits: Tensor, probability: Tensor, *, class_weight: Tensor | None = None
+) -> Tensor:
+    """Mean cross-entropy against a distribution per pixel, in nats: -sum_k w_k p_k log q_k.
+
+    Args:
+        logits: B,313,h,w of q; converted to float32 also inside autocast.
+        probability: B,313,h,w, sum 1.
+        class_weight: 313, or None for no weights.
+    """
+    with torch.autocast(device_type=logits.device.type, enabled=False):
+        target = probability.float()
+        if class_weight is not None:
+            target = target * class_weight.view(1, -1, 1, 1)
+        return -(target * logits.float().log_softmax(1)).sum(1).mean()
+
+
 def label_entropy(labels: SoftLabels) -> Tensor:
     """Mean entropy of soft labels, in nats: the lower bound of their cross-entropy."""
     weight = labels.weight.clamp_min(1e-12)

@@ -39,6 +39,8 @@ class Encoder(nn.Module):
 
     mean: Tensor
     std: Tensor
+    takes_hints = False
+    """Whether `features` takes color hints beside the gray photo."""
 
     def __init__(
         self,
@@ -85,6 +87,18 @@ class Encoder(nn.Module):
         self.levels = self.levels[:levels]
         self.channels, self.reduction = self.channels[:levels], self.reduction[:levels]
 
+    def prepend_input(self) -> None:
+        """Make the normalized input one more level, the finest.
+
+        Raises:
+            ConfigError: there is a level of its size, or all levels are one network (timm's).
+        """
+        if self.reduction[0] == 1 or len(self.levels) != len(self.reduction):
+            raise ConfigError("model.input_level is for encoders of several levels below it")
+        self.channels = (self.mean.shape[1], *self.channels)
+        self.reduction = (1, *self.reduction)
+        self.levels.insert(0, nn.Identity())
+
     def to_single_channel(self) -> None:
         """Replace the first convolution by one of a single channel: its RGB kernels, summed.
 
@@ -124,7 +138,10 @@ class Encoder(nn.Module):
         H and W are multiples of the largest reduction; other sizes are rounded as the network's
         convolutions round them.
         """
-        x = self.normalize(gray_rgb)
+        return self.run_levels(self.normalize(gray_rgb))
+
+    def run_levels(self, x: Tensor) -> list[Tensor]:
+        """The input of the first level -> the output of each."""
         features = []
         for number, level in enumerate(self.levels):
             with torch.set_grad_enabled(torch.is_grad_enabled() and number >= self._frozen):
@@ -174,6 +191,9 @@ _TORCHVISION: dict[str, _Spec] = {
     ),
     "efficientnet_b0": ("IMAGENET1K_V1", _split_at(2, 3, 4, 6, 8), (16, 24, 40, 112, 320), _HALVES),
     "convnext_tiny": ("IMAGENET1K_V1", _split_at(2, 4, 6, 8), (96, 192, 384, 768), (4, 8, 16, 32)),
+    "convnext_large": (
+        "IMAGENET1K_V1", _split_at(2, 4, 6, 8), (192, 384, 768, 1536), (4, 8, 16, 32),
+    ),
 }  # fmt: skip
 NAMES = tuple(_TORCHVISION)
 

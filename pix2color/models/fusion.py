@@ -101,9 +101,9 @@ class FusionEncoder(ConvEncoder):
         logits = self.classifier((small * self.input_scale - self.rgb_mean) / self.rgb_std)
         return logits.float().softmax(1)
 
-    def features(self, gray_rgb: Tensor) -> list[Tensor]:
-        """See Encoder.features; the last level is mixed with the classifier's probabilities."""
-        *finer, deepest = super().features(gray_rgb)
+    def features(self, gray_rgb: Tensor, hints: Tensor | None = None) -> list[Tensor]:
+        """As ConvEncoder.features; the last level is mixed with the classifier's probabilities."""
+        *finer, deepest = super().features(gray_rgb, hints)
         classes = self.probabilities(gray_rgb).to(deepest.dtype)[:, :, None, None]  # B,1000,1,1
         classes = classes.expand(-1, -1, *deepest.shape[-2:])
         return [*finer, self.fuse(torch.cat((deepest, classes), dim=1))]

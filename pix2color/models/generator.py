@@ -24,7 +24,8 @@ class Generator(nn.Module):
         decoder: features -> one map.
         head: that map -> raw; raw -> ab.
         stride: pixels of L per pixel of raw.
-        hint_input: adds color hints to the features; None: a network without hints.
+        hint_input: adds color hints to the features; None: a network without hints, or one whose
+            encoder takes them.
     """
 
     precisions = ("float32",)
@@ -53,6 +54,11 @@ class Generator(nn.Module):
         """The height and width of `forward`'s input are multiples of this."""
         return max(*self.encoder.reduction, self.stride)
 
+    @property
+    def accepts_hints(self) -> bool:
+        """Whether `forward` takes hints."""
+        return self.hint_input is not None or self.encoder.takes_hints
+
     def train(self, mode: bool = True) -> Generator:
         """Set the training mode; with `frozen_statistics` batch norms stay in evaluation mode."""
         super().train(mode)
@@ -78,10 +84,11 @@ class Generator(nn.Module):
     def _features(self, lightness: Tensor, hints: Tensor | None) -> Tensor:
         """The head's input: B,F,h,w, where h, w = H/stride, W/stride but for an enlarging head."""
         gray = lightness_to_gray(lightness).expand(-1, 3, -1, -1)  # B,3,H,W in 0..1
-        features = self.encoder.features(gray)  # B,channels[i],H/reduction[i],W/reduction[i]
-        if hints is not None:
-            if self.hint_input is None:
-                raise ValueError("this network takes no hints: it was trained without them")
+        if hints is not None and not self.accepts_hints:
+            raise ValueError("this network takes no hints: it was trained without them")
+        given = (hints,) if self.encoder.takes_hints else ()
+        features = self.encoder.features(gray, *given)  # B,channels[i],H/reduction[i],...
+        if hints is not None and self.hint_input is not None:
             features = self.hint_input(features, hints)  # same shapes
         x: Tensor = self.decoder(features)  # B,F,h,w
         return x

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pix2color.color import ab_bins
 from pix2color.color.ab_bins_numpy import MARGINAL_BIN_WIDTH, MARGINAL_BINS, MARGINAL_MIN_AB
-from pix2color.losses.ab import soft_cross_entropy
+from pix2color.losses.ab import dense_cross_entropy, soft_cross_entropy
 
 
 class Head(nn.Module):
@@ -141,11 +141,29 @@ class ClassificationHead(Head):
         rare colors get a larger share of the gradient (after Menon et al. 2021, Long-tail learning
         via logit adjustment).
         """
-        tau = self.logit_adjustment_tau
         labels = ab_bins.soft_encode(ab, neighbors=self.soft_encoding_k)
-        weight = None if self.rebalance_lambda is None and tau == 0 else self.class_weight
-        logits = ab_bins.adjust_logits(raw.float(), self.log_prior, tau)
+        logits, weight = self._adjusted(raw)
         return {"cross_entropy": soft_cross_entropy(logits, labels, class_weight=weight)}
+
+    def distillation_loss(
+        self, raw: Tensor, probability: Tensor, *, temperature: float = 1.0
+    ) -> Tensor:
+        """Cross-entropy to a teacher's probabilities (B,313,h,w), adjusted and weighted as `loss`.
+
+        Each class has its own weight, so that the optimum is the teacher's distribution. Both
+        distributions are taken at the temperature T, and the loss times T^2 keeps the size of its
+        gradient (Hinton et al. 2015).
+        """
+        if temperature != 1:
+            probability = probability.clamp_min(1e-12).log().div(temperature).softmax(1)
+        logits, weight = self._adjusted(raw.float() / temperature)
+        return temperature**2 * dense_cross_entropy(logits, probability, class_weight=weight)
+
+    def _adjusted(self, raw: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The logits and class weights with which losses are taken."""
+        tau = self.logit_adjustment_tau
+        weight = None if self.rebalance_lambda is None and tau == 0 else self.class_weight
+        return ab_bins.adjust_logits(raw.float(), self.log_prior, tau), weight
 
 
 class AmlClassificationHead(ClassificationHead):

@@ -286,7 +286,7 @@ def decode_pixels(image: Any) -> tuple[Pixels, Pixels | None]:
     if mode == "F":
         raise PhotoError("floating-point pixels; save it with 16 bits per channel first")
     if mode in ("L", "RGB"):
-        color = np.array(image)
+        color = np.asarray(image)
         alpha = _keyed(color, key)
         return (_gray_if_equal(color) if alpha is not None else color), alpha
     if mode == "LAB":  # in Pillow a and b are signed

@@ -16,7 +16,7 @@ from pix2color.errors import PhotoError
 from pix2color.io import atomic_open
 from pix2color.photo import jp2, jpeg, png
 from pix2color.photo.containers import lost_metadata
-from pix2color.photo.photo import Photo
+from pix2color.photo.photo import Photo, Pixels
 
 
 def write(photo: Photo, path: str | Path) -> tuple[str, ...]:
@@ -77,9 +77,9 @@ def to_pillow(photo: Photo) -> Image.Image:
 
     Raises PhotoError for 16-bit color, which Pillow does not have.
     """
-    view = _rgbx_view(photo)
-    if view is not None:
-        return view.convert("RGB")
+    words = _rgbx_words(photo)
+    if words is not None:
+        return _rgbx_image(words).convert("RGB")
     pixels = photo.pixels
     if photo.bits == 16 and not (photo.is_gray and photo.alpha is None):
         raise PhotoError(f"{photo.format} with 16-bit color cannot be written; use PNG or TIFF")
@@ -89,8 +89,8 @@ def to_pillow(photo: Photo) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _rgbx_view(photo: Photo) -> Image.Image | None:
-    """An RGBX image of the pixels' memory, without a copy, where it is laid out as one.
+def _rgbx_words(photo: Photo) -> Pixels | None:
+    """The pixels' memory as H,W,4, where it is laid out so and there is no alpha.
 
     `inference.compose` returns 8-bit pixels as the first three of every four bytes of an array.
     None for any other view of such an array, such as a mirrored one.
@@ -106,7 +106,13 @@ def _rgbx_view(photo: Photo) -> Image.Image | None:
         or pixels.ctypes.data != words.ctypes.data
     ):
         return None
-    return Image.frombuffer("RGBX", (photo.width, photo.height), words, "raw", "RGBX", 0, 1)
+    return words
+
+
+def _rgbx_image(words: Pixels) -> Image.Image:
+    """An RGBX image of `_rgbx_words`, or of some of its rows, without a copy."""
+    height, width = words.shape[:2]
+    return Image.frombuffer("RGBX", (width, height), words, "raw", "RGBX", 0, 1)
 
 
 def _metadata(photo: Photo) -> dict[str, Any]:
@@ -123,8 +129,16 @@ def _metadata(photo: Photo) -> dict[str, Any]:
 
 def _jpeg(photo: Photo, file: BinaryIO) -> None:
     options = jpeg.options(photo)
-    image = _rgbx_view(photo) or to_pillow(photo).convert("L" if photo.is_gray else "RGB")
-    image.save(file, "JPEG", **options)
+    words = _rgbx_words(photo)
+    if words is None:
+        image = to_pillow(photo).convert("L" if photo.is_gray else "RGB")
+
+    def rows_image(rows: slice) -> Image.Image:
+        if words is not None:
+            return _rgbx_image(words[rows])
+        return image.crop((0, rows.start, photo.width, rows.stop))
+
+    jpeg.encode(rows_image, (photo.width, photo.height), options, file)
 
 
 def _tiff(photo: Photo, file: BinaryIO) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +46,25 @@ class NetworkInfo:
     """Whether `Runtime.run` takes hints: the network was trained with simulated ones."""
     calibration: ChromaCalibration | None = None
     """Fitted for these weights; None: they have none, and `decode.calibration` is 0."""
+    square_input: bool = False
+    """Whether photos are stretched to a square of `decode.input_size` pixels."""
+    input_multiple: int = 1
+    """Sides of the input are multiples of this as well as of `output_stride`."""
+
+    @property
+    def size_multiple(self) -> int:
+        """Sides of the input are rounded to multiples of this."""
+        return math.lcm(self.output_stride, self.input_multiple)
+
+    def describe(self) -> str:
+        """What it takes and gives, in words."""
+        side = "a square of {} pixels" if self.square_input else "a shorter side of {} pixels"
+        output = "ab" if self.log_prior is None else f"{len(self.log_prior)} classes"
+        hints = " and hints" if self.accepts_hints else ""
+        return (
+            f"takes L{hints} at {side.format(self.decode.input_size)}, a multiple of"
+            f" {self.size_multiple}; gives {output} per {self.output_stride} pixels"
+        )
 
 
 @dataclass(frozen=True, eq=False)

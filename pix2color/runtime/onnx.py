@@ -77,7 +77,8 @@ class OnnxRuntime:
         self._sessions = {"cpu": session}
         calibration = weights.calibration if weights else _calibration(self.meta, file)
         try:
-            self._head = ModelConfig.model_validate(self.meta["model"]).head
+            model = ModelConfig.model_validate(self.meta["model"])
+            self._head = model.head
             decode = DecodeConfig.model_validate(self.meta["decode"])
             if calibration is None:  # as `checkpoint.load`
                 decode = decode.model_copy(update={"calibration": 0.0})
@@ -88,6 +89,8 @@ class OnnxRuntime:
                 output_stride=int(self.meta["stride"]),
                 log_prior=_log_prior(self.meta) if self._head.type == "classes" else None,
                 calibration=calibration,
+                square_input=model.square_input,
+                input_multiple=model.input_multiple,
             )
         except (KeyError, ValueError, TypeError) as error:
             raise WeightsError(

@@ -75,7 +75,7 @@ def write_graph(weights: Path) -> tuple[Path, float]:
         WeightsError, Pix2ColorError: as `write`; a network that takes hints, as its graph cannot.
     """
     released = checkpoint.load(weights)
-    if released.generator.hint_input is not None:
+    if released.generator.accepts_hints:
         raise WeightsError(f"{weights.name} takes hints, for which a graph has no input")
     path = weights.with_suffix(".onnx")
     onnx = library()
@@ -110,11 +110,26 @@ def write_pair(out: Path, write: Callable[[Path], None], *, graph: bool) -> None
             try:
                 files[beside] = write_graph(written)[0].read_bytes()
             except WeightsError as error:
-                remedy = "write the release file without a graph; torch runs it"
+                remedy = "write the release file without a graph ({no_graph}); torch runs it"
                 raise WeightsError(error.message, remedy=remedy) from None
         atomic_write_all(files)
     if not graph:
         beside.unlink(missing_ok=True)
+
+
+def check_pair_can_be_written() -> None:
+    """Raise Pix2ColorError where onnx is missing, before the work whose result is written.
+
+    The graph is optional, so the error names how to leave it out.
+    """
+    try:
+        library()
+    except Pix2ColorError:
+        raise Pix2ColorError(
+            "the graph beside a release file needs onnx",
+            remedy='install it with pip install "pix2color[onnx]", or leave the graph out with'
+            " {no_graph}",
+        ) from None
 
 
 def renamed(graph: bytes, weights: str) -> bytes:

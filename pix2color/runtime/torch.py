@@ -38,8 +38,10 @@ class TorchRuntime:
                 if isinstance(head, ClassificationHead)
                 else None
             ),
-            accepts_hints=self.generator.hint_input is not None,
+            accepts_hints=self.generator.accepts_hints,
             calibration=checkpoint.calibration,
+            square_input=checkpoint.model.square_input,
+            input_multiple=checkpoint.model.input_multiple,
         )
         self._current: torch.device | None = None  # set by the first pass: a device can be full
         self._lock = threading.Lock()  # for the device, and for torch's one number of threads

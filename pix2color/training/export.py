@@ -79,6 +79,9 @@ def export_run(
         tensors, samples = _newest(run)
         data["samples"] = samples
     generator = build_generator(config.model, pretrained=False)
+    graph = graph and not generator.accepts_hints
+    if graph:
+        onnx_export.check_pair_can_be_written()
     release_file.load_state_strict(generator, tensors, source=str(run))
     if average:
         others = [release_file.read(path) for path in average]
@@ -105,7 +108,7 @@ def export_run(
         figures=figures if figures is not None else _last_validation(run),
         calibration=calibration,
     )
-    onnx_export.write_pair(out, save, graph=graph and generator.hint_input is None)
+    onnx_export.write_pair(out, save, graph=graph)
     return out
 
 

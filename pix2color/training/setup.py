@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,27 @@ from pix2color import build
 from pix2color.checkpoints import hub
 from pix2color.color.ab_bins import Prior, PriorEstimator
 from pix2color.config import Config, from_dict, read_yaml
-from pix2color.data.dataset import ALL_SPLITS, PhotoSet, Split, load_photos
+from pix2color.data.dataset import PhotoSet
 from pix2color.data.decode import Pixels
-from pix2color.data.loader import (
-    BatchSource,
-    DeviceLoader,
-    InMemorySource,
-    PhotoSource,
-    StreamingSource,
-)
-from pix2color.data.streaming import stream_photos
-from pix2color.errors import ConfigError, TrainingError
+from pix2color.data.loader import BatchSource, DeviceLoader
+from pix2color.errors import ConfigError, TrainingError, WeightsError
 from pix2color.io import atomic_write, remove_stale_parts
 from pix2color.training import checkpointing
 from pix2color.training.events import TrainEvent
+from pix2color.training.photos import (
+    TrainingPhotos,
+    dataset_summary,
+    describe_photos,
+    find_training,
+    load_validation,
+    photo_source,
+    photos_diff,
+    shard_cache,
+)
+from pix2color.training.teacher_cache import load_teacher
 from pix2color.training.trainer import Trainer
 
+_PHOTOS_FILE = "photos.json"
 _PRIOR_CROPS = 2048
 _PRIOR_CROPS_PER_PHOTO = 16
 _PRIOR_BATCH = 64
@@ -171,31 +176,34 @@ def make_trainer(
         config = config.model_copy(update={"init_from": previous.get("init_from")})
     else:
         config = resolve_init_from(config, announce=announce)
+    _check_weight_files(config)
     set_seed(config.train.seed)
     validation: Sequence[Pixels] = ()
     if accelerator.is_main_process:  # no other process validates
         validation = photos[1].photos if photos else load_validation(config, announce=announce)
-    training = photos[0] if photos else None
-    if training is None and config.data.cache == "ram":
-        copies = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-        training = load_photos(
-            config.data, splits=["train"], announce=announce, progress=progress, copies=copies
-        )
+    if photos:
+        training: TrainingPhotos = photos[0]
+    else:
+        training = find_training(config.data, accelerator, announce=announce, progress=progress)
+    photos_record = describe_photos(config, training)
     trainer = _build_trainer(config, training, validation, accelerator, observer, resume=resume)
     if resume:
         for line in _config_diff(previous, config.model_dump(mode="json")):
             announce(f"resumed with another {line}")
+        for line in photos_diff(folder / _PHOTOS_FILE, photos_record):
+            announce(line)
         trainer.resume()
     # Last, so that resuming with the wrong recipe changes nothing in the run folder.
     if accelerator.is_main_process:
         atomic_write(folder / "config.yaml", config.dump())
+        atomic_write(folder / _PHOTOS_FILE, json.dumps(photos_record) + "\n")
         remove_stale_parts(folder)
     return trainer
 
 
 def _build_trainer(
     config: Config,
-    training: PhotoSet | None,
+    training: TrainingPhotos,
     validation: Sequence[Pixels],
     accelerator: Accelerator,
     observer: Callable[[TrainEvent], object],
@@ -205,18 +213,15 @@ def _build_trainer(
     """Batches, prior, components and trainer; `training` None streams the photos."""
     data, seed, device = config.data, config.train.seed, accelerator.device
     rank, world = accelerator.process_index, accelerator.num_processes
-    source: PhotoSource
-    if training is not None:
-        source = InMemorySource(training.photos, data, seed=seed, names=training.names)
-    else:
-        source = StreamingSource(data, seed=seed, rank=rank, world=world)
     data_stats = dataset_summary(config, training)
     prior = None
     if config.model.head.type == "classes":
         # From the same photos in every process.
-        prior_source = StreamingSource(data, seed=seed) if training is None else source
+        prior_source = photo_source(training, data, seed=seed)
         with closing(DeviceLoader(prior_source, data, device=device)) as crops:
             prior = estimate_prior(crops, data_stats["photos"])
+    cache = shard_cache(data, accelerator)
+    source = photo_source(training, data, seed=seed, rank=rank, world=world, cache=cache)
     batches = DeviceLoader(source, data, device=device, world=world)
     # The first weights of the networks follow from the seed alone, not from earlier draws.
     set_seed(seed)
@@ -232,54 +237,8 @@ def _build_trainer(
         accelerator=accelerator,
         folder=Path(config.output),
         observer=observer,
+        teacher=load_teacher(config, photos=data_stats.get("digest")),
     )
-
-
-def load_validation(config: Config, *, announce: Callable[[str], object]) -> Sequence[Pixels]:
-    """The photos of the validation figures, the same ones in every run.
-
-    With `data.cache: none` reading ends when `train.num_val_photos` are found, in shards (or
-    files) taken in an order that is always the same.
-
-    Raises:
-        DataError: as `load_photos` and `stream_photos`.
-    """
-    data = config.data.model_copy(update={"source_weights": {}})
-    if data.cache == "ram":
-        return load_photos(data, splits=["val"], announce=_silent).photos
-    splits: Sequence[Split] = ["val"]
-    if data.split.val == 0:
-        announce("data.split leaves no photo for validation: photos of all splits serve there")
-        splits = ALL_SPLITS
-    # A buffer of one photo: nothing is decoded only to be shuffled.
-    plain = data.model_copy(update={"shuffle_buffer": 1})
-    with closing(stream_photos(plain, splits=splits, rank=0, world=1, seed=0, epoch=0)) as photos:
-        return [photo.pixels for photo in islice(photos, config.train.num_val_photos)]
-
-
-def dataset_summary(config: Config, photos: PhotoSet | None) -> dict[str, Any]:
-    """What a release file records about its training photos: names, counts and a hash, no paths.
-
-    Args:
-        photos: None for a stream, whose photos are not counted beforehand.
-    """
-    summary: dict[str, Any] = {
-        "roots": [Path(root).name for root in config.data.roots] or ["bundled with scikit-image"],
-        "photos": None if photos is None else len(photos),
-    }
-    if photos is None or not photos.unsplit:
-        summary["split"] = config.data.split.model_dump()
-    if config.data.source_weights:
-        summary["source_weights"] = config.data.source_weights
-    if photos is None:
-        return summary
-    counts = photos.counts
-    return summary | {
-        "gray_left_out": counts.gray,
-        "duplicates_left_out": counts.duplicates,
-        "corrupt": len(counts.corrupt),
-        "digest": photos.digest,
-    }
 
 
 def estimate_prior(batches: BatchSource, photos: int | None) -> Prior:
@@ -309,6 +268,21 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         )
     if resume and not started:
         raise TrainingError(f"{folder} holds no run to resume", remedy="leave {resume} out")
+
+
+def _check_weight_files(config: Config) -> None:
+    """Refuse a recipe whose weights are missing before its photos are read, which takes minutes."""
+    named = {
+        "model.pretrained": (config.model.pretrained,),
+        "loss.perceptual_network": (config.loss.perceptual_network,),
+        "train.fd_backbone": (config.train.fd_backbone or "none",),
+        "teacher.checkpoint": config.teacher.checkpoint,
+    }
+    for key, names in named.items():
+        for name in names:
+            words = ("default", "imagenet", "none", "encoder", "vgg16")
+            if name not in words and not hub.parse(name) and not Path(name).is_file():
+                raise WeightsError(f"{key}: there is no weights file {name}")
 
 
 def _previous_config(folder: Path) -> dict[str, Any]:

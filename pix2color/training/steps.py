@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,12 @@ from pix2color.data.loader import Batch
 from pix2color.losses import adversarial
 from pix2color.losses.perceptual import PerceptualLoss
 from pix2color.models.discriminator import LAB_SCALE
-from pix2color.models.heads import Head
+from pix2color.models.heads import ClassificationHead, Head
 
 Network = Callable[[Tensor], Tensor]
 AbLoss = Callable[[Tensor, Tensor], Tensor]
+Targets = Callable[[Tensor, tuple[int, int], Sequence[int]], Tensor]
+"""(L, size, seeds of the crops) -> a teacher's probabilities B,313,*size."""
 
 
 def reconstruction_losses(
@@ -54,6 +56,19 @@ def reconstruction_losses(
             rgb = lab_to_rgb(_with_lightness(batch.target_lab, ab), clip=False)
             losses["perceptual"] = perceptual(rgb, lab_to_rgb(batch.target_lab))
     return losses
+
+
+def distillation_loss(
+    raw: Tensor, batch: Batch, *, head: Head, teacher: Targets, temperature: float
+) -> Tensor:
+    """Loss of the generator's logits against the teacher's probabilities.
+
+    The teacher sees L as it is, the student as degraded by the recipe: it learns to see through it.
+    """
+    assert isinstance(head, ClassificationHead)
+    size = (raw.shape[-2], raw.shape[-1])
+    probability = teacher(batch.target_lab[:, :1], size, batch.seeds)  # B,313,h,w
+    return head.distillation_loss(raw, probability, temperature=temperature)
 
 
 def fake_lab(raw: Tensor, batch: Batch, *, head: Head, decode: DecodeConfig) -> Tensor:

@@ -42,6 +42,7 @@ class ColorizationTask:
         generator: the components' generator as accelerate prepared it.
         optimizer: of the generator, prepared.
         discriminator, discriminator_optimizer: prepared; None without an adversarial phase.
+        teacher: gives the targets of `loss.distillation`; None without one.
     """
 
     def __init__(
@@ -53,11 +54,14 @@ class ColorizationTask:
         optimizer: torch.optim.Optimizer,
         discriminator: nn.Module | None,
         discriminator_optimizer: torch.optim.Optimizer | None,
+        teacher: steps.Targets | None,
     ) -> None:
         self.gan = config.gan
         self.shown = config.shown_decode()
         self.loss_at = {"targets": config.loss.targets, "enlarge": config.loss.enlarge}
         self.components = components
+        self.teacher = teacher
+        self.distillation_temperature = config.teacher.temperature
         self.generator = generator
         self.optimizer = optimizer
         self.discriminator = discriminator
@@ -111,7 +115,7 @@ class ColorizationTask:
         """The generator's output, given simulated hints where the network takes hints."""
         lightness = batch.input_lightness.contiguous(memory_format=torch.channels_last)
         hints: tuple[Tensor, ...] = ()
-        if self.components.generator.hint_input is not None:
+        if self.components.generator.accepts_hints:
             cells = F.avg_pool2d(batch.target_lab[:, 1:], self.components.generator.stride)
             hints = (sample_hints(cells, batch.seeds),)
         raw: Tensor = self.generator(lightness, *hints)
@@ -156,6 +160,14 @@ class ColorizationTask:
             perceptual=self.components.perceptual,
             **self.loss_at,
         )
+        if self.teacher is not None:
+            losses["distillation"] = steps.distillation_loss(
+                raw,
+                batch,
+                head=self.head,
+                teacher=self.teacher,
+                temperature=self.distillation_temperature,
+            )
         if self.discriminator is not None and fake is not None and self.gan.weight > 0:
             # Its weights must not collect gradients of the generator's loss.
             self.discriminator.requires_grad_(False)

@@ -29,6 +29,8 @@ from pix2color.training import checkpointing, schedule
 from pix2color.training.events import Figures, TrainEvent, TrainResult
 from pix2color.training.metrics_log import MetricAverager, MetricsLogger, draw_curves, flat
 from pix2color.training.task import ColorizationTask, Update
+from pix2color.training.teacher import Teacher
+from pix2color.training.teacher_cache import CachedTeacher
 from pix2color.training.validator import Validator
 
 
@@ -80,6 +82,7 @@ class Trainer:
         accelerator: Accelerator,
         folder: Path,
         observer: Callable[[TrainEvent], object] = lambda event: None,
+        teacher: Teacher | CachedTeacher | None = None,
     ) -> None:
         self.config = config
         self.batches = batches
@@ -93,11 +96,13 @@ class Trainer:
         )
         self._figures: dict[str, float] = {}  # of the last validation
         self._means = MetricAverager()
-        self._prepare(components)
+        self._prepare(components, teacher)
 
     # --- set-up ----------------------------------------------------------------------------------
 
-    def _prepare(self, components: TrainingComponents) -> None:
+    def _prepare(
+        self, components: TrainingComponents, teacher: Teacher | CachedTeacher | None
+    ) -> None:
         config, accelerator = self.config, self.accelerator
         per_batch = config.train.batch_size * accelerator.num_processes
         self.samples_per_step = per_batch * accelerator.gradient_accumulation_steps
@@ -119,8 +124,9 @@ class Trainer:
             self.discriminator, self.discriminator_optimizer = accelerator.prepare(
                 components.discriminator, components.discriminator_optimizer
             )
-        if components.perceptual is not None:
-            components.perceptual.to(accelerator.device)
+        for frozen in (components.perceptual, teacher):
+            if frozen is not None:
+                frozen.to(accelerator.device)
         self.task = ColorizationTask(
             config,
             components,
@@ -128,6 +134,7 @@ class Trainer:
             optimizer=self.optimizer,
             discriminator=self.discriminator,
             discriminator_optimizer=self.discriminator_optimizer,
+            teacher=teacher,
         )
 
     def resume(self) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pix2color.inference import bands, filters
+from pix2color import bands
+from pix2color.inference import filters
 
 Floats = NDArray[np.float32]
 

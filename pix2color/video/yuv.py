@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pix2color import bands
 from pix2color.color import icc_matrix
 from pix2color.color.lab_numpy import gamut_share
-from pix2color.inference import bands, compose
+from pix2color.inference import compose
 from pix2color.photo.photo import Pixels
 from pix2color.video.pyav import import_av
 

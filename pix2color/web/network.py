@@ -51,6 +51,11 @@ def web_network(name_or_path: str | None = None) -> WebNetwork:
             f"{path.name}: the page needs a network of 313 color classes",
             remedy="leave {checkpoint} out for the packaged one",
         )
+    if info.square_input:
+        raise WeightsError(
+            f"{path.name}: the page does not stretch photos to a square, as this network needs it",
+            remedy="leave {checkpoint} out for the packaged one",
+        )
     graph = path.read_bytes()
     external = {}
     if INITIALIZERS in runtime.meta:

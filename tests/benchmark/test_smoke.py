@@ -17,7 +17,7 @@ from pix2color.config import load
 from pix2color.evaluation.registry import METRICS
 
 ROOT = Path(__file__).parents[2]
-RECIPES = {p.stem for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark", "packaged"}
+RECIPES = {p.stem for p in (ROOT / "configs").glob("*.yaml")} - {"benchmark", "packaged", "distill"}
 
 
 def stands_apart(rows: list[dict[str, Any]], name: str) -> str | None:

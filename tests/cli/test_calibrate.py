@@ -192,7 +192,8 @@ def test_impossible_arguments_are_refused_at_once(
     out = tmp_path / "out.safetensors"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "onnx", None)
-        assert "needs onnx" in refused(capsys, *given, out)
+        said = refused(capsys, *given, out)
+        assert "needs onnx" in said and "leave the graph out with --no-graph" in said
     onnx = ("--checkpoint", "net.onnx", "--data", *data, "--out", out)
     assert "the .safetensors that it was exported from" in refused(capsys, *onnx)
     for option, value, said in (

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flaky_store import new_url
+from outputs import outputs
 from PIL import Image
 
 from pix2color.cli import infer
+from pix2color.jobs.store import open_store
 
 PHOTOS = Path(__file__).parents[2] / "photos"
 SMALL = ("--size", "64", "--quiet")
@@ -36,7 +39,7 @@ def test_variants_and_maps_lie_beside_the_photo(folder: Path, tmp_path: Path) ->
     out = tmp_path / "out"
     arguments = [str(folder), "--out", str(out), "--variants", "3", "--confidence", *SMALL]
     assert infer.main(arguments) == 0
-    names = {path.name for path in out.iterdir()}
+    names = {*outputs(out)}
     parts = ("", "-2", "-3", "-confidence")
     assert names == {f"{name}{part}.png" for name in ("camera", "rocket") for part in parts}
     pictures = [np.asarray(Image.open(out / f"rocket{part}.png")) for part in parts]
@@ -50,6 +53,22 @@ def test_variants_and_maps_lie_beside_the_photo(folder: Path, tmp_path: Path) ->
     (out / "rocket-3.png").unlink()
     assert infer.main([*arguments, "--resume", "--report", str(report)]) == 0
     assert json.loads(report.read_text())["counts"] == {"skipped": 1, "done": 1}
+
+
+def test_variants_and_maps_go_into_a_store(folder: Path, tmp_path: Path) -> None:
+    out = open_store(new_url())
+    arguments = [str(folder), "--variants", "2", "--confidence", *SMALL, "--out"]
+    assert infer.main([*arguments, str(tmp_path / "out")]) == 0
+    assert infer.main([*arguments, out.url]) == 0
+    names = [entry.name for entry in out.list() if not entry.name.startswith(".")]
+    assert len(names) == 6
+    expected = outputs(tmp_path / "out")
+    assert {name: out.read(name) for name in names} == expected
+    out._files.rm_file(out._path("rocket-2.png"))  # type: ignore[attr-defined]
+    report = tmp_path / "status.json"
+    assert infer.main([*arguments, out.url, "--resume", "--report", str(report)]) == 0
+    assert json.loads(report.read_text())["counts"] == {"skipped": 1, "done": 1}
+    assert {name: out.read(name) for name in names} == expected
 
 
 def test_hints_go_to_the_photo_they_name(folder: Path, tmp_path: Path) -> None:
@@ -80,7 +99,7 @@ def test_names_that_would_meet_fail(
     out = tmp_path / "out"
     assert infer.main([str(folder), "--out", str(out), "--variants", "2", *SMALL]) == 1
     assert "would both become" in capsys.readouterr().err
-    assert {path.name for path in out.iterdir()} == {"camera.png", "camera-2.png"}
+    assert {*outputs(out)} == {"camera.png", "camera-2.png"}
 
 
 @pytest.mark.parametrize(
@@ -134,4 +153,4 @@ def test_a_hint_outside_its_photo_fails_that_photo_alone(
     out = tmp_path / "out"
     assert infer.main([str(folder), "--out", str(out), "--hints", str(hints), *SMALL]) == 1
     assert "is outside the photo of 160 x 120 pixels" in capsys.readouterr().err
-    assert [path.name for path in out.iterdir()] == ["camera.png"]
+    assert [*outputs(out)] == ["camera.png"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_model import calibrated, use_fake_model
+from outputs import outputs
 from PIL import Image
 
 from pix2color.cli import infer
@@ -54,8 +55,7 @@ def test_a_folder_of_photos_and_videos(
     output = capsys.readouterr()
     assert "2 of 3 photos and videos colored" in output.out and "not a video" in output.err
     assert "Traceback" not in output.err
-    written = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.*"))
-    assert written == ["deep/film.mp4", "photo.png"]
+    assert [*outputs(tmp_path / "out")] == ["deep/film.mp4", "photo.png"]
     video = tmp_path / "out/deep/film.mp4"
     assert len(vf.decode(video)) == 5
     with av.open(str(video)) as container:

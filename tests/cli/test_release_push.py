@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,6 +161,18 @@ def test_weights_and_graph_are_replaced_together_or_not_at_all(
     assert release_run(run, "--temperature", "0.9") == EXIT_USAGE
     assert [path.read_bytes() for path in files] == before
     assert load_runtime(files[0], "cpu").kind == "onnx"
+
+
+def test_without_onnx_it_says_how_to_do_without(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert release_run(run) == EXIT_USAGE
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "needs onnx" in said and "--no-graph" in said
+    assert not run.with_suffix(".onnx").exists() and not (run / "gan.safetensors").exists()
+    assert release_run(run, "--no-graph") == EXIT_OK
+    assert (run / "gan.safetensors").is_file()
 
 
 def test_a_private_repository(run: Path, server: Hub) -> None:

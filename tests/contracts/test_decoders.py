@@ -33,6 +33,12 @@ TINY: dict[str, dict[str, Any]] = {
     "upsample transposed": {"encoder": "strided_cnn", "decoder": "upsample", "output_stride": 1,
                             "upsample": {"stages": [[], [8], [8], [8]], "mode": "transposed",
                                          "norm": "each"}},
+    "shortcut": {"encoder": "siggraph_cnn", "decoder": "shortcut", "output_stride": 2,
+                 "shortcut": {"stages": [[16, 8], [8]]}},
+    "shortcut hints": {"encoder": "siggraph_cnn", "hints": True, "decoder": "shortcut",
+                       "output_stride": 1},
+    "ddcolor": {"encoder": "zhang_cnn", "input_level": True, "decoder": "ddcolor",
+                "ddcolor": {"width": 16, "queries": 5, "layers": 3}, "output_stride": 1},
 }  # fmt: skip
 RAW = {"classes": 313, "regression": 2, "marginal64": 128}
 """Kinds of head -> channels of raw."""
@@ -122,6 +128,11 @@ def test_weights_survive_a_file(name: str) -> None:
         ),
         ({"decoder": "upsample"}, "stages lead from the encoder's stride 32 to 16"),
         ({"decoder": "hypercolumn", "output_stride": 8}, "cannot be reached"),
+        ({"decoder": "ddcolor", "output_stride": 1}, "ddcolor needs model.input_level"),
+        (
+            {"decoder": "shortcut", "output_stride": 2},
+            r"do not lead from the encoder's strides \(2, 4, 8, 16, 32\) to",
+        ),
     ],
 )
 def test_a_stride_out_of_reach_is_an_error_of_one_line(tree: dict[str, Any], words: str) -> None:

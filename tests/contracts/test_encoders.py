@@ -16,13 +16,12 @@ from pix2color.errors import ConfigError
 from pix2color.models.encoders import NAMES, Encoder, build_backbone, build_encoder
 from pix2color.models.init import skip_weight_init
 
-PLAIN = ("zhang_cnn", "strided_cnn", "fusion")
+PLAIN = ("zhang_cnn", "siggraph_cnn", "strided_cnn", "fusion")
 TIMM = ("timm/resnet10t",) if importlib.util.find_spec("timm") else ()
 LARGE = ("resnet34", "resnet50", "vgg16", "vgg16_bn", "convnext_tiny")  # seconds each
-ENCODERS = [
-    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name
-    for name in (*NAMES, *PLAIN, *TIMM)
-]
+HUGE = ("convnext_large",)  # a minute
+MARKS = dict.fromkeys(LARGE, pytest.mark.slow) | dict.fromkeys(HUGE, pytest.mark.exhaustive)
+ENCODERS = [pytest.param(name, marks=MARKS.get(name, ())) for name in (*NAMES, *PLAIN, *TIMM)]
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from pix2color.build import build_head
 from pix2color.config import HeadConfig, LossConfig
-from pix2color.models.heads import Head
+from pix2color.models.heads import ClassificationHead, Head
 
 CHANNELS = 6
 HEADS: dict[str, dict[str, Any]] = {
@@ -146,3 +146,22 @@ def test_weights_survive_a_file(name: str) -> None:
 def test_a_head_that_contradicts_itself_is_refused(tree: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         HeadConfig.model_validate(tree)
+
+
+@pytest.mark.parametrize("name", ["classes", "classes adjusted", "classes rebalanced"])
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_a_student_that_knows_what_its_teacher_knows_has_nothing_to_learn(
+    name: str, temperature: float
+) -> None:
+    """With logit adjustment the optimum is the teacher's distribution; rebalancing moves it."""
+    head = built(name)
+    assert isinstance(head, ClassificationHead)
+    taught = 3 * head(features()).detach()
+
+    def gradient_at(raw: torch.Tensor) -> float:
+        raw = raw.clone().requires_grad_()
+        loss = head.distillation_loss(raw, taught.softmax(1), temperature=temperature)
+        return float(torch.autograd.grad(loss, raw)[0].norm())
+
+    nothing_to_learn = gradient_at(taught) < 1e-4 * gradient_at(0.5 * taught)
+    assert nothing_to_learn == (name != "classes rebalanced")

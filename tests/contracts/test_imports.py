@@ -17,11 +17,11 @@ from pix2color.runtime import onnx_export
 
 PACKAGE = Path(__file__).parents[2] / "pix2color"
 LEVELS = (
-    ("errors", "_version", "io", "markdown"),
+    ("errors", "_version", "bands", "io", "markdown"),
     ("config", "color"),
     ("losses",),
     ("photo", "data", "models"),
-    ("checkpoints", "build"),
+    ("checkpoints", "build", "build_parts"),
     ("runtime",),
     ("inference", "guidance", "training", "evaluation"),
     ("jobs", "video", "benchmark", "app", "web", "analysis"),

@@ -14,6 +14,7 @@ COMMANDS_ARE_SHOWN = {
     "model_card.py",  # a page with the command that uses the weights
     "onnx.py",  # whole commands, to be copied
     "ort_package.py",
+    "ray_engine.py",
 }
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 

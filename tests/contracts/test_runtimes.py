@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +32,24 @@ HEADS: dict[str, dict[str, Any]] = {
     "linear": {"head": {"type": "regression", "activation": "linear", "ab_scale": 50}},
     "marginal64": {"head": {"type": "marginal64"}},
     "marginal64 mean": {"head": {"type": "marginal64", "decoding": "mean"}},
+    "ddcolor": {
+        "input_level": True,
+        "decoder": "ddcolor",
+        "ddcolor": {"width": 16, "queries": 5, "layers": 3},
+        "output_stride": 1,
+        "square_input": True,
+        "input_multiple": 32,
+        "head": {"type": "regression", "activation": "linear", "ab_scale": 1.0},
+    },
+    "shortcut": {
+        "encoder": "siggraph_cnn",
+        "conv_encoder": {"width": 4, "center_lightness": True},
+        "decoder": "shortcut",
+        "output_stride": 1,
+        "head": {"type": "regression"},
+    },
 }
+"""Kinds of heads, and networks with decoders of others."""
 
 
 def torch_runtime(release: Path) -> Runtime:
@@ -65,7 +83,7 @@ RUNTIMES: dict[str, Callable[[Path], Runtime]] = {
 
 @pytest.fixture(scope="module", params=HEADS)
 def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small network with each kind of head."""
+    """A small network of each kind."""
     path = tmp_path_factory.mktemp("weights") / f"{request.param}.safetensors"
     return write_release(path, **HEADS[request.param])
 
@@ -107,6 +125,8 @@ def test_it_computes_what_the_weights_say(
     info, generator = runtime.info, loaded.generator
     assert info.output_stride == generator.stride and info.digest == loaded.digest
     assert info.decode == loaded.decode and info.accepts_hints is False
+    assert info.square_input == loaded.model.square_input
+    assert info.size_multiple == math.lcm(generator.stride, loaded.model.input_multiple)
     expected = generator.predict_raw(torch.from_numpy(lightness(1, *size)))
     if isinstance(generator.head, ClassificationHead):
         assert info.log_prior is not None

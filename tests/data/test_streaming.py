@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from shard_files import colors, encoded, pack
 
 from pix2color import config
 from pix2color.data import streaming
@@ -19,25 +18,6 @@ from pix2color.data.dataset import ALL_SPLITS, Split, load_photos
 from pix2color.data.loader import StreamingSource
 from pix2color.data.streaming import StreamCounts, stream_photos
 from pix2color.errors import DataError
-
-
-def encoded(image: Image.Image, form: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form)
-    return buffer.getvalue()
-
-
-def colors(seed: int) -> bytes:
-    coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
-    return encoded(Image.fromarray(coarse).resize((24, 18), Image.Resampling.BICUBIC))
-
-
-def pack(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
-    with tarfile.open(path, "w") as tar:
-        for name, content in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
 
 
 def settings(*roots: Path, **options: object) -> config.DataConfig:

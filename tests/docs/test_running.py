@@ -11,13 +11,14 @@ import importlib
 import importlib.util
 import re
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from documents import PYTHON, ROOT, SHELL, Block, command_of, label
-from fake_model import write_calibrated
+from fake_model import write_calibrated, write_release
 from PIL import Image
 
 from pix2color.checkpoints import release_file
@@ -27,10 +28,15 @@ ONLY_PARSED = {
     "pip install": "the environment of the tests is not changed; .ci/run installs",
     "pytest": "it would run itself; .ci/run does it",
     "accelerate config": "it asks questions",
+    "python -m pix2color index s3://": "it needs a bucket; tests/data/test_remote_shards.py",
+    "accelerate launch train.py --config pretrain_class.yaml --data s3://": (
+        "it needs a bucket; tests/training/test_shards.py"
+    ),
     "hf auth login": "it asks for a token",
     "python tests/": "a measurement, run by hand",
     "python -m pix2color export --fetch-ort": "it needs the network; tests/web/test_bundle.py",
     "python -m pix2color export --web": "it needs onnxruntime-web; tests/web/test_bundle.py",
+    "python -m pix2color import": "it needs published weights; tests/checkpoints/test_foreign_*",
     "python -m pix2color analyze": "minutes; tests/analysis runs its parts in small",
     "python -m pix2color benchmark": "minutes; tests/benchmark/test_smoke.py runs it in small",
     "python -m pix2color evaluate --protocol": (
@@ -58,6 +64,7 @@ ONLY_PARSED = {
     "accelerate launch train.py --config gan.yaml --data my-photos/ --set gan.discriminator": (
         "it downloads ImageNet weights; tests/training/test_trainer.py trains with a file"
     ),
+    "python infer.py s3://": "it needs a bucket; tests/cli/test_infer_stores.py",
     "python infer.py film.mp4": "it needs PyAV and a video; tests/cli/test_infer_videos.py",
 }
 """The start of a command -> why it is not run here."""
@@ -117,6 +124,9 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
             Image.fromarray(np.roll(photo, 3 * number, axis=1)).save(
                 folder / name / f"{number}.png"
             )
+    (folder / "my-shards").mkdir()
+    with tarfile.open(folder / "my-shards" / "train-0.tar", "w") as shard:
+        shard.add(folder / "my-photos", "")
     color = [Image.fromarray(photo).resize((216, 144)) for photo in photos]
     gray = [photo.convert("L") for photo in color]
     for name in ("photos", "scans", "archive"):
@@ -128,6 +138,8 @@ def _fill(folder: Path, photos: list[np.ndarray]) -> None:
     for name in ("other.jpg", "photo.jpg"):
         color[2].save(folder / name)
     write_calibrated(folder / "calibrated.safetensors", release_file.DEFAULT_FILE)
+    for name in ("eccv16", "siggraph17", "ddcolor-tiny"):
+        write_release(folder / f"{name}.safetensors")  # a stand-in of their kind of file
     hints = '{"portrait.jpg": [{"x": 12, "y": 8, "color": "#2040ff"}]}'
     (folder / "hints.json").write_text(hints)
     for name in ("configs", "tests"):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import skimage.data
 from photo_lab import lab_of
+from PIL import Image
 
-from pix2color.guidance.hints import Hint
+from pix2color.guidance.hints import Hint, rasterize
 from pix2color.guidance.propagation import propagate_hints
 from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.prediction import Prediction
@@ -48,3 +49,17 @@ def test_the_truth_at_more_points_is_nearer_to_it(colorizer: Colorizer) -> None:
         out = colorizer(photo, hints=hints, input_size=96)
         errors.append(np.linalg.norm(lab_of(out)[1:] - true, axis=0).mean())
     assert errors[2] < 0.9 * errors[1] and errors[1] < 0.98 * errors[0]
+
+
+def test_a_fine_grid_takes_hints_as_a_coarse_one_does() -> None:
+    """Networks that give a color per pixel have 65,536 cells and more: hints spread in seconds."""
+    gray = np.asarray(Image.fromarray(skimage.data.camera()).resize((256, 256)), np.float32)
+    lightness = gray / 255 * 100
+    features = np.stack((lightness, *np.indices((256, 256)))).astype(np.float32)
+    values = np.zeros((2, 256, 256), np.float32)
+    fine = Prediction(values, lightness, lightness, features=features)
+    hint = Hint((20.0, -60.0), ((128.0, 64.0),), radius=8)
+    ab = propagate_hints(fine, values, *rasterize([hint], (256, 256), (256, 256)))
+    assert ab.shape == (2, 256, 256)
+    assert ab[:, 62:67, 126:131].mean(axis=(1, 2)) == pytest.approx([20, -60], abs=3)
+    assert np.hypot(*ab)[-8:].max() < 0.3 * np.hypot(20, 60)

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pix2color import bands
 from pix2color.color import icc_matrix, lab_numpy
 from pix2color.color.lab import gray_to_lightness, rgb_to_lab, rgb_to_lightness
-from pix2color.inference import bands, compose, preprocess
+from pix2color.inference import compose, preprocess
 from pix2color.photo import Photo
 
 

@@ -26,6 +26,7 @@ NODES = {
     "mobilenet_v3_large": ("features.1", "features.3", "features.6", "features.12", "features.15"),
     "efficientnet_b0": ("features.1", "features.2", "features.3", "features.5", "features.7"),
     "convnext_tiny": ("features.1", "features.3", "features.5", "features.7"),
+    "convnext_large": ("features.1", "features.3", "features.5", "features.7"),
 }
 MEAN = torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
@@ -69,7 +70,10 @@ def test_every_named_encoder_is_tested() -> None:
     assert set(NODES) == set(NAMES)
 
 
-@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n == "convnext_large" else n for n in NODES],
+)
 @torch.no_grad()
 def test_features_are_those_of_the_whole_network_on_the_gray_photo(name: str, gray: Tensor) -> None:
     torch.manual_seed(0)

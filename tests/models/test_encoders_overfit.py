@@ -41,12 +41,13 @@ def loss_of_one_color(kind: str, ab: Tensor) -> float:
 
 
 LARGE = ("vgg16", "vgg16_bn", "resnet50", "resnet34", "convnext_tiny")
+MARKS = dict.fromkeys(LARGE, pytest.mark.slow) | {"convnext_large": pytest.mark.exhaustive}
 
 
 @pytest.mark.parametrize("kind", ["regression", "classes"])
 @pytest.mark.parametrize(
     "encoder",
-    [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in NAMES],
+    [pytest.param(name, marks=MARKS.get(name, ())) for name in NAMES],
 )
 def test_one_photo_is_overfitted(encoder: str, kind: str, astronaut: Tensor) -> None:
     lab = rgb_to_lab(astronaut)

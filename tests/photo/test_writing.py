@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,8 +16,19 @@ import pytest
 import tifffile
 from PIL import Image
 
+from pix2color import bands
 from pix2color.errors import PhotoError
-from pix2color.photo import Photo, Provenance, add_provenance, exif, jp2, profiles, read, write
+from pix2color.photo import (
+    Photo,
+    Provenance,
+    add_provenance,
+    exif,
+    jp2,
+    jpeg,
+    profiles,
+    read,
+    write,
+)
 
 MARK = Provenance("0123456789abcdef", "vividness 1")
 FORMATS = {
@@ -70,6 +83,41 @@ def xmp_of(length: int) -> bytes:
 
 
 # --- disks and threads ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "channels"), [(1503, 1800, 3), (1503, 1800, 1), (300, 65_500, 3)]
+)
+def test_a_large_jpeg_is_the_one_that_a_single_encoder_writes(
+    height: int, width: int, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, columns = np.ogrid[:height, :width]
+    wave = (128 + 90 * np.sin(rows / 30 + columns / 25)).astype(np.uint8)
+    pixels = wave if channels == 1 else np.stack((wave, wave[::-1], 255 - wave), axis=-1)
+    photo = Photo(pixels, exif=exif_of(300), dpi=(300, 300), format="JPEG")
+    for cores in (1, 2):
+        monkeypatch.setattr(bands, "cores", lambda count=cores: count)
+        write(photo, tmp_path / f"{cores}.jpg")
+    data = (tmp_path / "1.jpg").read_bytes()
+    assert (tmp_path / "2.jpg").read_bytes() == data
+    (interval,) = [content for marker, content in segments(data) if marker == 0xDD]
+    blocks, options = struct.unpack(">H", interval)[0], jpeg.options(photo)
+    assert data == saved(array=pixels, restart_marker_blocks=blocks, **options)
+    own, other = (Image.open(io.BytesIO(d)) for d in (data, saved(array=pixels, **options)))
+    assert (np.asarray(own) == np.asarray(other)).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_writes_large_jpegs_too(tmp_path: Path) -> None:
+    photo = Photo(noise(1500, 1600), format="JPEG")
+    write(photo, tmp_path / "parent.jpg")  # starts the threads, which the child does not have
+    child = multiprocessing.get_context("fork").Process(
+        target=write, args=(photo, tmp_path / "child.jpg")
+    )
+    child.start()
+    child.join(120)
+    child.kill()
+    assert (tmp_path / "child.jpg").read_bytes() == (tmp_path / "parent.jpg").read_bytes()
 
 
 @pytest.mark.parametrize("missing", [1, 4000])

@@ -27,7 +27,8 @@ REPORTED = (
     *("vgg16_regression", "vgg16_class64", "zhang_l2", "zhang_class", "zhang_class_rebal"),
     *("zhang_cnn_w64", "zhang_cnn_w32", "zhang_cnn_w16", "resnet_upsample", "fusion", "strided"),
 )
-OWN = ("pretrain_l2", "pretrain_class", "unet_class_rebal", "unet_l2_gan", "gan", "packaged")
+OWN = ("pretrain_l2", "pretrain_class", "unet_class_rebal", "unet_l2_gan", "gan")
+OWN += ("packaged", "distill")  # from the packaged weights
 # What stands for weights that a test cannot download.
 UNTRAINED = ["model.pretrained=none", "model.freeze=none", "init_from=null"]
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from killed_training import kill_once_saved
 from torch import Tensor
 
 from pix2color import io
@@ -22,7 +20,6 @@ from pix2color.errors import EXIT_INTERRUPTED, TrainingError
 from pix2color.training.setup import make_trainer
 from pix2color.training.trainer import Trainer
 
-ROOT = Path(__file__).parents[2]
 MakeConfig = Callable[..., Config]
 
 
@@ -131,33 +128,11 @@ def test_a_file_that_a_killed_run_left_half_written_is_removed(tiny: MakeConfig)
     folder.mkdir(parents=True)
     (folder / f".weights.{io._owner(2**22 + 1)}{io.PART_SUFFIX}").write_bytes(b"half")
     make_trainer(config)
-    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "photos.json"]
 
 
 SAMPLES = 48
 OPTIONS = (f"budget.samples={SAMPLES}", "train.save_every_samples=16", "model.dropout=0.2")
-
-
-def killed(config: Config, number: int) -> int:
-    """Start train.py, send a signal once it has saved a state; its exit code."""
-    recipe = Path(config.output).with_suffix(".yaml")
-    recipe.write_text(config.dump(), encoding="utf-8")
-    # One thread, as in this process: sums are taken in the same order.
-    code = (
-        "import sys, torch; torch.set_num_threads(1); from pix2color.cli import train;"
-        f"sys.exit(train.main(['--quiet', '--config', {str(recipe)!r}]))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 120
-        while not list(Path(config.output, "state").glob("samples-*")):
-            assert process.poll() is None and time.monotonic() < end, "it saved no state"
-            time.sleep(0.02)
-        process.send_signal(number)
-        return process.wait(60)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def state(trainer: Trainer) -> dict[str, Tensor]:
@@ -177,7 +152,7 @@ def test_killed_and_resumed_is_as_never_stopped(
     whole = make_trainer(tiny("whole", *OPTIONS))
     whole.fit()
     config = tiny("killed", *OPTIONS)
-    assert killed(config, number) == code
+    assert kill_once_saved(config, number) == code
     resumed = make_trainer(config, resume=True)
     assert 0 < resumed.progress.samples < SAMPLES
     assert resumed.fit().finished

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shard_files import indexed_shards
 from torch import Tensor
 
 from pix2color.config import Config
@@ -77,8 +78,16 @@ def launched(out: Path, recipes: list[Path], *, machines: int = 1) -> dict[str, 
 
 
 @pytest.fixture
-def recipes(imagenet_file: Path) -> dict[str, tuple[str, ...]]:
-    return RECIPES | {"projected": (*PROJECTED, f"model.pretrained={imagenet_file}")}
+def recipes(imagenet_file: Path, tmp_path: Path) -> dict[str, tuple[str, ...]]:
+    return RECIPES | {
+        "projected": (*PROJECTED, f"model.pretrained={imagenet_file}"),
+        "indexed": from_shards(tmp_path),
+    }
+
+
+def from_shards(folder: Path) -> tuple[str, ...]:
+    """Settings that read indexed shards."""
+    return ("data.cache=none", f"data.roots={indexed_shards(folder / 'shards')}")
 
 
 @pytest.fixture
@@ -118,6 +127,25 @@ def test_two_processes_match_one_with_twice_the_batch(
         if alone.discriminator is not None:
             critic = alone.discriminator.state_dict()
             assert max_difference(critic, ranks[0]["discriminator"]) < 1e-5
+
+
+@pytest.mark.slow
+def test_a_run_on_shards_goes_on_with_another_number_of_processes(
+    tiny: Callable[..., Config], tmp_path: Path
+) -> None:
+    options = (*from_shards(tmp_path), "optim.schedule=constant", "model.freeze_batchnorm=true")
+    whole = make_trainer(tiny("whole", *options, "budget.samples=40", "train.batch_size=8"))
+    start = {k: v.clone() for k, v in whole.unwrapped_generator.state_dict().items()}
+    whole.fit()
+    make_trainer(tiny("moved", *options, "budget.samples=16", "train.batch_size=8")).fit()
+    recipe = tmp_path / "moved.yaml"
+    recipe.write_text(tiny("moved", *options, "budget.samples=40").dump(), encoding="utf-8")
+    found = launched(tmp_path, [recipe])
+    expected = whole.unwrapped_generator.state_dict()
+    moved = max_difference(expected, start)
+    assert moved > 1e-3
+    for rank in range(2):
+        assert max_difference(expected, found[f"moved-{rank}-of-2"]["generator"]) < 0.02 * moved
 
 
 @pytest.mark.slow

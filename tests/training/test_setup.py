@@ -11,7 +11,9 @@ from PIL import Image
 from pix2color.config import Config, load
 from pix2color.data.dataset import load_photos
 from pix2color.data.discovery import FileRef
-from pix2color.training.setup import load_validation
+from pix2color.errors import WeightsError
+from pix2color.training.photos import load_validation
+from pix2color.training.setup import make_trainer
 
 
 @pytest.fixture
@@ -61,3 +63,24 @@ def test_the_announced_need_of_memory_counts_every_process(config: Config) -> No
     one, eight = (line for line in said if "RAM" in line)
     assert "in 8 processes" in eight and "processes" not in one
     assert one.split("take ")[1].split(" of")[0] != eight.split("take ")[1].split(" of")[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("model.pretrained=FILE",),
+        ("loss.perceptual=1", "loss.perceptual_network=FILE"),
+        ("train.fd_backbone=FILE",),
+        ("loss.distillation=1", "teacher.checkpoint=FILE"),
+    ],
+)
+def test_missing_weights_are_named_before_any_photo_is_read(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "absent.safetensors"
+    over = [option.replace("FILE", str(file)) for option in options]
+    # The folder of photos does not exist either; it is not looked at.
+    config = load(None, [*over, f"data.roots={tmp_path / 'none'}", f"output={tmp_path / 'run'}"])
+    key = options[-1].partition("=")[0]
+    with pytest.raises(WeightsError, match=rf"{key}.*absent\.safetensors"):
+        make_trainer(config)

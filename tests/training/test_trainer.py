@@ -110,6 +110,7 @@ def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
 
 KINDS = {
     "pretraining": ("model.hints=true",),
+    "distilled": ("teacher.checkpoint=default", "teacher.mirror=true", "loss.distillation=1"),
     "gan": (*GAN, "gan.discriminator_warmup_samples=4"),
     "penalized": (*GAN, "gan.r1_gamma=1", "gan.r1_every=2"),
     "projected": (*GAN, "gan.discriminator=projected", "gan.r1_gamma=0.01", "gan.r1_every=3"),

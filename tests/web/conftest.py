@@ -15,6 +15,7 @@ from pix2color.cli import main
 from pix2color.errors import Pix2ColorError
 from pix2color.web import ort_package
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from visitor import FLAGS, PHOTOS, Host, Visitor
 

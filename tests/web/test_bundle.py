@@ -14,11 +14,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from fake_model import write_release
 
 from pix2color.checkpoints import release_file
 from pix2color.checkpoints.release_file import DEFAULT_FILE
 from pix2color.cli import main
+from pix2color.errors import WeightsError
 from pix2color.web import ort_package
+from pix2color.web.network import web_network
 
 PAGE = Path(__file__).parents[2] / "pix2color/web/page"
 CHAIN = ("color", "resample", "network", "decode", "upsample", "compose", "chain")
@@ -192,3 +195,13 @@ def test_scripts_are_valid(tmp_path: Path) -> None:
         shutil.copy(path, copy)
         done = subprocess.run([node, "--check", str(copy)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_network_of_square_inputs_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    from pix2color.runtime import onnx_export
+
+    weights = write_release(tmp_path / "square.safetensors", square_input=True)
+    onnx_export.write_graph(weights)
+    with pytest.raises(WeightsError, match="does not stretch photos to a square"):
+        web_network(str(weights))

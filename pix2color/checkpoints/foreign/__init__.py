@@ -1,0 +1,1 @@
+"""Networks of others: their published weights as release files of our own parts."""
