@@ -163,6 +163,7 @@ def test_a_gan_recipe_gets_its_share_and_its_start_from_its_pretraining(
         "strided_gan": "strided",
         "gan": "pretrain_class",
         "unet_l2_gan": "pretrain_l2",
+        "vgg16_class64_gan": "vgg16_class64",
     }
     order = list(found)
     for name, parent in parents.items():

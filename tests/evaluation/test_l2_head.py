@@ -60,7 +60,7 @@ class OnePhoto:
 
 @pytest.fixture(scope="module")
 def trained(weights: Path) -> Iterator[tuple[Generator, list[float], TrainedHead]]:
-    """A head that has seen the coffee cup 120 times; the losses on the way."""
+    """A head that has seen the coffee cup 100 times; the losses on the way."""
     import skimage.data
     from PIL import Image
 
@@ -73,11 +73,11 @@ def trained(weights: Path) -> Iterator[tuple[Generator, list[float], TrainedHead
         loaded.generator,
         OnePhoto(rgb),
         minutes=math.inf,
-        batch=2,
-        samples=240,
+        batch=1,
+        samples=100,
         progress=lambda spent, loss: losses.append(loss),
     )
-    assert samples == 240
+    assert samples == 100
     data = {"photos": 1, "samples": samples}
     yield loaded.generator, losses, TrainedHead(head, loaded.digest, data)
 
