@@ -47,7 +47,7 @@ def color(
 ) -> dict[str, Outcome]:  # fmt: skip
     options = JobOptions(colorizer.resolve_decode(input_size=32))
     network = Network(device="cpu", digest=colorizer.digest)
-    with Children(network, options, ChildLimits(seconds_per_megapixel=seconds)) as children:
+    with Children(network, options, ChildLimits(seconds, memory=2**28)) as children:
         found = pipeline.colorize_jobs(
             plan_jobs([scans], out).jobs, lambda: pytest.fail("colored in this process"), options,
             workers=workers, processes=children,
