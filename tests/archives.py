@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 
 from pix2color.jobs.store import Store, digest
@@ -87,6 +90,16 @@ def wait_for_outputs(store: Store, count: int, process: subprocess.Popen[str]) -
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "no photos are colored"
         time.sleep(0.2)
+
+
+def descendants(process: int, word: str) -> list[int]:
+    """The processes below one whose command line has a word, in random order."""
+    found = []
+    for below in psutil.Process(process).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it ends just now
+            if word in " ".join(below.cmdline()):
+                found.append(below.pid)
+    return random.sample(found, len(found))
 
 
 def kill_one(processes: list[int]) -> None:

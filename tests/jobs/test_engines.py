@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from archives import (
     CODECS,
     RECORD,
     ROOT,
+    descendants,
     fill,
     kill_one,
     result,
@@ -98,7 +98,11 @@ def cluster(_environment: None) -> Iterator[Any]:
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs the extra [ray]")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIX2COLOR_TEST_FLAKY", "10")
-        nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        # Seconds rather than a minute until a machine counts as lost.
+        quick = {"health_check_period_ms": 1000, "health_check_initial_delay_ms": 1000}
+        nodes = cluster_utils.Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": quick}
+        )
         nodes.second = nodes.add_node(num_cpus=1)
     yield nodes
     nodes.shutdown()
@@ -121,9 +125,7 @@ def remove_node(cluster: Any) -> None:
 
 def kill_worker(cluster: Any) -> None:
     """SIGKILL to a Ray worker at work, at whatever photo."""
-    workers = [p.pid for p in psutil.Process().children(recursive=True)
-               if "ray::Worker" in " ".join(p.cmdline())]  # fmt: skip
-    kill_one(random.sample(workers, len(workers)))
+    kill_one(descendants(os.getpid(), "ray::Worker"))
 
 
 @pytest.mark.parametrize("disturb", [remove_node, kill_worker])
@@ -186,9 +188,7 @@ def test_child_processes_that_are_killed_on_a_bad_network(
     process = start(archive.scans, "--out", url, "--isolate", "--time-limit", 8)
     for outputs in (3, count // 4, count // 2):
         wait_for_outputs(out, outputs, process)
-        children = [c.pid for c in psutil.Process(process.pid).children()
-                    if "spawn_main" in " ".join(c.cmdline())]  # fmt: skip
-        kill_one(random.sample(children, len(children)))
+        kill_one(descendants(process.pid, "spawn_main"))
     _, errors = process.communicate(timeout=540)
     assert process.returncode == 1, errors
     archive.check(out)

@@ -12,6 +12,7 @@ import pytest
 from archives import CODECS, ROOT, photo, start, wait_for_outputs
 from outputs import outputs
 
+from pix2color.cli import infer
 from pix2color.errors import EXIT_INTERRUPTED
 from pix2color.inference.colorizer import Colorizer
 from pix2color.jobs import pipeline
@@ -47,7 +48,7 @@ def color(
 ) -> dict[str, Outcome]:  # fmt: skip
     options = JobOptions(colorizer.resolve_decode(input_size=32))
     network = Network(device="cpu", digest=colorizer.digest)
-    with Children(network, options, ChildLimits(seconds_per_megapixel=seconds)) as children:
+    with Children(network, options, ChildLimits(seconds, memory=2**28)) as children:
         found = pipeline.colorize_jobs(
             plan_jobs([scans], out).jobs, lambda: pytest.fail("colored in this process"), options,
             workers=workers, processes=children,
@@ -140,3 +141,17 @@ def test_a_second_ctrl_c_does_not_wait_for_a_photo_that_blocks(scans: Path, tmp_
     assert process.returncode == EXIT_INTERRUPTED and "Traceback" not in errors, errors
     assert not psutil.wait_procs(children, timeout=20)[1]
     assert sorted(outputs(out)) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("least", "failed"), [(4, True), (5, False)])
+def test_runs_of_many_photos_have_child_processes_by_default(
+    least: int, failed: bool, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The dangerous decoders are those of child processes."""
+    mark(scans, "exit")
+    monkeypatch.setattr("pix2color.cli.engines.ISOLATED_FROM", least)
+    arguments = [str(scans), "--out", str(tmp_path / "out"), "--size", "32", "--device", "cpu"]
+    assert infer.main(arguments) == failed
+    assert ("crashed the decoder" in capsys.readouterr().err) == failed
