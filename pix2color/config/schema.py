@@ -78,6 +78,9 @@ class DataConfig(ConfigModel):
     flip: bool = True
     min_chroma: NonNegative = 5.0
     """A photo whose 95th percentile of chroma lies below this (ab units) is left out as gray."""
+    unlabeled: tuple[str, ...] = ()
+    """Beginnings of names, as for `source_weights`, of photos without true colors, such as toned or
+    gray scans: only the colors of a teacher are learned from them. It needs `cache: ram`."""
     max_corrupt_fraction: Fraction = 0.05
     """Training stops when a larger share of the files cannot be decoded."""
     augment: AugmentConfig = AugmentConfig()
@@ -100,6 +103,8 @@ class DataConfig(ConfigModel):
     def _ordered(self) -> Self:
         if not self.crop_scale[0] <= self.crop_scale[1] <= 1:
             raise ValueError("data.crop_scale must be [least, most] with least <= most <= 1")
+        if self.unlabeled and self.cache != "ram":
+            raise ValueError("data.unlabeled needs data.cache: ram")
         return self
 
 
@@ -330,6 +335,11 @@ class Config(ConfigModel):
             raise ValueError(
                 "a teacher needs both: teacher.checkpoint (release files) and loss.distillation"
                 " (its weight)"
+            )
+        if self.data.unlabeled and (not self.loss.distillation or self.gan.enabled):
+            raise ValueError(
+                "data.unlabeled photos are learned from a teacher: set loss.distillation and"
+                " teacher.checkpoint, and no gan"
             )
         class_losses = self.loss.cross_entropy + self.loss.distillation
         if not regression and class_losses + ab_losses == 0:

@@ -18,7 +18,7 @@ from pix2color import config
 from pix2color.data.decode import Pixels, decode, suffix_of
 from pix2color.data.discovery import FileRef, list_photos
 from pix2color.errors import DataError, PhotoError
-from pix2color.photo.gray import is_gray
+from pix2color.photo.gray import is_gray, without_color
 from pix2color.photo.reading import page_sizes
 
 Split = Literal["train", "val", "test"]
@@ -114,6 +114,8 @@ class ExamineOptions:
     """Largest shorter side in pixels."""
     min_chroma: float
     """As for `is_gray`; 0 keeps gray photos."""
+    unlabeled: tuple[str, ...] = ()
+    """Beginnings of the names of photos that are kept without their colors."""
 
 
 class Readable(Protocol):
@@ -224,6 +226,8 @@ def decode_and_filter(file: Readable, options: ExamineOptions) -> DecodeResult:
         pixels = decode(content, options.cache_size, name=file.name)
     except PhotoError as error:
         return DecodeResult(file.name, digest, corrupt=str(error))
+    if options.unlabeled and file.name.startswith(options.unlabeled):
+        return DecodeResult(file.name, digest, without_color(pixels))
     if options.min_chroma > 0 and is_gray(pixels, options.min_chroma):
         return DecodeResult(file.name, digest, gray=True)
     return DecodeResult(file.name, digest, pixels)
@@ -275,7 +279,7 @@ def _load(
 ) -> tuple[list[tuple[DecodeResult, Pixels]], Counts]:
     """The usable photos of the splits, sorted by content hash, and what became of the others."""
     min_chroma = 0.0 if keep_gray else data.min_chroma
-    options = ExamineOptions(splits, data.split, data.cache_size, min_chroma)
+    options = ExamineOptions(splits, data.split, data.cache_size, min_chroma, data.unlabeled)
     collector = _Collector()
     with ThreadPool(max(1, data.decode_threads)) as pool:
         if data.max_photos is None:

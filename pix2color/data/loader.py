@@ -25,6 +25,8 @@ from pix2color.data.discovery import list_photos
 from pix2color.data.source_weights import SourceWeights, check_prefixes
 from pix2color.data.streaming import StreamedPhoto, stream_photos
 
+_NEUTRAL = 0.5  # ab of rounded gray values stays far below
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -36,6 +38,10 @@ class Batch:
     """The true photo: B,3,H,W."""
     seeds: tuple[int, ...] = ()
     """One per crop, for further random numbers such as those of hints."""
+
+    def labeled(self) -> Tensor:
+        """Which crops have true colors, B bool: those of `data.unlabeled` are gray everywhere."""
+        return self.target_lab[:, 1:].abs().amax((1, 2, 3)) > _NEUTRAL
 
 
 class BatchSource(Protocol):
@@ -91,6 +97,7 @@ class InMemorySource:
         self.seed = seed
         names = [""] * len(photos) if names is None else names
         check_prefixes(data.source_weights, names)
+        check_prefixes(data.unlabeled, names, key="data.unlabeled")
         self._weights = SourceWeights(data.source_weights, names)
         self._epoch = -1
         self._first = 0  # sample of the epoch

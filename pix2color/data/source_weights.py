@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -48,15 +48,17 @@ class SourceWeights:
         return np.floor(epoch * self._weights + self._phases).astype(np.int64)
 
 
-def check_prefixes(weights: Mapping[str, float], names: Sequence[str]) -> None:
+def check_prefixes(
+    prefixes: Iterable[str], names: Sequence[str], *, key: str = "data.source_weights"
+) -> None:
     """Raise DataError for a prefix that no name begins with; it names the nearest folder."""
-    for prefix in weights:
+    for prefix in prefixes:
         if any(name.startswith(prefix) for name in names):
             continue
         folders = {str(folder) for name in names for folder in PurePosixPath(name).parents}
         nearest = difflib.get_close_matches(prefix, sorted(folders - {"."}), 1, 0.0)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        raise DataError(f"data.source_weights: no photo's name begins with {prefix!r}{hint}")
+        raise DataError(f"{key}: no photo's name begins with {prefix!r}{hint}")
 
 
 def _weight(weights: Mapping[str, float], name: str) -> float:

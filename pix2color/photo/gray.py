@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pix2color.color.icc_matrix import SRGB, ColorSpace
-from pix2color.color.lab_numpy import linear_to_lab
+from pix2color.color.lab_numpy import lab_to_rgb, linear_to_lab, rgb_to_lab
 from pix2color.photo.photo import Pixels
 from pix2color.photo.profiles import to_uint8
 
@@ -27,6 +28,13 @@ def is_gray(
     if pixels.ndim == 2:
         return True
     return chroma_percentile(pixels, space=space, ignore_tone=ignore_tone) < min_chroma
+
+
+def without_color(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An sRGB photo H,W,3 as gray of the same L, its three channels equal."""
+    lightness = rgb_to_lab(pixels / np.float32(255))[..., :1]
+    gray = lab_to_rgb(lightness * np.array((1, 0, 0), np.float32))
+    return np.repeat((gray[..., :1] * 255).round().astype(np.uint8), 3, axis=-1)
 
 
 def chroma_percentile(

@@ -16,7 +16,7 @@ from accelerate.utils import gather_object
 from pix2color.config import Config, DataConfig
 from pix2color.data.dataset import ALL_SPLITS, PhotoSet, Split, content_hash, load_photos
 from pix2color.data.decode import Pixels
-from pix2color.data.discovery import list_files
+from pix2color.data.discovery import list_files, list_photos
 from pix2color.data.indexed import IndexedPhotos, IndexedSource, has_indexes, select_photos
 from pix2color.data.loader import InMemorySource, PhotoSource, StreamingSource
 from pix2color.data.shard_cache import ShardCache, default_folder
@@ -124,7 +124,7 @@ def load_validation(config: Config, *, announce: Callable[[str], object]) -> Seq
     """
     data = config.data.model_copy(update={"source_weights": {}})
     if data.cache == "ram":
-        return load_photos(data, splits=["val"], announce=lambda line: None).photos
+        return _load_labeled(data, announce=announce).photos
     splits: Sequence[Split] = ["val"]
     if data.split.val == 0:
         announce("data.split leaves no photo for validation: photos of all splits serve there")
@@ -186,3 +186,17 @@ def photos_diff(path: Path, now: Mapping[str, Any]) -> list[str]:
         f"resumed with other photos: {' before, now '.join(counts)}; the run goes on with them, but"
         " not as it would have without the change"
     ]
+
+
+def _load_labeled(data: DataConfig, *, announce: Callable[[str], object]) -> PhotoSet:
+    """The validation photos in RAM; what has no true colors cannot be measured."""
+    splits: Sequence[Split] = ["val"]
+    if data.unlabeled and all(f.name.startswith(data.unlabeled) for f in list_photos(data.roots)):
+        announce("no photo has true colors: those bundled with scikit-image serve for validation")
+        data, splits = data.model_copy(update={"roots": (), "unlabeled": ()}), ALL_SPLITS
+
+    def is_labeled(name: str) -> bool:
+        return not name.startswith(data.unlabeled)
+
+    only = is_labeled if data.unlabeled else None
+    return load_photos(data, splits=splits, announce=lambda line: None, only=only)

@@ -219,7 +219,7 @@ def _build_trainer(
         # From the same photos in every process.
         prior_source = photo_source(training, data, seed=seed)
         with closing(DeviceLoader(prior_source, data, device=device)) as crops:
-            prior = estimate_prior(crops, data_stats["photos"])
+            prior = estimate_prior(crops, data_stats["photos"], unlabeled=bool(data.unlabeled))
     cache = shard_cache(data, accelerator)
     source = photo_source(training, data, seed=seed, rank=rank, world=world, cache=cache)
     batches = DeviceLoader(source, data, device=device, world=world)
@@ -241,16 +241,23 @@ def _build_trainer(
     )
 
 
-def estimate_prior(batches: BatchSource, photos: int | None) -> Prior:
+def estimate_prior(batches: BatchSource, photos: int | None, *, unlabeled: bool = False) -> Prior:
     """The color prior of the training crops, shrunk towards the packaged one.
 
     Args:
         photos: number of training photos; None where they are streamed.
+        unlabeled: whether some have no true colors (`data.unlabeled`); they do not count;
+            if none has, the packaged prior is returned.
     """
-    estimator = PriorEstimator()
+    estimator, colored = PriorEstimator(), 0
     crops = min(photos * _PRIOR_CROPS_PER_PHOTO, _PRIOR_CROPS) if photos else _PRIOR_CROPS
     for first in range(0, crops, _PRIOR_BATCH):
-        estimator.update(F.avg_pool2d(batches.get(first, _PRIOR_BATCH).target_lab[:, 1:], 4))
+        batch = batches.get(first, _PRIOR_BATCH)
+        target = batch.target_lab[batch.labeled()] if unlabeled else batch.target_lab
+        colored += len(target)
+        estimator.update(F.avg_pool2d(target[:, 1:], 4))
+    if not colored:
+        return Prior.load()
     source = f"{photos or 'streamed'} training photos"
     return estimator.compute(source).shrink_towards(Prior.load())
 

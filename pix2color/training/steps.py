@@ -128,6 +128,12 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
     return torch.stack(terms).sum()
 
 
+def labeled(raw: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
+    """The part of the output and of the batch that has true colors."""
+    kept = batch.labeled()
+    return raw[kept], Batch(batch.input_lightness[kept], batch.target_lab[kept])
+
+
 def target_ab(batch: Batch, size: tuple[int, int], *, targets: str) -> Tensor:
     """The true ab of each cell of an output of this size: B,2,*size.
 

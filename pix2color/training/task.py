@@ -61,6 +61,7 @@ class ColorizationTask:
         self.loss_at = {"targets": config.loss.targets, "enlarge": config.loss.enlarge}
         self.components = components
         self.teacher = teacher
+        self.unlabeled = bool(config.data.unlabeled)
         self.distillation_temperature = config.teacher.temperature
         self.generator = generator
         self.optimizer = optimizer
@@ -152,14 +153,17 @@ class ColorizationTask:
         self, raw: Tensor, batch: Batch, fake: Tensor | None, norms: dict[str, Tensor]
     ) -> Update:
         """`norms`: where the backward pass writes the watched norms."""
-        losses = steps.reconstruction_losses(
-            raw,
-            batch,
-            head=self.head,
-            ab_losses=self.components.ab_losses,
-            perceptual=self.components.perceptual,
-            **self.loss_at,
-        )
+        true, truth = steps.labeled(raw, batch) if self.unlabeled else (raw, batch)
+        losses: dict[str, Tensor] = {}
+        if len(true):
+            losses = steps.reconstruction_losses(
+                true,
+                truth,
+                head=self.head,
+                ab_losses=self.components.ab_losses,
+                perceptual=self.components.perceptual,
+                **self.loss_at,
+            )
         if self.teacher is not None:
             losses["distillation"] = steps.distillation_loss(
                 raw,

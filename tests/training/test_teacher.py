@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from pix2color.build import build_generator
 from pix2color.checkpoints import checkpoint
 from pix2color.color.ab_bins import bin_centers, nearest_bin
 from pix2color.color.lab import rgb_to_lab
+from pix2color.color.lab_numpy import rgb_to_lab as rgb_to_lab_numpy
 from pix2color.config import Config, ModelConfig, from_dict, load
-from pix2color.errors import ConfigError, TrainingError, WeightsError
+from pix2color.data.dataset import load_photos
+from pix2color.errors import ConfigError, DataError, TrainingError, WeightsError
 from pix2color.models.generator import Generator
 from pix2color.training.setup import make_trainer
 from pix2color.training.teacher import Teacher
@@ -201,3 +207,68 @@ def test_two_trainings_share_a_cache(tiny: Callable[..., Config], tmp_path: Path
     for run in ("one", "other"):
         assert make_trainer(tiny(run, *options, "budget.samples=8")).fit().finished
         assert len(list(folder.rglob("*.bin"))) == 8
+
+
+# Photos without true colors.
+
+
+@pytest.fixture
+def scans(tmp_path: Path, astronaut: Tensor) -> Path:
+    """A folder of scans: gray, and toned all over."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    gray = (astronaut[0].mean(0) * 255).round().byte().numpy()
+    for name, tone in (("gray", (1, 1, 1)), ("sepia", (1, 0.8, 0.55)), ("blue", (0.7, 0.85, 1))):
+        pixels = (gray[..., None] * np.array(tone)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+UNLABELED = ("teacher.checkpoint=default", "loss.distillation=1", "data.unlabeled=[scans/]")
+
+
+def test_only_the_teacher_is_learned_from_photos_without_true_colors(
+    tiny: Callable[..., Config], scans: Path, photo_folder: Path
+) -> None:
+    def losses(*overrides: str) -> dict[str, float]:
+        config = tiny("run", *UNLABELED, "budget.samples=4", *overrides)
+        make_trainer(config).fit()
+        lines = Path(config.output, "metrics.jsonl").read_text().splitlines()
+        shutil.rmtree(config.output)
+        return next(line for line in map(json.loads, lines) if line["kind"] == "train")
+
+    log = "train.log_every_samples=4"
+    scans_alone = losses(f"data.roots={scans}", log)
+    assert "distillation" in scans_alone and "cross_entropy" not in scans_alone
+    both = losses(f"data.roots=[{scans}, {photo_folder}]", log, "train.batch_size=8")
+    assert {"distillation", "cross_entropy"} <= both.keys()
+
+
+def test_tones_are_removed_and_lightness_stays(tiny: Callable[..., Config], scans: Path) -> None:
+    config = tiny("run", *UNLABELED, f"data.roots={scans}", "data.cache_size=64")
+    kept = load_photos(config.data, splits=["train"])
+    assert len(kept) == 3
+    for name, pixels in zip(kept.names, kept.photos, strict=True):
+        scanned = np.asarray(Image.open(scans.parent / name))
+        assert np.ptp(pixels, axis=-1).max() == 0
+        true, gray = (rgb_to_lab_numpy(p / 255)[..., 0] for p in (scanned, pixels))
+        assert np.abs(true - gray).max() < 0.5
+
+
+def test_a_prefix_that_no_photo_has_is_said(tiny: Callable[..., Config], scans: Path) -> None:
+    wrong = ("data.unlabeled=[scans/toned]", "data.min_chroma=0")
+    config = tiny("run", *UNLABELED[:2], *wrong, f"data.roots={scans}")
+    with pytest.raises(DataError, match=r"data\.unlabeled.*did you mean scans"):
+        make_trainer(config)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"data": {"unlabeled": ["scans/"]}},
+        {"data": {"unlabeled": ["scans/"], "cache": "none"}},
+    ],
+)
+def test_photos_without_colors_need_a_teacher_and_the_cache(tree: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="unlabeled"):
+        from_dict(tree, source="test")
