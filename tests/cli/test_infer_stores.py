@@ -457,7 +457,7 @@ def test_ctrl_c_leaves_a_record_from_which_the_run_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "read", interrupted)
-        patch.setattr("pix2color.inference.bands.cores", lambda: 1)
+        patch.setattr("pix2color.bands.cores", lambda: 1)
         assert run(scans.url, "--out", out.url) == EXIT_INTERRUPTED
     done = len(photos_of(out))
     assert 0 < done < 9 and len(lines_of(out)) == done
@@ -481,7 +481,7 @@ def test_no_copy_stays_on_the_machine(
         return read(*arguments, **options)
 
     monkeypatch.setattr(pipeline, "read", looked)
-    monkeypatch.setattr("pix2color.inference.bands.cores", lambda: 1)
+    monkeypatch.setattr("pix2color.bands.cores", lambda: 1)
     assert run(scans.url, "--out", open_store(new_url()).url, "--quiet") == 1
     assert copies == [1, 1, 1, 1], "only of the photo at work"
     assert not list(tmp_path.iterdir())
