@@ -28,6 +28,9 @@ ONLY_PARSED = {
     "pip install": "the environment of the tests is not changed; .ci/run installs",
     "pytest": "it would run itself; .ci/run does it",
     "accelerate config": "it asks questions",
+    "accelerate launch train.py --config distill.yaml": (
+        "its precision is not that of this process; tests/training/test_teacher.py"
+    ),
     "python -m pix2color index s3://": "it needs a bucket; tests/data/test_remote_shards.py",
     "accelerate launch train.py --config pretrain_class.yaml --data s3://": (
         "it needs a bucket; tests/training/test_shards.py"
