@@ -217,15 +217,15 @@ def test_a_new_export_is_taken_at_the_next_visit_but_one(
     page.tab.get_by_text("works without a network").wait_for()
     for name, old, new in (
         ("texts.js", "Color old photos", "Color ancient photos"),
-        ("files.js", '"version": "', '"version": "2'),
+        ("files.js", '"version": "', '"version": "new '),
     ):
         text = (tmp_path / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text.replace(old, new, 1), encoding="utf-8")
     page.tab.reload()  # the browser finds the new files
     page.tab.wait_for_selector("body[data-state=ready]")
-    names = "caches.keys().then(names => names.map(name => name.slice(0, 11)))"
+    names = "caches.keys().then(names => names.map(name => name.slice(0, 13)))"
     end = time.monotonic() + SECONDS
-    while sorted(page.tab.evaluate(names)) != ["pix2color-2", "pix2color-l"]:
+    while sorted(page.tab.evaluate(names)) != ["pix2color-lar", "pix2color-new"]:
         assert time.monotonic() < end, page.tab.evaluate(names)
         page.tab.wait_for_timeout(50)
     page.tab.reload()
