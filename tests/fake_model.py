@@ -105,6 +105,9 @@ def write_release(path: Path, *, data: dict[str, Any] | None = None, **model: An
     torch.manual_seed(0)
     generator = build_generator(config.model)
     torch.nn.init.normal_(generator.head.project.weight, std=0.5)
+    if generator.hint_input is not None:
+        for parameter in generator.hint_input.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
     checkpoint.save(path, generator.eval(), config=config, data=data)
     return path
 

@@ -74,7 +74,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     if os.path.realpath(source) == os.path.realpath(arguments.out):
         raise errors.Pix2ColorError(f"--out {arguments.out} is the input: name another file")
     loaded = checkpoint.load(arguments.checkpoint, calibrated=False)
-    graph = not arguments.no_graph and not loaded.generator.accepts_hints
+    graph = not arguments.no_graph
     if graph:
         onnx_export.check_pair_can_be_written()  # before any long work
     file = release_file.read(source, calibrated=False)

@@ -26,6 +26,8 @@ from pix2color.runtime.base import Floats, NetworkInfo, NetworkOutput
 FORMAT = "pix2color-onnx-1"
 """Of the files that are written and read here (docs/onnx.md)."""
 INPUT, OUTPUTS = "lightness", ("raw", "features")
+HINTS = "hints"
+"""The second input of a network that accepts hints."""
 INITIALIZERS = "initializers"
 """Metadata key of a graph beside a release file: the tensors that it takes from there."""
 MAKE_GRAPH = "python -m pix2color export --graph"
@@ -88,6 +90,7 @@ class OnnxRuntime:
                 decode=decode,
                 output_stride=int(self.meta["stride"]),
                 log_prior=_log_prior(self.meta) if self._head.type == "classes" else None,
+                accepts_hints=HINTS in {each.name for each in session.get_inputs()},
                 calibration=calibration,
                 square_input=model.square_input,
                 input_multiple=model.input_multiple,
@@ -151,15 +154,20 @@ class OnnxRuntime:
         hints: Floats | None = None,
         device: str | None = None,
     ) -> NetworkOutput:
-        """See `Runtime.run`; the graph has no input for hints."""
-        if hints is not None:
-            raise ValueError("an exported network takes no hints")
+        """See `Runtime.run`; 0 is the absence of a hint, which a graph cannot leave out."""
+        inputs = {INPUT: lightness}
+        if self.info.accepts_hints:
+            rows, columns = (-(-side // self.info.output_stride) for side in lightness.shape[2:])
+            none = np.zeros((len(lightness), 3, rows, columns), np.float32)
+            inputs[HINTS] = none if hints is None else hints
+        elif hints is not None:
+            raise ValueError("this network takes no hints: it was trained without them")
         target = device or self.device
         outputs = OUTPUTS if features else OUTPUTS[:1]
         try:
             if target not in self._sessions:
                 self._sessions[target] = self._session(target)
-            raw, *last = self._sessions[target].run(outputs, {INPUT: lightness})
+            raw, *last = self._sessions[target].run(outputs, inputs)
         except Pix2ColorError:
             raise
         except Exception as error:  # as above; `out_of_memory` knows what memory says

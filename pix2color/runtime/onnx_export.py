@@ -4,7 +4,8 @@ Two kinds: `write_graph` puts a graph without weights beside a release file, for
 makes one file that holds all, for other programs.
 The graph takes L of any size, B,1,H,W in 0..100, and pads and crops by itself; it gives `raw`,
 B,C,ceil(H/stride),ceil(W/stride), and `features`, the decoder's last. What follows, from raw to ab,
-is decoding; its settings and constants are in the metadata (docs/onnx.md).
+is decoding; its settings and constants are in the metadata (docs/onnx.md). A network that accepts
+hints has a second input for them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pix2color.models.generator import Generator
 from pix2color.models.heads import ClassificationHead
 from pix2color.photo.writing import atomic_open_photo
 from pix2color.runtime.base import Floats, Runtime
-from pix2color.runtime.onnx import FORMAT, INITIALIZERS, INPUT, OUTPUTS, OnnxRuntime
+from pix2color.runtime.onnx import FORMAT, HINTS, INITIALIZERS, INPUT, OUTPUTS, OnnxRuntime
 from pix2color.runtime.torch import TorchRuntime
 
 TOLERANCE = 0.01
@@ -72,11 +73,9 @@ def write_graph(weights: Path) -> tuple[Path, float]:
         NAME.onnx, and the greatest difference of ab as `write`.
 
     Raises:
-        WeightsError, Pix2ColorError: as `write`; a network that takes hints, as its graph cannot.
+        WeightsError, Pix2ColorError: as `write`.
     """
     released = checkpoint.load(weights)
-    if released.generator.accepts_hints:
-        raise WeightsError(f"{weights.name} takes hints, for which a graph has no input")
     path = weights.with_suffix(".onnx")
     onnx = library()
     model = onnx.load_model_from_string(_graph(released.generator))
@@ -251,25 +250,26 @@ class _Graph(nn.Module):
         super().__init__()
         self.generator = generator
 
-    def forward(self, lightness: Tensor) -> tuple[Tensor, Tensor]:
-        features, raw = self.generator.predict_features(lightness)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        features, raw = self.generator.predict_features(*inputs)
         return raw, features
 
 
 def _graph(generator: Generator) -> bytes:
     """Traced: the exporter of torch.export takes minutes where this one takes seconds."""
     library()
-    axes = {name: {0: "batch", 2: f"{name}_h", 3: f"{name}_w"} for name in (INPUT, *OUTPUTS)}
-    trial = torch.linspace(0, 100, 70 * 90).view(1, 1, 70, 90)
+    lightness, hints = map(torch.from_numpy, _noise(70, 90, generator.stride))
+    trial = {INPUT: lightness} | ({HINTS: hints} if generator.accepts_hints else {})
+    axes = {name: {0: "batch", 2: f"{name}_h", 3: f"{name}_w"} for name in (*trial, *OUTPUTS)}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecation, and shapes: `write` compares the outputs
         path = Path(folder) / "graph.onnx"
         try:
             torch.onnx.export(
                 _Graph(generator).eval(),
-                (trial,),
+                tuple(trial.values()),
                 path,
-                input_names=[INPUT],
+                input_names=list(trial),
                 output_names=list(OUTPUTS),
                 dynamic_axes=axes,
                 opset_version=_OPSET,
@@ -312,18 +312,27 @@ def _decoding(released: checkpoint.Checkpoint) -> dict[str, str]:
 
 
 def _difference(exported: Runtime, original: Runtime) -> float:
-    random = np.random.default_rng(0)
     largest = 0.0
     for height, width in _TRIALS:
-        lightness = random.uniform(0, 100, (1, 1, height, width)).astype(np.float32)
-        ab, expected = (_ab(runtime, lightness) for runtime in (exported, original))
-        largest = max(largest, float(np.abs(ab - expected).max()))
+        lightness, hints = _noise(height, width, original.info.output_stride)
+        for given in (None, hints) if original.info.accepts_hints else (None,):
+            ab, expected = (_ab(runtime, lightness, given) for runtime in (exported, original))
+            largest = max(largest, float(np.abs(ab - expected).max()))
     return largest
 
 
-def _ab(runtime: Runtime, lightness: Floats) -> Floats:
+def _noise(height: int, width: int, stride: int) -> tuple[Floats, Floats]:
+    """L, 1,1,H,W, and for a fifth of its cells hints, 1,3,h,w."""
+    random = np.random.default_rng(height)
+    lightness = random.uniform(0, 100, (1, 1, height, width)).astype(np.float32)
+    hints = random.uniform(-0.5, 0.5, (1, 3, -(-height // stride), -(-width // stride)))
+    hints[:, 2] = random.uniform(size=hints.shape[2:]) < 0.2
+    return lightness, (hints * hints[:, 2:]).astype(np.float32)
+
+
+def _ab(runtime: Runtime, lightness: Floats, hints: Floats | None) -> Floats:
     info = runtime.info
-    values = runtime.run(lightness).values[0]
+    values = runtime.run(lightness, hints=hints).values[0]
     if info.log_prior is None:
         return values
     return ab_bins_numpy.annealed_mean(

@@ -34,8 +34,6 @@ def export_run(
 ) -> Path:
     """Write a run's averaged weights as a release file, and its graph beside it.
 
-    A network that takes hints has no graph.
-
     Args:
         run: the run folder.
         out: the file; None: `RUN/NAME.safetensors`.
@@ -79,7 +77,6 @@ def export_run(
         tensors, samples = _newest(run)
         data["samples"] = samples
     generator = build_generator(config.model, pretrained=False)
-    graph = graph and not generator.accepts_hints
     if graph:
         onnx_export.check_pair_can_be_written()
     release_file.load_state_strict(generator, tensors, source=str(run))

@@ -35,7 +35,8 @@ def web_network(name_or_path: str | None = None) -> WebNetwork:
     """The network of a release file with its graph beside it, or of an .onnx file.
 
     Raises:
-        WeightsError: missing, without a graph, of other weights than its graph, or without classes.
+        WeightsError: missing, without a graph, of other weights than its graph, without classes, or
+            one that takes a square or hints.
         Pix2ColorError: onnxruntime is missing or too old.
     """
     path = Path(name_or_path or "")
@@ -54,6 +55,11 @@ def web_network(name_or_path: str | None = None) -> WebNetwork:
     if info.square_input:
         raise WeightsError(
             f"{path.name}: the page does not stretch photos to a square, as this network needs it",
+            remedy="leave {checkpoint} out for the packaged one",
+        )
+    if info.accepts_hints:
+        raise WeightsError(
+            f"{path.name}: the page gives no hints to a network, which this one takes",
             remedy="leave {checkpoint} out for the packaged one",
         )
     graph = path.read_bytes()

@@ -46,10 +46,12 @@ HEADS: dict[str, dict[str, Any]] = {
         "conv_encoder": {"width": 4, "center_lightness": True},
         "decoder": "shortcut",
         "output_stride": 1,
+        "hints": True,
         "head": {"type": "regression"},
     },
+    "hints": {"hints": True},
 }
-"""Kinds of heads, and networks with decoders of others."""
+"""Kinds of heads, networks with decoders of others, and those that take hints."""
 
 
 def torch_runtime(release: Path) -> Runtime:
@@ -124,7 +126,7 @@ def test_it_computes_what_the_weights_say(
     loaded = checkpoint.load(release)
     info, generator = runtime.info, loaded.generator
     assert info.output_stride == generator.stride and info.digest == loaded.digest
-    assert info.decode == loaded.decode and info.accepts_hints is False
+    assert info.decode == loaded.decode and info.accepts_hints is generator.accepts_hints
     assert info.square_input == loaded.model.square_input
     assert info.size_multiple == math.lcm(generator.stride, loaded.model.input_multiple)
     expected = generator.predict_raw(torch.from_numpy(lightness(1, *size)))
@@ -153,9 +155,27 @@ def test_the_input_stays_as_it_was(runtime: Runtime) -> None:
     assert np.array_equal(given, before)
 
 
-def test_hints_are_refused_by_a_network_that_does_not_accept_them(runtime: Runtime) -> None:
-    with pytest.raises(ValueError, match="takes no hints"):
-        runtime.run(lightness(1, 16, 16), hints=np.zeros((1, 3, 4, 4), np.float32))
+@pytest.mark.parametrize("size", SIZES)
+def test_hints_reach_a_network_that_takes_them_and_others_refuse(
+    runtime: Runtime, release: Path, size: tuple[int, int]
+) -> None:
+    stride, given = runtime.info.output_stride, lightness(2, *size)
+    hints = np.zeros((2, 3, -(-size[0] // stride), -(-size[1] // stride)), np.float32)
+    if not runtime.info.accepts_hints:
+        with pytest.raises(ValueError, match="takes no hints"):
+            runtime.run(given, hints=hints)
+        return
+    without = runtime.run(given).values
+    np.testing.assert_allclose(runtime.run(given, hints=hints).values, without, atol=1e-4)
+    hints[1, :, -1, -1] = 0.5, -0.4, 1
+    values = runtime.run(given, hints=hints).values
+    np.testing.assert_allclose(values[0], without[0], atol=1e-4)
+    assert np.abs(values[1] - without[1]).max() > 0.05
+    generator = checkpoint.load(release).generator
+    expected = generator.predict_raw(torch.from_numpy(given), torch.from_numpy(hints))
+    if runtime.info.log_prior is None:
+        expected = generator.head.to_ab(expected)
+    np.testing.assert_allclose(values, expected.numpy(), atol=2e-3)
 
 
 @pytest.fixture(scope="module", params=("classes", "regression"))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pix2color.checkpoints import release_file
 from pix2color.cli import infer, main
-from pix2color.errors import Pix2ColorError, WeightsError
+from pix2color.errors import WeightsError
 from pix2color.inference.colorizer import Colorizer
 from pix2color.inference.preprocess import gray_values
 from pix2color.photo import read
@@ -234,17 +234,19 @@ def test_without_torch_weights_without_a_graph_say_what_to_do(
         assert "export --graph" in said and "pip install torch" in said
 
 
-def test_a_network_that_takes_hints_has_no_graph(tmp_path: Path) -> None:
+def test_a_network_that_takes_hints_colors_alike_in_both(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="the onnx extra is not installed")
-    from pix2color.runtime import onnx_export
-
     path = write_release(tmp_path / "hints.safetensors", hints=True)
-    with pytest.raises(WeightsError, match=r"hints\.safetensors takes hints"):
-        onnx_export.write_graph(path)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    assert load_runtime(path, "cpu").info.accepts_hints
-    with pytest.raises(Pix2ColorError, match="no runtime 'coreml'"):
-        load_runtime(path, kind="coreml")
+    assert main(["export", "--graph", "--checkpoint", str(path)]) == 0
+    one, other = (Colorizer.from_pretrained(path, runtime=kind) for kind in load.KINDS)
+    assert one.runtime.info.accepts_hints and other.runtime.info.accepts_hints
+    photo = np.asarray(Image.open(PHOTOS[0]).reduce(4))
+    hint = {"x": 20, "y": 15, "color": "red"}
+    plain = one(photo)
+    for hints in ([], [hint]):
+        colored = one(photo, hints=hints)
+        assert_within_a_code(colored, other(photo, hints=hints))
+        assert np.array_equal(colored, plain) is not bool(hints)
 
 
 # --- both files or neither -----------------------------------------------------------------------

@@ -197,11 +197,20 @@ def test_scripts_are_valid(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_a_network_of_square_inputs_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"square_input": True}, "does not stretch photos to a square"),
+        ({"hints": True}, "gives no hints to a network"),
+    ],
+)
+def test_a_network_with_other_inputs_is_refused(
+    model: dict[str, bool], message: str, tmp_path: Path
+) -> None:
     pytest.importorskip("onnx", reason="the onnx extra is not installed")
     from pix2color.runtime import onnx_export
 
-    weights = write_release(tmp_path / "square.safetensors", square_input=True)
+    weights = write_release(tmp_path / "other.safetensors", **model)
     onnx_export.write_graph(weights)
-    with pytest.raises(WeightsError, match="does not stretch photos to a square"):
+    with pytest.raises(WeightsError, match=message):
         web_network(str(weights))
