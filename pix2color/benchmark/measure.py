@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from pix2color.config import DecodeConfig
 from pix2color.data.dataset import PhotoSet, Pixels
 from pix2color.errors import DataError, WeightsError
 from pix2color.evaluation import evaluator, methods, report
+from pix2color.evaluation.checkpoint_methods import RESERVED, method_name
 from pix2color.evaluation.classifier import UNKNOWN, labels_of
 from pix2color.evaluation.evaluator import Evaluation
 from pix2color.evaluation.fid import Fid, inception
@@ -247,6 +248,28 @@ def network_methods(
             name = f"{outcome.title} ({BEST_DECODING})"
             networks.append(_method(name, colorizer, best, primary=False))
     return networks
+
+
+def checkpoint_rows(
+    sources: Sequence[str], taken: Iterable[str], *, device: torch.device
+) -> list[Method]:
+    """One method per release file; they are not primary, since no recipe was trained for them.
+
+    Args:
+        sources: files, repositories of the Hugging Face Hub, or `default`, the packaged weights.
+        taken: names of the recipes' rows.
+        device: where the networks run.
+
+    Raises:
+        WeightsError: a file that cannot be loaded.
+    """
+    names = {*RESERVED, "mean", *taken}
+    rows = []
+    for source in sources:
+        colorizer = Colorizer.from_pretrained(source, str(device))
+        name = method_name(source, names)
+        rows.append(_method(name, colorizer, colorizer.decode, primary=False))
+    return rows
 
 
 def _method(

@@ -85,6 +85,9 @@ class BenchmarkPlan(ConfigModel):
     pretrained: dict[str, str] = Field(default={})
     """Weights files of encoders and classifiers by name; the others are those that the recipe
     names, or downloaded."""
+    checkpoints: tuple[str, ...] = ()
+    """Release files, or their names on the Hugging Face Hub: measured beside the recipes, not
+    trained."""
     evaluate: EvaluationPlan = EvaluationPlan()
     test_sets: dict[str, str] = Field(default={})
     """Photos beside the test split, on which no recipe is trained: name -> folder or .tar."""

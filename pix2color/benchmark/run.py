@@ -64,6 +64,7 @@ class Benchmark:
         self.device = find_device(device)
         self.runs: list[RecipeRun] = plans.resolve_runs(plan, folder, out=out, roots=roots, log=log)
         train.check(self.runs, out)
+        self._checkpoint_rows()  # a file that cannot be loaded is said before any training
         self.evaluator = BenchmarkEvaluator(plan.evaluate, device=self.device, log=log)
         self.training = self._load("train", plan.max_photos)
         self.validation = self._load("val", plan.evaluate.photos)
@@ -116,6 +117,7 @@ class Benchmark:
             *measure.network_methods(
                 self.outcomes, self.out, device=self.device, validation=self._decoding_squares()
             ),
+            *self._checkpoint_rows(),
         ]
         if not any(row.primary for row in compared):
             raise TrainingError(
@@ -128,6 +130,10 @@ class Benchmark:
         if public is not None:
             page.publish(public, tree, self.out / "pictures")
         return page.write(self.out, tree)
+
+    def _checkpoint_rows(self) -> list[Method]:
+        names = [run.name for run in self.runs]
+        return measure.checkpoint_rows(self.plan.checkpoints, names, device=self.device)
 
     def _decoding_squares(self) -> list[Pixels]:
         """Validation photos as they are measured, on which best decodings are chosen."""
@@ -221,6 +227,7 @@ def _without_paths(plan: BenchmarkPlan) -> dict[str, Any]:
     tree = plan.model_dump(mode="json")
     if plan.recipes != "all":
         tree["recipes"] = [plans.recipe_name(name) for name in plan.recipes]
+    tree["checkpoints"] = [Path(path).name for path in tree["checkpoints"]]
     for section in ("pretrained", "test_sets"):
         tree[section] = {key: Path(path).name for key, path in tree[section].items()}
     evaluate = tree["evaluate"]

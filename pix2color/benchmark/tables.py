@@ -189,6 +189,7 @@ def explanations(tree: Tree) -> list[str]:
         f"Weights are those at the end of the budget, {_averaging(plan)}; nothing is chosen by the"
         " test photos.",
         *_decodings(first),
+        *_checkpoints(plan),
         "PSNR of Lab: L / 100 and (ab + 128) / 255, L included: the likeliest reading of system A's"
         " 34 dB, for which its report calls 30 to 50 excellent and about 25 acceptable.",
         "Every metric is of the 8-bit pixels that infer.py would write for the photo.",
@@ -222,6 +223,17 @@ def _averaging(plan: Tree) -> str:
     if not half_life:
         return "without averaging"
     return f"averaged with a half-life of {half_life:,} samples by every recipe"
+
+
+def _checkpoints(plan: Tree) -> list[str]:
+    """Which rows were not trained here."""
+    files = plan.get("checkpoints")
+    if not files:
+        return []
+    return [
+        f"Not trained here, and with the settings that they ship: {', '.join(files)}. Their"
+        " training had another budget and other photos, which may be those that are measured."
+    ]
 
 
 def _decodings(one: Tree) -> list[str]:

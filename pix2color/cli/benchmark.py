@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     add("--samples", type=int, metavar="N", help="training samples per recipe, in place of minutes")
     add("--test", action="append", default=[], metavar="NAME=PATH",
         help="photos beside the test split, such as labelled=photos/; may be repeated")
+    add("--checkpoint", action="append", metavar="FILE|USER/REPO", default=[],
+        help="a release file, or `default` for the packaged one: a row that is measured and not"
+        " trained; may be repeated")
     add("--pretrained", action="append", default=[], metavar="NETWORK=FILE",
         help="ImageNet weights of an encoder or classifier; others are downloaded")
     add("--lpips-backbone", metavar="FILE",
@@ -113,6 +116,8 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.recipes:
         every = arguments.recipes == ["all"]
         tree["recipes"] = "all" if every else arguments.recipes
+    if arguments.checkpoint:
+        tree["checkpoints"] = arguments.checkpoint
     for flag, section in (("test", "test_sets"), ("pretrained", "pretrained")):
         for text in getattr(arguments, flag):
             name, sign, path = text.partition("=")

@@ -36,7 +36,8 @@ _LABELS = {
     "input_size": "px ",
 }
 """How a field is written in the name of a sweep's method."""
-_RESERVED = ("truth", "gray", "random")
+RESERVED = ("truth", "gray", "random")
+"""Names of methods without a network."""
 
 
 def checkpoint_methods(
@@ -63,7 +64,7 @@ def checkpoint_methods(
     methods: list[Method] = []
     every = [settings or {}, *(variants or {}).values(), *sweep]
     calibrated = any(each.get("calibration") for each in every)
-    taken = set(_RESERVED)
+    taken = set(RESERVED)
     for source in sources:
         colorizer = Colorizer.from_pretrained(source, str(device))
         if calibrated and colorizer.runtime.info.calibration is None:
@@ -72,7 +73,7 @@ def checkpoint_methods(
                 remedy="fit one with the command `python -m pix2color calibrate`, or leave it out",
             )
         network = CachedPredictor(colorizer)
-        name = _method_name(source, taken)
+        name = method_name(source, taken)
         metadata = {"checkpoint": source, "digest": colorizer.digest}
         base = with_overrides(colorizer.decode, settings or {})
         methods.append(network.method(name, base, metadata=metadata))
@@ -101,7 +102,7 @@ def l2_head_method(
     decode = with_overrides(colorizer.decode, {} if size is None else {"input_size": size})
     crops = f"trained on {trained.data['samples']} crops of {trained.data['photos']} photos"
     metadata = {"checkpoint": source, "digest": colorizer.digest, "L2 head": crops}
-    name = f"{_method_name(source, set(_RESERVED))} ({NAME})"
+    name = f"{method_name(source, set(RESERVED))} ({NAME})"
     return CachedPredictor(colorizer).method(name, decode, metadata=metadata)
 
 
@@ -158,7 +159,7 @@ def parse_sweep(texts: Sequence[str]) -> list[Settings]:
     ]
 
 
-def _method_name(source: str, taken: set[str]) -> str:
+def method_name(source: str, taken: set[str]) -> str:
     """A short name for a checkpoint: its run's, or its file's; it is added to `taken`."""
     path = Path(source)
     if source == DEFAULT or hub.parse(source):

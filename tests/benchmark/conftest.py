@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from pix2color.benchmark.plan import BenchmarkPlan, RecipeRun, resolve_runs
 from pix2color.config import DataConfig, SplitConfig
 from pix2color.data.dataset import PhotoSet, Split, load_photos
 from pix2color.models import encoders
+
+# Lets tests here import `imported` of the folder above.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 SIDE = 40
 TINY: dict[str, Any] = {

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from imported import import_narrow
 from markupsafe import escape
 from matplotlib.figure import Figure
 from PIL import Image
@@ -34,7 +35,7 @@ OVER: dict[str, Any] = {
     "overrides": {"zhang_class": {"model": {"upsample": {"stages": [[], [8]]}}}},
 }
 ROWS = ["truth", "gray", "random", "mean", "strided", "strided_gan (start)", "strided_gan",
-        "zhang_class", "zhang_class (best decoding)"]  # fmt: skip
+        "zhang_class", "zhang_class (best decoding)", "siggraph17"]  # fmt: skip
 
 
 def make(plan: Any, crowd: Path, out: Path) -> Benchmark:
@@ -68,17 +69,28 @@ def squeeze_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def siggraph17(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of others, which are measured beside the recipes."""
+    return import_narrow("siggraph17", tmp_path_factory.mktemp("others"))
+
+
+@pytest.fixture(scope="module")
 def report(
     crowd: Path,
     further: Path,
     squeeze_file: Path,
+    siggraph17: Path,
     small_photos: list[np.ndarray],
     make_plan: Make,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The folder of a report on four photos, and on three in a further set. Do not write there."""
     out = tmp_path_factory.mktemp("report")
-    over = {**OVER, "evaluate": {"fd_backbone": str(squeeze_file)}}
+    over = {
+        **OVER,
+        "evaluate": {"fd_backbone": str(squeeze_file)},
+        "checkpoints": [str(siggraph17)],
+    }
     plan = make_plan(*RECIPES, **over, test_sets={"further": str(further)})
     told: list[tuple[str, int, int]] = []
     with pytest.MonkeyPatch.context() as patch:  # these take longer than all the rest
@@ -122,12 +134,25 @@ def test_the_figures_that_are_asked_for_are_there(tree: dict[str, Any]) -> None:
     truth = rows["truth"]["figures"]
     assert (truth["auc"]["value"], truth["colorfulness_ratio"]["value"]) == (100, 1)
     assert rows["strided"]["milliseconds"] > 0
-    assert {name for name, row in rows.items() if row["primary"]} == set(ROWS[4:-1])
+    assert {name for name, row in rows.items() if row["primary"]} == set(ROWS[4:-2])
     assert rows["random"]["figures"]["auc"]["value"] < rows["mean"]["figures"]["auc"]["value"]
     assert tree["sets"]["test"]["unmeasured"].keys() == {"lpips"}
     for name in registry.FAILURES:
         assert name in rows["strided"]["figures"]
         assert name not in tree["sets"]["further"]["rows"][4]["figures"]
+
+
+def test_weights_of_others_are_a_row_that_no_recipe_competes_with(
+    report: Path, tree: dict[str, Any]
+) -> None:
+    for one in tree["sets"].values():
+        row = next(row for row in one["rows"] if row["name"] == "siggraph17")
+        assert row["metadata"]["decode"]["input_size"] == 256
+        assert row["figures"]["colorfulness"]["value"] > 3
+        assert not row["primary"] and row["milliseconds"] is None
+    assert tree["plan"]["checkpoints"] == ["siggraph17.safetensors"]
+    text = (report / "report.md").read_text(encoding="utf-8")
+    assert "Not trained here, and with the settings that they ship: siggraph17.safetensors" in text
 
 
 def test_neighbors_are_in_the_order_of_auc_and_paired(tree: dict[str, Any]) -> None:
@@ -268,8 +293,8 @@ def test_photos_without_any_color_are_no_crash(report: Path, tree: dict[str, Any
 
 @pytest.fixture
 def again(
-    report: Path, crowd: Path, further: Path, squeeze_file: Path, make_plan: Make, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    report: Path, crowd: Path, further: Path, squeeze_file: Path, siggraph17: Path,
+    make_plan: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., list[str]]:  # fmt: skip
     """Reports on a copy of the folder, without its pictures; gives the sets that are measured.
 
@@ -297,7 +322,11 @@ def again(
 
         if not real:
             monkeypatch.setattr(measure, "load_cached", stand_in)
-        usual = {**OVER, "evaluate": {"fd_backbone": str(squeeze_file)}}
+        usual = {
+            **OVER,
+            "evaluate": {"fd_backbone": str(squeeze_file)},
+            "checkpoints": [str(siggraph17)],
+        }
         plan = make_plan(
             *RECIPES, **configs.deep_merge(usual, over), test_sets={"further": str(further)}
         )
@@ -396,6 +425,7 @@ def test_a_page_without_failures_says_so(tree: dict[str, Any], tmp_path: Path) -
         (["--test", "photos"], "--test 'photos': write it as NAME=PATH"),
         (["--pretrained", "=x"], "write it as NAME=PATH"),
         (["--set", "evaluate.photo=3"], "did you mean evaluate.photos"),
+        (["--recipes", "strided", "--checkpoint", "none.safetensors"], "no weights file none"),
         (["--minutes", "0"], "--minutes 0: at least 0.001"),
         (["--classifier", "nothing.pth", "--recipes", "strided"], "no weights file nothing.pth"),
     ],
