@@ -70,6 +70,19 @@ def test_ddcolor_gives_the_colors_of_its_file(tmp_path: Path) -> None:
     release.unlink()  # 911 MB
 
 
+@pytest.mark.slow
+def test_the_graph_of_a_whole_file_colors_as_torch(
+    tiny: tuple[Path, str], small_photos: list[np.ndarray], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    release = tmp_path / "tiny.safetensors"
+    release.symlink_to(tiny[0])
+    assert main(["export", "--graph", "--checkpoint", str(release)]) == 0
+    one, other = (Colorizer.from_pretrained(release, runtime=kind) for kind in ("torch", "onnx"))
+    colored, again = (each(small_photos[1], input_size=64).astype(int) for each in (one, other))
+    assert np.abs(colored - again).max() <= 4 and np.ptp(colored, axis=-1).max() > 10
+
+
 def test_the_command_says_what_the_network_takes(tiny: tuple[Path, str]) -> None:
     said = tiny[1]
     assert "takes L at a square of 512 pixels, a multiple of 32; gives ab per 1 pixels" in said

@@ -276,31 +276,21 @@ def test_a_file_of_another_kind_names_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "siggraph17"])
-def test_commands_take_an_imported_file(
+def test_the_graph_of_a_whole_file_colors_as_torch(
     name: str,
     imported: dict[str, tuple[Path, str]],
     siggraph17: Path,
-    photo_folder: Path,
+    gray: np.ndarray,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Other commands are tried with narrow files, in tests/contracts/test_imported_networks.py."""
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
     release = tmp_path / f"{name}.safetensors"
     release.symlink_to(siggraph17 if name == "siggraph17" else imported[name][0])
-    weights = ["--checkpoint", str(release)]
-    measured = ["--data", str(photo_folder), "--no-default", "--crop", "48", "--size", "64"]
-    report = ["--quick", "--out", str(tmp_path / "report")]
-    assert main(["evaluate", *weights, *measured, *report]) == 0
-    assert f"| {name} |" in capsys.readouterr().out
-    photo = tmp_path / "photo.png"
-    Image.open(photo_folder / "0.png").convert("L").save(photo)
-    assert main(["profile", str(photo), *weights, "--runs", "1"]) == 0
-    onnx = tmp_path / "one.onnx"
-    assert main(["export", "--onnx", str(onnx), *weights]) == 0
-    colored = []
-    for file in (str(release), str(onnx)):
-        out = tmp_path / Path(file).suffix
-        run = ["infer", str(photo), "--checkpoint", file, "--out", str(out), "--size", "64"]
-        assert main([*run, "--quiet"]) == 0
-        colored.append(np.asarray(Image.open(out / "photo.png")).astype(int))
-    assert np.abs(colored[0] - colored[1]).max() <= 4 and np.ptp(colored[0], axis=-1).max() > 10
-    onnx.unlink()
+    assert main(["export", "--graph", "--checkpoint", str(release)]) == 0
+    one, other = (Colorizer.from_pretrained(release, runtime=kind) for kind in ("torch", "onnx"))
+    hint = Hint((50.0, 40.0), ((20.0, 30.0),))
+    for hints in ([], [hint]):
+        colored, again = (each(gray, hints=hints, input_size=64) for each in (one, other))
+        assert np.abs(colored.astype(int) - again).max() <= 4
+        assert np.ptp(colored.astype(int), axis=-1).max() > 10
