@@ -116,6 +116,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from pix2color.runtime.device import find_device
 
     common.stop_on_sigterm()
+    published = evaluation_photos.select_published(arguments)
     device = find_device(arguments.device)
     notes: list[str] = []
     weights = _weights(arguments, notes)
@@ -130,12 +131,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         device=device,
     )
     quick = arguments.quick
-    measured = evaluation_photos.load(arguments, weights, notes)
+    measured = evaluation_photos.load(arguments, weights, notes, published=published)
     fid = _fid(arguments, device, metric_models)
     names, photos = measured.photos.names, measured.photos.photos
     labels = labels_of(names) if metric_models.classifier else None
-    published = evaluation_photos.is_paper_protocol(arguments)
-    if not published:  # the photos of a published set are cut already
+    if published is None:  # the photos of a published set are cut already
         photos = [crop_photo(photo, arguments.protocol, crop=arguments.crop) for photo in photos]
     with common.ProgressBar(len(photos), unit="photos", quiet=arguments.quiet) as progress:
         evaluation = evaluator.evaluate_methods(

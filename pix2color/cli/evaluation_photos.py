@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pix2color.config import SplitConfig
     from pix2color.data.dataset import PhotoSet
     from pix2color.evaluation.groups import Grouping, Labels
+    from pix2color.evaluation.paper_protocols import Selection
 
 _UNLIMITED_SIDE = 1 << 20  # pixels; no photo is larger
 PAPER_PROTOCOLS = ("val5k", "ctest10k", "coco-stuff")
@@ -110,9 +111,12 @@ def check(arguments: argparse.Namespace) -> None:
 
 def check_choice(arguments: argparse.Namespace) -> None:
     """Of `check`, the arguments that choose photos."""
+    from pix2color.data.discovery import expand
+
     common.check_ranges(arguments, limit=(1, common.MOST))
     _fold(arguments.fold)
     _given_split(arguments)
+    list(expand(arguments.data))  # a missing folder is said before weights are loaded
 
 
 def is_paper_protocol(arguments: argparse.Namespace) -> bool:
@@ -120,13 +124,39 @@ def is_paper_protocol(arguments: argparse.Namespace) -> bool:
     return getattr(arguments, "protocol", None) in PAPER_PROTOCOLS
 
 
-def load(arguments: argparse.Namespace, weights: Sequence[str], notes: list[str]) -> MeasuredPhotos:
+def select_published(arguments: argparse.Namespace) -> Selection | None:
+    """The files of the published test set that --protocol names, checked; None for others."""
+    if not is_paper_protocol(arguments):
+        return None
+    from pix2color.evaluation import paper_protocols
+
+    protocol = paper_protocols.PROTOCOLS[arguments.protocol]
+    path = arguments.protocol_list
+    listed = paper_protocols.read_list(path, protocol) if path else None
+    quiet = arguments.quiet or listed is None  # only listed hashes take time
+    with common.ProgressBar(None, unit="photos checked", quiet=quiet) as progress:
+        return paper_protocols.select(
+            protocol,
+            arguments.data,
+            listed=listed,
+            progress=lambda done, total: progress.advance_to(done),
+        )
+
+
+def load(
+    arguments: argparse.Namespace,
+    weights: Sequence[str],
+    notes: list[str],
+    *,
+    published: Selection | None,
+) -> MeasuredPhotos:
     """Decode the photos, nearly gray ones included; broken files are left out and named.
 
     Args:
         arguments: of both groups above.
         weights: sources of the measured weights, which record what was held out of them.
         notes: gets a line for each of them that may have seen the photos of --split.
+        published: of `select_published`.
     """
     from pix2color.data.discovery import list_photos
     from pix2color.evaluation import groups, paper_protocols
@@ -134,8 +164,8 @@ def load(arguments: argparse.Namespace, weights: Sequence[str], notes: list[str]
     split = find_split(arguments, weights, notes)
     found = [photo.name for photo in list_photos(arguments.data)] if arguments.groups else []
     labels = groups.read_labels(arguments.groups, found) if arguments.groups else None
-    if is_paper_protocol(arguments):
-        photos, checked = _load_published(arguments)
+    if published is not None:
+        photos, checked = _decode_published(published, quiet=arguments.quiet)
         facts = _facts(arguments, photos, split) | {"checked": checked}
         facts["text"] += f"; {checked}"
         hashes = paper_protocols.hash_lines(photos)
@@ -146,19 +176,13 @@ def load(arguments: argparse.Namespace, weights: Sequence[str], notes: list[str]
     return MeasuredPhotos(photos, _groupings(arguments, labels, photos), facts)
 
 
-def _load_published(arguments: argparse.Namespace) -> tuple[PhotoSet, str]:
+def _decode_published(published: Selection, *, quiet: bool) -> tuple[PhotoSet, str]:
     """The squares of a published test set, and how its names and contents were checked."""
     from pix2color.evaluation import paper_protocols
 
-    protocol = paper_protocols.PROTOCOLS[arguments.protocol]
-    path = arguments.protocol_list
-    listed = paper_protocols.read_list(path, protocol) if path else None
-    with common.ProgressBar(None, unit="photos decoded", quiet=arguments.quiet) as progress:
+    with common.ProgressBar(None, unit="photos decoded", quiet=quiet) as progress:
         return paper_protocols.load(
-            protocol,
-            arguments.data,
-            listed=listed,
-            progress=lambda done, total: progress.advance_to(done),
+            published, progress=lambda done, total: progress.advance_to(done)
         )
 
 

@@ -100,7 +100,7 @@ def list_files(roots: Sequence[str]) -> tuple[list[FileRef], list[tuple[str, Pat
     array_files: list[Path] = []
     seen: set[Identity] = set()
     labels: set[str] = set()
-    for root in _expand(roots):
+    for root in expand(roots):
         label = unique_name(_label(root), labels)
         before = len(photos) + len(shards), len(seen)
         files = list(_files(root, label, seen))
@@ -139,8 +139,11 @@ def _bundled() -> list[FileRef]:
     return photos
 
 
-def _expand(roots: Sequence[str]) -> Iterator[Path]:
-    """The paths of the roots; patterns are replaced by their matches."""
+def expand(roots: Sequence[str]) -> Iterator[Path]:
+    """The paths of the roots; patterns are replaced by their matches.
+
+    Raises DataError for a root that is missing.
+    """
     for root in roots:
         if not str(root):
             raise DataError("a root is empty", remedy=f"{_REMEDY}, or . for the current folder")

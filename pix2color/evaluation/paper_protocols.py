@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,7 @@ from pix2color.errors import DataError, PhotoError
 
 _ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256"}
 _NAMED = 3  # photos named in an error
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -184,20 +185,64 @@ def find(
     return [by_name[name.lower()][0] for name in sorted(wanted)], how
 
 
-def load(
+@dataclass(frozen=True)
+class Selection:
+    """The files of a set, checked."""
+
+    protocol: PaperProtocol
+    files: list[FileRef]
+    """In the order of their names."""
+    how: str
+    """How names and contents were checked."""
+    num_found: int
+    """Files to choose from."""
+
+
+def select(
     protocol: PaperProtocol,
     roots: Sequence[str],
     *,
     listed: FileList | None = None,
     threads: int = 2,
     progress: Callable[[int, int], object] | None = None,
-) -> tuple[PhotoSet, str]:
-    """Find, check, decode and cut the photos of a set; repeated and gray photos are kept.
+) -> Selection:
+    """Find the photos of a set and check names, and contents where their hashes are listed.
 
     Args:
         protocol: the set.
         roots: folders and .tar shards, see `list_photos`.
         listed: of `read_list`.
+        threads: that compute hashes.
+        progress: called with (files hashed, files in all).
+
+    Raises:
+        DataError: as `find`; or contents are not as listed.
+    """
+    every = list_photos(roots)
+    files, how = find(protocol, every, listed)
+    hashes = {name.lower(): digest for name, digest in (listed.hashes if listed else {}).items()}
+
+    def check(file: FileRef) -> None:
+        expected = hashes[PurePosixPath(file.name).name.lower()]
+        algorithm = _ALGORITHMS.get(len(expected))
+        if algorithm and hashlib.new(algorithm, _read(file)).hexdigest() != expected:
+            raise PhotoError("has other contents than listed")
+
+    if any(hashes.values()):
+        _for_each(protocol, files, check, threads, progress)
+    return Selection(protocol, files, how, len(every))
+
+
+def load(
+    selection: Selection,
+    *,
+    threads: int = 2,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[PhotoSet, str]:
+    """Decode and cut the photos of a set; repeated and gray photos are kept.
+
+    Args:
+        selection: of `select`.
         threads: that decode.
         progress: called with (photos done, photos in all).
 
@@ -205,51 +250,67 @@ def load(
         The squares in the order of their names, and how names and contents were checked.
 
     Raises:
-        DataError: as `find`; or contents are not as listed, or a photo cannot be decoded.
+        DataError: a photo cannot be read or decoded.
     """
-    every = list_photos(roots)
-    files, how = find(protocol, every, listed)
-    hashes = {name.lower(): digest for name, digest in (listed.hashes if listed else {}).items()}
+    protocol, files = selection.protocol, selection.files
 
-    def examine(file: FileRef) -> tuple[str, Pixels | None, str]:
-        """SHA-256 and square, or what is wrong."""
+    def examine(file: FileRef) -> tuple[str, Pixels]:
+        data = _read(file)
         try:
-            data = file.read()
-        except OSError as error:
-            return "", None, f"{file.name} cannot be read: {error.strerror or error}"
-        expected = hashes.get(PurePosixPath(file.name).name.lower(), "")
-        if expected and hashlib.new(_ALGORITHMS[len(expected)], data).hexdigest() != expected:
-            return "", None, f"{file.name} has other contents than listed"
-        try:
-            return content_hash(data), protocol.square(decode(data, name=file.name)), ""
+            return content_hash(data), protocol.square(decode(data, name=file.name))
         except PhotoError as error:
-            return "", None, f"{file.name} cannot be decoded: {error}"
+            raise PhotoError(f"cannot be decoded: {error}") from None
 
-    squares: list[Pixels] = []
-    digests: list[str] = []
-    wrong: list[str] = []
+    examined = _for_each(protocol, files, examine, threads, progress)
+    digests, squares = [one[0] for one in examined], [one[1] for one in examined]
+    names = [file.name for file in files]
+    others = selection.num_found - len(files)
+    counts = Counts(selection.num_found, len(files), 0, 0, others, ())
+    photos = PhotoSet(squares, names, digests, counts, bundled=False, unsplit=False)
+    repeated = sum(number - 1 for number in Counter(digests).values())
+    return photos, f"{selection.how}; {repeated} repeated contents kept"
+
+
+def _read(file: FileRef) -> bytes:
+    try:
+        return file.read()
+    except OSError as error:
+        raise PhotoError(f"cannot be read: {error.strerror or error}") from None
+
+
+def _for_each(
+    protocol: PaperProtocol,
+    files: Sequence[FileRef],
+    function: Callable[[FileRef], Result],
+    threads: int,
+    progress: Callable[[int, int], object] | None,
+) -> list[Result]:
+    """What a function returns of each file; DataError counts those where it raises PhotoError."""
+
+    def attempt(file: FileRef) -> Result | PhotoError:
+        try:
+            return function(file)
+        except PhotoError as error:
+            return PhotoError(f"{file.name} {error}")
+
+    results: list[Result] = []
+    wrong: list[PhotoError] = []
     with ThreadPool(threads) as pool:
-        for done, (digest, square, reason) in enumerate(pool.imap(examine, files), start=1):
-            if square is None:
-                wrong.append(reason)
+        for done, result in enumerate(pool.imap(attempt, files), start=1):
+            if isinstance(result, PhotoError):
+                wrong.append(result)
             else:
-                digests.append(digest)
-                squares.append(square)
+                results.append(result)
             if progress is not None:
                 progress(done, len(files))
     if wrong:
-        named = "; ".join(wrong[:_NAMED])
+        named = "; ".join(map(str, wrong[:_NAMED]))
         raise DataError(
             f"{protocol.name}: {len(wrong):,} of {protocol.count:,} photos are not the published"
             f" ones: {named}",
             remedy="copy them again from the published archive",
         )
-    names = [file.name for file in files]
-    others = len(every) - len(files)
-    counts = Counts(len(every), len(files), 0, 0, others, ())
-    photos = PhotoSet(squares, names, digests, counts, bundled=False, unsplit=False)
-    repeated = sum(number - 1 for number in Counter(digests).values())
-    return photos, f"{how}; {repeated} repeated contents kept"
+    return results
 
 
 def hash_lines(photos: PhotoSet) -> str:

@@ -16,10 +16,11 @@ from PIL import Image
 from pix2color.checkpoints import release_file
 from pix2color.cli import evaluate
 from pix2color.cli.evaluation_photos import PAPER_PROTOCOLS
+from pix2color.data.dataset import PhotoSet
 from pix2color.data.discovery import FileRef
 from pix2color.errors import EXIT_OK, EXIT_USAGE, DataError
 from pix2color.evaluation import paper_protocols
-from pix2color.evaluation.paper_protocols import PROTOCOLS, PaperProtocol
+from pix2color.evaluation.paper_protocols import PROTOCOLS, FileList, PaperProtocol
 
 FEW = {name: replace(protocol, count=4, size=32) for name, protocol in PROTOCOLS.items()}
 VAL, COCO = "ILSVRC2012_val_{:08d}.JPEG", "{:012d}.jpg"
@@ -28,6 +29,12 @@ VAL, COCO = "ILSVRC2012_val_{:08d}.JPEG", "{:012d}.jpg"
 def _save(path: Path, photo: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(photo).save(path, "JPEG", quality=90)
+
+
+def load(
+    protocol: PaperProtocol, roots: list[str], *, listed: FileList | None = None
+) -> tuple[PhotoSet, str]:
+    return paper_protocols.load(paper_protocols.select(protocol, roots, listed=listed))
 
 
 @pytest.fixture
@@ -57,7 +64,7 @@ def test_val5k_is_the_first_5000_of_the_validation_photos() -> None:
 
 
 def test_folders_of_classes_and_other_files_do_not_matter(imagenet: Path) -> None:
-    photos, _ = paper_protocols.load(replace(FEW["val5k"], count=6), [str(imagenet)])
+    photos, _ = load(replace(FEW["val5k"], count=6), [str(imagenet)])
     assert [Path(name).name for name in photos.names] == [VAL.format(n) for n in range(1, 7)]
     assert photos.counts.found == 7 and photos.counts.used == 6
 
@@ -82,7 +89,7 @@ def test_missing_names_and_too_many_are_refused(
 def test_the_same_name_in_two_folders_is_refused(imagenet: Path) -> None:
     _save(imagenet / "again" / VAL.format(2), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r"1 photos are there twice, such as .* and "):
-        paper_protocols.load(FEW["val5k"], [str(imagenet)])
+        load(FEW["val5k"], [str(imagenet)])
 
 
 def _list(path: Path, *lines: str) -> Path:
@@ -95,7 +102,7 @@ def test_a_list_chooses_the_photos_of_ctest10k(imagenet: Path, tmp_path: Path) -
     listed = _list(tmp_path / "list.txt", *(f"/imagenet/val/{name} 65" for name in names))
     protocol = FEW["ctest10k"]
     file_list = paper_protocols.read_list(listed, protocol)
-    photos, how = paper_protocols.load(protocol, [str(imagenet)], listed=file_list)
+    photos, how = load(protocol, [str(imagenet)], listed=file_list)
     assert [Path(name).name for name in photos.names] == sorted(names)
     digest = hashlib.sha256(listed.read_bytes()).hexdigest()[:12]
     assert "names as in list.txt" in how and digest in how
@@ -109,11 +116,11 @@ def test_other_contents_than_listed_are_refused(
     lines = [f"{hashlib.new(algorithm, p.read_bytes()).hexdigest()}  {p.name}" for p in paths]
     protocol = FEW["val5k"]
     listed = paper_protocols.read_list(_list(tmp_path / "sums", *lines), protocol)
-    photos, how = paper_protocols.load(protocol, [str(imagenet)], listed=listed)
+    photos, how = load(protocol, [str(imagenet)], listed=listed)
     assert len(photos) == 4 and "names and 4 contents as in sums" in how
     shutil.copy(paths[0], paths[2])
     with pytest.raises(DataError, match=r"1 of 4 photos .*00000003\.JPEG has other contents"):
-        paper_protocols.load(protocol, [str(imagenet)], listed=listed)
+        load(protocol, [str(imagenet)], listed=listed)
 
 
 @pytest.mark.parametrize(
@@ -133,14 +140,14 @@ def test_a_list_of_another_set_is_refused(tmp_path: Path, lines: list[str], mess
 def test_a_photo_that_cannot_be_decoded_is_refused(imagenet: Path) -> None:
     (imagenet / VAL.format(2)).write_bytes(b"<html>not found</html>")
     with pytest.raises(DataError, match=r"00000002\.JPEG cannot be decoded"):
-        paper_protocols.load(FEW["val5k"], [str(imagenet)])
+        load(FEW["val5k"], [str(imagenet)])
 
 
 def test_repeated_and_gray_photos_stay(imagenet: Path) -> None:
     """The published figures are of all photos of the set."""
     shutil.copy(imagenet / VAL.format(1), imagenet / VAL.format(2))
     _save(imagenet / VAL.format(3), np.full((40, 50, 3), 90, np.uint8))
-    photos, how = paper_protocols.load(FEW["val5k"], [str(imagenet)])
+    photos, how = load(FEW["val5k"], [str(imagenet)])
     assert len(photos) == 4 and photos.digests[0] == photos.digests[1]
     assert "1 repeated contents kept" in how
 
@@ -231,6 +238,42 @@ def test_what_does_not_fit_is_one_line(
     message: str,
 ) -> None:
     assert _run(tmp_path / "out", "--data", imagenet, *arguments) == EXIT_USAGE
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def _no_networks(*args: object, **options: object) -> None:
+    raise AssertionError("a network was looked for")
+
+
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize(
+    ("data", "line", "message"),
+    [
+        ("nowhere", "", "no such file or folder"),
+        ("val/n01440764", "", "4 of its 4 photos are missing"),
+        ("val", "cat.jpg", "line 1: cat.jpg is not a name of val5k"),
+        ("val", f"{32 * '0'}  {{}}", "00000001.JPEG has other contents than listed"),
+    ],
+)
+def test_photos_are_checked_before_any_network_is_loaded(
+    imagenet: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    data: str,
+    line: str,
+    message: str,
+) -> None:
+    """The weights of LPIPS may take minutes to download."""
+    monkeypatch.setattr("pix2color.evaluation.metric_models.find_metric_models", _no_networks)
+    monkeypatch.setattr("pix2color.evaluation.checkpoint_methods.checkpoint_methods", _no_networks)
+    arguments = ["--protocol", "val5k", "--data", str(tmp_path / data)]
+    if line:
+        lines = [line.format(VAL.format(number)) for number in range(1, 5)]
+        arguments += ["--protocol-list", str(_list(tmp_path / "list", *lines))]
+    assert evaluate.main([*arguments, "--out", str(tmp_path / "out")]) == EXIT_USAGE
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
