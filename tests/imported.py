@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -52,12 +53,17 @@ def random_file(kind: str) -> dict[str, Tensor]:
 
 
 def import_narrow(kind: str, folder: Path) -> Path:
-    """The release file that the command makes of such a file: KIND.safetensors."""
+    """The release file that the command makes of such a file: KIND.safetensors.
+
+    The file's digest counts as the published one.
+    """
     source, out = folder / "net.pth", folder / f"{kind}.safetensors"
     torch.save(random_file(kind), source)
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
-        patch.setitem(importing.KINDS, kind, NARROW[kind])
-        patch.setattr(zhang, kind.upper(), NARROW[kind])
+    network = replace(NARROW[kind], sha256=hashlib.sha256(source.read_bytes()).hexdigest()[:8])
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as said:
+        patch.setitem(importing.KINDS, kind, network)
+        patch.setattr(zhang, kind.upper(), network)
         assert main(["import", kind, str(source), "--out", str(out)]) == 0
+    assert ", the published file" in said.getvalue()
     source.unlink()
     return out

@@ -14,8 +14,8 @@ from pix2color._version import __version__
 from pix2color.build import build_generator
 from pix2color.checkpoints import hub, release_file
 from pix2color.color.chroma_calibration import ChromaCalibration
-from pix2color.config import Config, DecodeConfig, ModelConfig
-from pix2color.errors import WeightsError
+from pix2color.config import Config, DecodeConfig, ModelConfig, format_validation_error
+from pix2color.errors import ConfigError, WeightsError
 from pix2color.models.generator import Generator
 from pix2color.models.init import skip_weight_init
 
@@ -68,13 +68,15 @@ def load(
     try:
         model = ModelConfig.model_validate(file.meta["model"])
         decode = DecodeConfig.model_validate(file.meta["decode"])
-    except (KeyError, ValidationError) as error:
+        with skip_weight_init():
+            generator = build_generator(model, pretrained=False)
+    except (KeyError, ValidationError, ConfigError) as error:
         raise WeightsError(
             f"{path} was written by another version of pix2color "
-            f"({file.meta.get('version', 'unknown')}; this is {__version__}): {error!s:.80}"
+            f"({file.meta.get('version', 'unknown')}; this is {__version__}): {_reason(error)}",
+            remedy="use that version, or make the file anew with the command `python -m pix2color"
+            " release`, of weights of others with `python -m pix2color import`",
         ) from None
-    with skip_weight_init():
-        generator = build_generator(model, pretrained=False)
     release_file.load_state_strict(generator, file.tensors, source=str(path))
     generator.eval().requires_grad_(False)
     generator.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -82,6 +84,16 @@ def load(
         decode = decode.model_copy(update={"calibration": 0.0})
     shown = name or hub.display_name(name_or_path)
     return Checkpoint(generator, decode, file.meta, file.digest, shown, file.calibration, model)
+
+
+def _reason(error: KeyError | ValidationError | ConfigError) -> str:
+    """What is wrong with a file's config, in one line."""
+    if isinstance(error, KeyError):
+        return f"it has no section {error}"
+    if isinstance(error, ConfigError):
+        return error.message
+    root = ModelConfig if error.title == ModelConfig.__name__ else DecodeConfig
+    return format_validation_error(error, root)
 
 
 def save(

@@ -74,7 +74,8 @@ def read(
         raise WeightsError(
             f"{path} is not a pix2color release file"
             + (f" of this version (it is {version}, expected {FORMAT})" if version else ""),
-            remedy="make one with the command `python -m pix2color release`",
+            remedy="make one with the command `python -m pix2color release`, of published weights"
+            " of others with `python -m pix2color import`",
         )
     decoded = {key: decode_metadata(value) for key, value in meta.items()}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
@@ -166,7 +167,9 @@ def read_safetensors(
             if start.read(4).startswith(_PICKLE_STARTS):
                 raise WeightsError(
                     f"{path} is a pickle, which can run code when it is read; "
-                    "pix2color reads .safetensors here: convert it if you trust its source"
+                    "pix2color reads .safetensors here",
+                    remedy="convert it if you trust its source; `python -m pix2color import` does"
+                    " so with the published weights of other networks, and runs nothing of them",
                 ) from None
         raise WeightsError(f"{path} is not a whole safetensors file: {error}") from None
 

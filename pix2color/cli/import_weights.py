@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from pix2color import errors
@@ -47,6 +48,8 @@ def _import(options: argparse.Namespace) -> int:
     try:
         check_writable(out)
         path, name = importing.find_file(options.kind, options.file)
+        if os.path.realpath(path) == os.path.realpath(out):
+            raise errors.Pix2ColorError(f"--out {out} is the input: name another file")
         imported = importing.import_file(options.kind, path, out, name=name)
     except OSError as error:
         raise errors.Pix2ColorError(f"--out {out}: {error.strerror or error}") from None

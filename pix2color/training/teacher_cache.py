@@ -14,7 +14,7 @@ from torch import Tensor
 from pix2color.checkpoints import checkpoint
 from pix2color.color.ab_bins import COUNT
 from pix2color.config import Config
-from pix2color.errors import TrainingError
+from pix2color.errors import TrainingError, WeightsError
 from pix2color.io import atomic_write
 from pix2color.training.teacher import Teacher
 
@@ -99,7 +99,16 @@ def load_teacher(config: Config, *, photos: str | None) -> Teacher | CachedTeach
     section = config.teacher
     if not section.checkpoint:
         return None
-    files = [checkpoint.load(name) for name in section.checkpoint]
+    try:
+        files = [checkpoint.load(name) for name in section.checkpoint]
+    except WeightsError as error:
+        if error.remedy:
+            raise
+        raise WeightsError(
+            error.message,
+            remedy="name a release file with the 313 colors of this version, or one that predicts"
+            " ab, in {teacher.checkpoint}",
+        ) from None
     networks = [file.generator for file in files]
     teacher = Teacher(networks, scales=section.scales, mirror=section.mirror)
     if section.cache is None:

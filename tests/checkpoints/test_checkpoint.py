@@ -111,12 +111,24 @@ def test_another_architecture_is_named(tmp_path: Path) -> None:
         checkpoint.load(path)
 
 
-@pytest.mark.parametrize("meta", [{}, {"model": {"encoder": "resnet18", "tricks": 3}}])
-def test_a_file_of_another_version_says_which(tmp_path: Path, meta: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("meta", "reason"),
+    [
+        ({}, "it has no section 'model'"),
+        ({"model": {"encoder": "resnet18", "tricks": 3}}, "unknown key tricks"),
+        ({"model": {"encoder": "resnet99"}}, "no encoder 'resnet99'"),
+        ({"model": {}, "decode": {"glow": 1}}, "unknown key glow"),
+    ],
+)
+def test_a_file_of_another_version_says_which(
+    tmp_path: Path, meta: dict[str, object], reason: str
+) -> None:
     path = tmp_path / "net.safetensors"
     release_file.write(path, {"a": torch.zeros(1)}, {"version": "9.9", "decode": {}, **meta})
-    with pytest.raises(WeightsError, match=r"another version of pix2color \(9\.9"):
+    with pytest.raises(WeightsError, match=r"another version of pix2color \(9\.9") as caught:
         checkpoint.load(path)
+    said = str(caught.value)
+    assert reason in said and "python -m pix2color import" in said and "\n" not in said
 
 
 def test_training_starts_from_a_release(tmp_path: Path) -> None:

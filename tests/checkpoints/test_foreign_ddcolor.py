@@ -212,6 +212,11 @@ def test_mistakes_are_answered_in_one_line(tmp_path: Path) -> None:
     assert code == 2 and "colorization_release_v2-9b330a0b.pth" in said
     code, said = run_import("eccv16", "x.pth", "--out", str(tmp_path / "out.pth"))
     assert code == 2 and "must end in .safetensors" in said
+    (tmp_path / "same.safetensors").write_bytes(b"the only copy")
+    same = str(tmp_path / "same.safetensors")
+    code, said = run_import("eccv16", same, "--out", same)
+    assert code == 2 and "is the input: name another file" in said
+    assert (tmp_path / "same.safetensors").read_bytes() == b"the only copy"
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 and no more")
     code, said = run_import("siggraph17", str(tmp_path / "cut.pth"), "--out", out)
     assert code == 2 and "not a plain state dict" in said

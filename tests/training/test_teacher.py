@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fake_model import write_release
 from PIL import Image
 from torch import Tensor
 
 from pix2color.build import build_generator
-from pix2color.checkpoints import checkpoint
+from pix2color.checkpoints import checkpoint, release_file
 from pix2color.color.ab_bins import bin_centers, nearest_bin
 from pix2color.color.lab import rgb_to_lab
 from pix2color.color.lab_numpy import rgb_to_lab as rgb_to_lab_numpy
@@ -98,6 +99,18 @@ def test_a_missing_teacher_is_named(tmp_path: Path) -> None:
     config = load(None, [f"teacher.checkpoint={file}", "loss.distillation=1"])
     with pytest.raises(WeightsError, match=r"absent\.safetensors"):
         load_teacher(config, photos=None)
+
+
+def test_a_teacher_with_other_bins_is_refused(tmp_path: Path) -> None:
+    path = write_release(tmp_path / "teacher.safetensors")
+    file = release_file.read(path)
+    fewer = {k: v[:200] if k.startswith("head.") else v for k, v in file.tensors.items()}
+    release_file.write(path, fewer, file.meta)
+    with pytest.raises(WeightsError) as caught:
+        load_teacher(load(None, [f"teacher.checkpoint={path}", "loss.distillation=1"]), photos=None)
+    said = str(caught.value)
+    assert "3 of another shape (head." in said and "\n" not in said
+    assert "313 colors of this version" in said and "teacher.checkpoint" in said
 
 
 @pytest.mark.parametrize(
