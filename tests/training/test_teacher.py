@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fake_model import write_release
+from imported import import_narrow
 from PIL import Image
 from torch import Tensor
 
@@ -56,6 +57,18 @@ def test_every_network_gives_probabilities(
     assert probability.shape == (len(lightness), 313, 8, 16)
     assert float(probability.min()) >= 0
     assert torch.allclose(probability.sum(1), torch.ones(()), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["eccv16", "siggraph17"])
+def test_an_imported_network_is_a_teacher(kind: str, tmp_path: Path, lightness: Tensor) -> None:
+    path = import_narrow(kind, tmp_path)
+    config = load(None, [f"teacher.checkpoint={path}", "loss.distillation=1"])
+    teacher = load_teacher(config, photos=None)
+    assert isinstance(teacher, Teacher)
+    probability = teacher(lightness, (8, 16))
+    assert torch.allclose(probability.sum(1), torch.ones(()), atol=1e-4)
+    mean = torch.einsum("bchw,cd->bdhw", probability, bin_centers())
+    assert float(mean.abs().max()) > 5  # it is not gray
 
 
 def test_one_pass_is_the_network_itself(packaged: Generator, lightness: Tensor) -> None:
