@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
 from pix2color.checkpoints import checkpoint
 from pix2color.color.constants import AB_RANGE
 from pix2color.config import Config
+from pix2color.runtime.load import load_runtime
+from pix2color.training.export import export_run
 from pix2color.training.setup import make_trainer
 from pix2color.training.simulated_hints import sample_hints
 
@@ -48,3 +51,7 @@ def test_a_training_with_hints_starts_from_weights_without_and_releases_both(
     generator = checkpoint.load(made.release).generator
     assert generator.hint_input is not None
     assert any(parameter.abs().max() > 0 for parameter in generator.hint_input.parameters())
+    pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    released = export_run(made.release.parent)
+    runtime = load_runtime(released, "cpu")
+    assert runtime.kind == "onnx" and runtime.info.accepts_hints
