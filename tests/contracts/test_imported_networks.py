@@ -108,16 +108,16 @@ def test_videos_are_colored_with_it(imported: Path, tmp_path: Path) -> None:
 
 def test_both_runtimes_color_alike_with_and_without_hints(imported: Path, photo: Path) -> None:
     pytest.importorskip("onnx", reason="the onnx extra is not installed")
-    torchs, single = Colorizer.from_pretrained(imported), photo.parent / "single.onnx"
+    single, networks = photo.parent / "single.onnx", [Colorizer.from_pretrained(imported)]
     assert main(["export", "--graph", "--checkpoint", str(imported)]) == 0
     assert main(["export", "--onnx", str(single), "--checkpoint", str(imported)]) == 0
-    graphs = [Colorizer.from_pretrained(path, "cpu") for path in (imported, single)]
-    assert [each.runtime.kind for each in (torchs, *graphs)] == ["torch", "onnx", "onnx"]
+    networks += [Colorizer.from_pretrained(path, "cpu") for path in (imported, single)]
+    assert [one.runtime.kind for one in networks] == ["torch", "onnx", "onnx"]
     given = np.asarray(Image.open(photo))
     for hints in ([], [HINT]):
-        expected, *found = (each(given, hints=hints).astype(int) for each in (torchs, *graphs))
+        expected, *others = (one(given, hints=hints, input_size=64).astype(int) for one in networks)
         assert is_colored(expected)
-        for colored in found:
-            assert np.abs(colored - expected).max() <= 4
-            assert (np.abs(colored - expected) <= 1).mean() > 0.999
+        for other in others:
+            assert np.abs(other - expected).max() <= 4
+            assert (np.abs(other - expected) <= 1).mean() > 0.999
     imported.with_suffix(".onnx").unlink()
