@@ -57,19 +57,21 @@ class Teacher(nn.Module):
                 view = resized.flip(-1) if mirrored else resized
                 for network in self.networks:
                     assert isinstance(network, Generator)
-                    share = _probability(network, view)
-                    share = _to_size(share.flip(-1) if mirrored else share, size)
+                    share = _probability(network, view, size)
+                    share = share.flip(-1) if mirrored else share
                     total = share if total is None else total.add_(share)
         assert total is not None
         return total.div_(len(self.scales) * len(views) * len(self.networks))
 
 
-def _probability(network: Generator, lightness: Tensor) -> Tensor:
-    """B,1,H,W -> B,313,h,w float32 in one pass; hints are not given."""
+def _probability(network: Generator, lightness: Tensor, size: tuple[int, int]) -> Tensor:
+    """B,1,H,W -> B,313,*size float32 in one pass; hints are not given."""
     raw = network.predict_raw(lightness.contiguous(memory_format=torch.channels_last))
     if isinstance(network.head, ClassificationHead):
-        return raw.float().softmax(1)
-    return soft_encode(network.head.to_ab(raw)).to_dense()
+        return _to_size(raw.float().softmax(1), size)
+    # Photo by photo: networks of ab have a stride of 1, at which 313 planes of all are gigabytes.
+    ab = network.head.to_ab(raw).split(1)
+    return torch.cat([_to_size(soft_encode(each).to_dense(), size) for each in ab])
 
 
 def _resize(lightness: Tensor, scale: float) -> Tensor:
