@@ -123,8 +123,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _infer(options: argparse.Namespace) -> int:
+    from pix2color.data.object_store import is_url
     from pix2color.jobs.mirror import Mirror
-    from pix2color.jobs.store import is_url
 
     _check(options)
     if not any(map(is_url, (*options.inputs, options.out))):
