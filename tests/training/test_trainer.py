@@ -133,7 +133,7 @@ def test_a_gan_run_changes_both_networks(
     make_config: MakeConfig, kind: str, imagenet_file: Path
 ) -> None:
     options = (f"gan.discriminator={kind}", MOBILENET, f"model.pretrained={imagenet_file}")
-    trainer = make_trainer(make_config("gan", *GAN, *options, steps=10))
+    trainer = make_trainer(make_config("gan", *GAN, *options, steps=4))
     generator, discriminator = state(trainer.unwrapped_generator), state(trainer.discriminator)  # type: ignore[arg-type]
     assert trainer.fit().finished
     changed = [
