@@ -58,7 +58,6 @@ def parser() -> argparse.ArgumentParser:
         prog="infer.py",
         description="Color photos and videos. Size, format, depth, metadata and lightness stay.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # fmt: off
     add = parser.add_argument
