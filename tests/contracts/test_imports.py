@@ -194,8 +194,8 @@ def coloring_imports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
 
 @pytest.mark.parametrize("name", RUN)
 def test_coloring_imports_nothing_heavy(name: str, coloring_imports: dict[str, str]) -> None:
-    if name in NEEDS:
-        pytest.importorskip(NEEDS[name], reason=f"the package {NEEDS[name]} is not installed")
+    if name not in coloring_imports:
+        pytest.skip(f"the package {NEEDS[name]} is not installed")
     assert coloring_imports[name] == ""
 
 
