@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import os
 import tarfile
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +30,32 @@ def colors(seed: int) -> bytes:
 
 def indexed_shards(folder: Path, shards: int = 4, photos: int = 12) -> Path:
     """A folder of indexed shards with so many photos each."""
-    folder.mkdir()
+    return made_once(folder, _index_shards, shards, photos)
+
+
+def _index_shards(folder: Path, shards: int, photos: int) -> None:
     for shard in range(shards):
         path = folder / f"train-{shard}.tar"
         pack(path, [(f"{n}.png", colors(1000 * shard + n)) for n in range(photos)])
         add_index(path)
+
+
+def made_once(folder: Path, make: Callable[..., None], *arguments: int) -> Path:
+    """A new folder with the files of `make(folder, *arguments)`, which is called the first time."""
+    folder.mkdir()
+    for name, (content, changed) in _files(make, *arguments).items():
+        (folder / name).write_bytes(content)
+        os.utime(folder / name, ns=(changed, changed))  # an index names the time of its shard
     return folder
+
+
+@functools.cache
+def _files(make: Callable[..., None], *arguments: int) -> dict[str, tuple[bytes, int]]:
+    """The content and the time of change (ns) of each file, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder), *arguments)
+        paths = sorted(Path(folder).iterdir())
+        return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
 def local(path: Path) -> LocalShard:

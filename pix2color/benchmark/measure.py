@@ -153,7 +153,7 @@ class BenchmarkEvaluator:
 
     def context(self, test: TestSet) -> report.Context:
         """The protocol and the photos, for the set's part of the report."""
-        counts = test.photos.counts
+        photos = test.photos
         measured_with = dict(self.descriptions)
         if test.labels is None:
             measured_with.pop("classifier", None)
@@ -166,16 +166,11 @@ class BenchmarkEvaluator:
                 " colored as infer.py does",
             },
             data={
-                "text": f"{len(test.squares)} photos of {counts.found} files",
-                "digest": test.photos.digest[:12],
+                "text": f"{len(test.squares)} photos of {photos.counts.found} files",
                 "used": len(test.squares),
-                "found": counts.found,
-                "nearly_gray_left_out": counts.gray,
-                "duplicates": counts.duplicates,
-                "broken": [list(one) for one in counts.corrupt],
-                "toy": test.photos.bundled,
+                **describe_photos(photos),
             },
-            names=test.photos.names,
+            names=photos.names,
             measured_with=measured_with,
             skipped_metrics=self.metric_models.unavailable,
         )
@@ -193,6 +188,19 @@ class BenchmarkEvaluator:
                 remedy="name their folders like ImageNet classes, or leave {classifier} out",
             )
         return [int(label) for label in labels]
+
+
+def describe_photos(photos: PhotoSet) -> dict[str, Any]:
+    """Their digest and what was left out, for metrics.json."""
+    counts = photos.counts
+    return {
+        "digest": photos.digest[:12],
+        "found": counts.found,
+        "nearly_gray_left_out": counts.gray,
+        "duplicates": counts.duplicates,
+        "broken": [list(one) for one in counts.corrupt],
+        "toy": photos.bundled,
+    }
 
 
 def baselines(training: PhotoSet, *, seed: int) -> list[Method]:

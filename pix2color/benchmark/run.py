@@ -164,7 +164,6 @@ class Benchmark:
 
     def _tree(self, trees: dict[str, Any]) -> dict[str, Any]:
         """The content of metrics.json."""
-        counts = self.training.counts
         return {
             "pix2color": __version__,
             "versions": _versions(self.device),
@@ -172,12 +171,7 @@ class Benchmark:
             "data": {
                 "train": len(self.training),
                 "validation": len(self.validation),
-                "digest": self.training.digest[:12],
-                "found": counts.found,
-                "nearly_gray_left_out": counts.gray,
-                "duplicates": counts.duplicates,
-                "broken": [list(one) for one in counts.corrupt],
-                "toy": self.training.bundled,
+                **measure.describe_photos(self.training),
             },
             "recipes": [asdict(one) | {"title": one.title} for one in self.outcomes],
             "sets": trees,

@@ -33,7 +33,6 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m pix2color app",
         description="A web app that colors photos on this machine.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # fmt: off
     add = parser.add_argument

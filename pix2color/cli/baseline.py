@@ -24,7 +24,6 @@ def parser() -> argparse.ArgumentParser:
         description="Train a small regression (L2) head on the frozen features of weights with"
         " classes, and write it as a file of its own, with which evaluate has a row of L2.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     # fmt: off

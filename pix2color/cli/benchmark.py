@@ -28,7 +28,6 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m pix2color benchmark",
         description="Train every recipe on the same photos for the same budget, and compare them.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     # fmt: off

@@ -31,7 +31,6 @@ def parser() -> argparse.ArgumentParser:
         " chroma of true photos; write the weights with it as a new release file, and beside it"
         " their graph (.onnx), which infer.py runs without torch.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # fmt: off
     add = parser.add_argument

@@ -17,11 +17,20 @@ from pix2color.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Pix2ColorErr
 from pix2color.io import atomic_write
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Wraps a description of one line; an epilog of several, such as examples, stays as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text.strip():
+            return "".join(indent + line for line in text.splitlines(keepends=True))
+        return super()._fill_text(text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser without abbreviated options: a mistyped one is never taken for another."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         """Exit with a `printable` message."""

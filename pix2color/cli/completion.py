@@ -24,7 +24,6 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m pix2color completion",
         description="Print a script with which a shell completes `pix2color` and its options.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("shell", choices=_SHELLS)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it there")

@@ -70,9 +70,10 @@ def started_journal(run: Run) -> Iterator[tuple[Journal | None, list[Outcome], l
     There is a record where an input is a folder or a store. With --resume, it says what changed
     since the last run.
     """
+    from pix2color.data.object_store import is_url
     from pix2color.jobs.journal import Journal, in_shards, recorded_options
     from pix2color.jobs.pipeline import remove_parts
-    from pix2color.jobs.store import FolderStore, is_url
+    from pix2color.jobs.store import FolderStore
 
     options, plan = run.options, run.plan
     shards = in_shards(plan.jobs, run.processes)

@@ -39,7 +39,6 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m pix2color evaluate",
         description="Measure networks on photos, beside truth, gray and random colors.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     photos = parser.add_argument_group("photos")
     evaluation_photos.add_photo_arguments(photos)

@@ -29,7 +29,6 @@ def parser() -> argparse.ArgumentParser:
         " photos by number, in an order that does not depend on the number of processes. Shards"
         " that have a current index are skipped; run it again after a shard has changed.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # fmt: off
     add = parser.add_argument

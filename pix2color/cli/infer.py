@@ -58,7 +58,6 @@ def parser() -> argparse.ArgumentParser:
         prog="infer.py",
         description="Color photos and videos. Size, format, depth, metadata and lightness stay.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # fmt: off
     add = parser.add_argument
@@ -123,8 +122,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _infer(options: argparse.Namespace) -> int:
+    from pix2color.data.object_store import is_url
     from pix2color.jobs.mirror import Mirror
-    from pix2color.jobs.store import is_url
 
     _check(options)
     if not any(map(is_url, (*options.inputs, options.out))):

@@ -29,7 +29,6 @@ def parser() -> argparse.ArgumentParser:
         prog="train.py",
         description="Train a recipe of configs/ (or a YAML file of your own).",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", required=True, help="a recipe's name or file")
     parser.add_argument(

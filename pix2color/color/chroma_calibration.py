@@ -161,8 +161,8 @@ class CalibrationFitter:
             chroma = np.hypot(ab[0], ab[1]) * (_BINS_PER_KNOT / KNOT_STEP)
             bin_ = np.minimum(chroma, _BINS - 1).astype(np.intp)
             index = (band * SECTORS + sector) * _BINS + bin_
-            counted = np.bincount(index.ravel(), minlength=counts.size)
-            counts += counted.reshape(counts.shape) / lightness.size
+            cells, pixels = np.unique(index, return_counts=True)  # few of all cells
+            counts.reshape(-1)[cells] += pixels / lightness.size
         self.photos += 1
 
     def fit(

@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from multiprocessing.pool import ThreadPool
 from typing import Literal, Protocol
 
@@ -24,6 +23,8 @@ from pix2color.photo.reading import page_sizes
 Split = Literal["train", "val", "test"]
 Progress = Callable[[int, int], object]
 Announce = Callable[[str], object]
+Digests = dict[FileRef, str]
+"""Content hashes of files that were read."""
 
 ALL_SPLITS: tuple[Split, ...] = ("train", "val", "test")
 MIN_PHOTOS_TO_SPLIT = 20
@@ -160,6 +161,7 @@ def load_photos(
     keep_gray: bool = False,
     copies: int = 1,
     only: Callable[[str], bool] | None = None,
+    digests: Digests | None = None,
 ) -> PhotoSet:
     """Read, decode and check the photos of `data.roots` that belong to `splits`.
 
@@ -177,30 +179,34 @@ def load_photos(
         copies: of the photos that this machine holds, for the RAM announced.
         only: whether to use the photo of a name; the others are as if they were not there, but
             they count towards MIN_PHOTOS_TO_SPLIT, so that each photo stays in its split.
+        digests: of files that an earlier call read; those read now are added. A file that they put
+            into another split is not read again.
 
     Raises:
         DataError: roots without photos (see `list_photos`), more corrupt files than
             `data.max_corrupt_fraction` (the message lists them), or no usable photo.
     """
-    announce = announce or (lambda line: None)
+    say: Announce = announce or (lambda line: None)
+    digests = {} if digests is None else digests
     files = list_photos(data.roots)
     if not data.roots:
-        announce(
+        say(
             f"no photos named: using the {len(files)} that come with scikit-image, a toy amount;"
             " name your own folders or .tar shards in data.roots"
         )
     requested = frozenset(splits)
     unsplit = len(files) < MIN_PHOTOS_TO_SPLIT and requested != frozenset(ALL_SPLITS)
     if unsplit:
-        announce(TOO_FEW.format(len(files)))
+        say(TOO_FEW.format(len(files)))
         requested = frozenset(ALL_SPLITS)
     files = [file for file in files if only is None or only(file.name)]
-    announce(_estimate(data, files, requested, copies))
-    usable, counts = _load(data, files, requested, progress, keep_gray)
+    if announce:  # it reads some files
+        announce(_estimate(data, files, requested, copies))
+    usable, counts = _load(data, files, requested, progress, keep_gray, digests)
     if not usable and counts.other_splits:
-        announce(NONE_IN_SPLIT.format(" or ".join(splits)))
+        say(NONE_IN_SPLIT.format(" or ".join(splits)))
         unsplit = True
-        usable, counts = _load(data, files, frozenset(ALL_SPLITS), progress, keep_gray)
+        usable, counts = _load(data, files, frozenset(ALL_SPLITS), progress, keep_gray, digests)
     if not usable:
         raise DataError(describe_no_photos(counts))
     return PhotoSet(
@@ -276,21 +282,32 @@ def _load(
     splits: frozenset[Split],
     progress: Progress | None,
     keep_gray: bool,
+    digests: Digests,
 ) -> tuple[list[tuple[DecodeResult, Pixels]], Counts]:
     """The usable photos of the splits, sorted by content hash, and what became of the others."""
     min_chroma = 0.0 if keep_gray else data.min_chroma
     options = ExamineOptions(splits, data.split, data.cache_size, min_chroma, data.unlabeled)
     collector = _Collector()
+
+    def examine(file: FileRef) -> DecodeResult:
+        known = digests.get(file)
+        if known and split_of(known, data.split) not in splits:
+            return DecodeResult(file.name, known)
+        result = decode_and_filter(file, options)
+        if result.digest and not result.corrupt:
+            digests[file] = result.digest
+        return result
+
     with ThreadPool(max(1, data.decode_threads)) as pool:
         if data.max_photos is None:
             queue, limit = files, len(files)
         else:
-            queue, limit = _by_content(pool, data, files, splits), data.max_photos
+            queue, limit = _by_content(pool, data, files, splits, digests), data.max_photos
         total = min(limit, len(queue))
         done = 0
         while queue and (missing := limit - len(collector.usable)) > 0:
             batch, queue = queue[:missing], queue[missing:]
-            for result in pool.imap(partial(decode_and_filter, options=options), batch):
+            for result in pool.imap(examine, batch):
                 collector.add(result)
                 done += 1
                 if progress is not None:
@@ -302,15 +319,21 @@ def _load(
 
 
 def _by_content(
-    pool: ThreadPool, data: config.DataConfig, files: Sequence[FileRef], splits: frozenset[Split]
+    pool: ThreadPool,
+    data: config.DataConfig,
+    files: Sequence[FileRef],
+    splits: frozenset[Split],
+    digests: Digests,
 ) -> Sequence[FileRef]:
     """The files of the splits in the order of their content hashes; unreadable ones first."""
 
     def digest(file: FileRef) -> str:
-        try:
-            return content_hash(file.read())
-        except OSError:
-            return ""
+        if file not in digests:
+            try:
+                digests[file] = content_hash(file.read())
+            except OSError:
+                return ""
+        return digests[file]
 
     hashed = sorted(zip(pool.map(digest, files), range(len(files)), strict=True))
     return [files[i] for hash_, i in hashed if not hash_ or split_of(hash_, data.split) in splits]

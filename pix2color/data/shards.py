@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pix2color.data.discovery import FileRef, list_files, unique_name
 from pix2color.data.object_store import (
+    Entry,
     ObjectFiles,
-    RemoteFile,
     has_wildcard,
     is_url,
     open_url,
@@ -151,8 +151,8 @@ class RemoteShard(Shard):
         found: the shard, as the store listed it.
     """
 
-    def __init__(self, label: str, files: ObjectFiles, found: RemoteFile) -> None:
-        self.label, self.place = label, files.url(found.path)
+    def __init__(self, label: str, files: ObjectFiles, found: Entry) -> None:
+        self.label, self.place = label, files.url(found.name)
         self._files, self._found = files, found
 
     def stamp(self) -> Stamp:
@@ -167,25 +167,25 @@ class RemoteShard(Shard):
 
     def check_unchanged(self) -> None:
         """Raise DataError where the store has it in another state than when it was listed."""
-        if self._files.look_up(self._found.path) != self._found:
+        if self._files.look_up(self._found.name) != self._found:
             raise DataError(f"{self.place} changed while it was read", remedy="start again")
 
     def read(self, offset: int, size: int) -> bytes:
         """As `Shard.read`."""
-        return self._files.read(self._found.path, offset, size)
+        return self._files.read(self._found.name, offset, size)
 
     def has_index(self) -> bool:
         """As `Shard.has_index`."""
-        return self._files.look_up(self._found.path + INDEX_SUFFIX) is not None
+        return self._files.look_up(self._found.name + INDEX_SUFFIX) is not None
 
     def read_index(self) -> bytes | None:
         """As `Shard.read_index`."""
-        found = self._files.look_up(self._found.path + INDEX_SUFFIX)
-        return None if found is None else self._files.read(found.path, 0, found.size)
+        found = self._files.look_up(self._found.name + INDEX_SUFFIX)
+        return None if found is None else self._files.read(found.name, 0, found.size)
 
     def write_index(self, content: str) -> None:
         """As `Shard.write_index`."""
-        self._files.write(self._found.path + INDEX_SUFFIX, content.encode())
+        self._files.write(self._found.name + INDEX_SUFFIX, content.encode())
 
     def copy_to(self, file: BinaryIO) -> None:
         """Write the whole shard to a file. Raises OSError, too."""
@@ -235,18 +235,18 @@ def list_shards(roots: Sequence[str]) -> tuple[list[FileRef], list[Shard]]:
 def _list_url(url: str, labels: set[str], seen: set[str]) -> Iterator[RemoteShard]:
     """The shards of a URL that are not in `seen`; `labels` are taken."""
     files, root = open_url(url.rstrip("/"))
-    found = [file for file in files.find(root) if file.path.lower().endswith(".tar")]
+    found = [file for file in files.find(root) if file.name.lower().endswith(".tar")]
     if not found:
         raise DataError(f"no .tar shards in {url}", remedy="pack the photos into .tar shards")
-    is_folder = not has_wildcard(root) and found[0].path != root
+    is_folder = not has_wildcard(root) and found[0].name != root
     folder_label = unique_name(PurePosixPath(root).name, labels) if is_folder else ""
     for file in found:
-        if files.url(file.path) in seen:
+        if files.url(file.name) in seen:
             continue
-        seen.add(files.url(file.path))
-        label = f"{folder_label}/{file.path.removeprefix(root).strip('/')}"
+        seen.add(files.url(file.name))
+        label = f"{folder_label}/{file.name.removeprefix(root).strip('/')}"
         if not is_folder:
-            label = unique_name(PurePosixPath(file.path).name, labels)
+            label = unique_name(PurePosixPath(file.name).name, labels)
         yield RemoteShard(label, files, file)
 
 

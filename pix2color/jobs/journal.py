@@ -47,7 +47,7 @@ class Line:
     size: int
     """Of the source, in bytes."""
     version: str
-    """Of the source, as `store.Entry.version`."""
+    """Of the source, as `object_store.Entry.version`."""
     target: str
     """Below the output."""
     status: str

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from pix2color.data.object_store import Entry
 from pix2color.errors import StoreError
-from pix2color.jobs.store import Entry, ObjectStore, Store, digest, local_entry, open_store
+from pix2color.jobs.store import ObjectStore, Store, digest, local_entry, open_store
 from pix2color.photo.walk import LeftOut, is_hidden
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pix2color.data.object_store import is_url
 from pix2color.errors import Pix2ColorError
 from pix2color.jobs.mirror import Mirror
-from pix2color.jobs.store import is_url
 from pix2color.photo.formats import PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES, output_suffix
 from pix2color.photo.walk import NOT_REGULAR, Identity, LeftOut, identity, walk
 from pix2color.video import pyav as video

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import re
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pix2color.errors import StoreError
+from pix2color.data.object_store import (
+    CHECK_NETWORK,
+    DELAY,
+    Entry,
+    entry_of,
+    explain,
+    open_file_system,
+    with_retries,
+)
+from pix2color.errors import DataError, StoreError
 from pix2color.io import PART_SUFFIX, atomic_create, atomic_write
 
 _Result = TypeVar("_Result")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_VERSION_KEYS = ("ETag", "etag", "blob_id", "LastModified", "mtime", "last_modified", "created")
-_TRIES = 5
-_INSTALL = 'pip install "pix2color[cloud]" has s3:// and gs://'
-_FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
-"""Answers of an object store that another try does not change."""
-
-
-@dataclass(frozen=True, order=True)
-class Entry:
-    """A file of a store, as it was listed."""
-
-    name: str
-    """Below the store's root, with forward slashes."""
-    size: int
-    """In bytes."""
-    version: str
-    """Another one where the content was written again: an etag, or else a time."""
-
-
-def is_url(text: object) -> bool:
-    """Whether an input or an output is a URL rather than a path."""
-    return _URL.match(str(text)) is not None
 
 
 def digest(data: bytes) -> str:
@@ -157,7 +139,7 @@ class ObjectStore(Store):
     complete when the store states the size that was sent.
     """
 
-    def __init__(self, file_system: Any, root: str, url: str, *, delay: float = 0.5) -> None:
+    def __init__(self, file_system: Any, root: str, url: str, *, delay: float = DELAY) -> None:
         """Args:
         file_system: an `fsspec.AbstractFileSystem`.
         root: the prefix, as the file system names it.
@@ -171,7 +153,7 @@ class ObjectStore(Store):
         found = self._try(under, lambda: self._files.find(self._path(under), detail=True))
         start = f"{self._root}/"
         return sorted(
-            _entry(path.removeprefix(start), info)
+            entry_of(path.removeprefix(start), info)
             for path, info in found.items()
             if path.startswith(start) and info["type"] == "file" and not path.endswith("/")
         )
@@ -206,7 +188,7 @@ class ObjectStore(Store):
         info = self._files.info(self._path(name))
         if info["type"] != "file":
             raise IsADirectoryError(self.shown(name))
-        return _entry(name, info)
+        return entry_of(name, info)
 
     def _create(self, name: str, data: bytes) -> bool:
         return self._put(name, data, exclusive=True)
@@ -252,14 +234,15 @@ class ObjectStore(Store):
 
     def _try(self, name: str, call: Callable[[], _Result]) -> _Result:
         """The result of a call, repeated where it fails; raises StoreError."""
-        delays = [self._delay * 2**number for number in range(_TRIES - 1)]
-        while True:
-            try:
-                return call()
-            except Exception as error:  # each file system raises its own
-                if not delays or isinstance(error, _FINAL) or _lacks_credentials(error):
-                    raise _store_error(self.shown(name), error) from error
-            time.sleep(delays.pop(0))
+        try:
+            return with_retries(call, self._delay)
+        except StoreError:
+            raise
+        except Exception as error:  # each file system raises its own
+            reason, remedy = explain(error)
+            if remedy == CHECK_NETWORK:
+                remedy += "; {resume} goes on from here"
+            raise StoreError(f"{self.shown(name)}: {reason}", remedy=remedy) from error
 
 
 def open_store(url: str) -> Store:
@@ -271,22 +254,10 @@ def open_store(url: str) -> Store:
     if url.startswith(("file:", "local:")):  # would be written without a temporary name
         raise StoreError(f"{url}: name a folder of this machine by its path, without file://")
     try:
-        import fsspec
-
-        # Listings must show what other processes wrote meanwhile.
-        files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
-    except ImportError as error:
-        raise StoreError(f"{url}: {error}", remedy=_INSTALL) from None
-    except ValueError as error:
-        raise StoreError(f"{url}: {error}", remedy=_INSTALL) from None
-    except Exception as error:  # such as missing credentials
-        raise _store_error(url, error) from error
+        files, root = open_file_system(url)
+    except DataError as error:
+        raise StoreError(error.message, remedy=error.remedy) from error
     return ObjectStore(files, root, url)
-
-
-def _entry(name: str, info: dict[str, Any]) -> Entry:
-    version = next((str(info[key]) for key in _VERSION_KEYS if info.get(key)), "")
-    return Entry(name, int(info["size"] or 0), version.strip('"'))
 
 
 def _local_entry(name: str, path: Path) -> Entry:
@@ -302,35 +273,3 @@ def local_entry(path: Path) -> Entry:
 def _check_size(shown: str, size: int, expected: int | None) -> None:
     if expected is not None and size != expected:
         raise StoreError(f"{shown}: {size} bytes where {expected} were expected")
-
-
-def _lacks_credentials(error: Exception) -> bool:
-    """By the text: each cloud's package has an exception of its own for this."""
-    return "credential" in str(error).lower()
-
-
-def _store_error(shown: str, error: Exception) -> StoreError:
-    """What a file system said, in one line."""
-    if isinstance(error, StoreError):
-        return error
-    text = " ".join(str(error).split())
-    lower = text.lower()
-    if isinstance(error, FileNotFoundError):
-        return StoreError(
-            f"{shown}: no such object, prefix or bucket",
-            remedy="check the name; buckets are not created",
-        )
-    if "skew" in lower or "request time" in lower:
-        return StoreError(f"{shown}: {text}", remedy="set the clock of this machine")
-    if isinstance(error, PermissionError):
-        return StoreError(
-            f"{shown}: access denied", remedy="check the credentials and what they may do"
-        )
-    remedy = ""
-    if _lacks_credentials(error):
-        remedy = "sign in with the cloud's own tool, or set its environment variables"
-    elif isinstance(error, ConnectionError | TimeoutError) or "connect" in lower:
-        remedy = "check the network; {resume} goes on from here"
-    elif "validation" in lower or getattr(error, "errno", None) == errno.ENAMETOOLONG:
-        remedy = "check the name"
-    return StoreError(f"{shown}: {type(error).__name__}: {text}".rstrip(": "), remedy=remedy)

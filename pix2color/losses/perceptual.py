@@ -12,6 +12,11 @@ from torch import Tensor, nn
 class PerceptualLoss(nn.Module):
     """Weighted sum of distances between the feature maps of two photos.
 
+    It is computed in float32 in trainings with mixed precision, too: accelerate's autocast covers
+    the networks that it prepared, and this one is not among them. In bfloat16 (mobilenet_v2 of
+    ImageNet, four photos of 128 pixels, three predictions, both distances) the loss differs by up
+    to 1.4 %, but the cosine between the gradients with respect to ab is 0.81 to 0.86 only.
+
     Args:
         features: pretrained; RGB B,3,H,W in 0..1 -> maps B,C,h,w by name. It is frozen here and
             never saved with a run.

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from pix2color.config import Config, DataConfig
-from pix2color.data.dataset import ALL_SPLITS, PhotoSet, Split, content_hash, load_photos
+from pix2color.data.dataset import ALL_SPLITS, Digests, PhotoSet, Split, content_hash, load_photos
 from pix2color.data.decode import Pixels
 from pix2color.data.discovery import list_files, list_photos
 from pix2color.data.indexed import IndexedPhotos, IndexedSource, has_indexes, select_photos
@@ -33,10 +33,16 @@ def find_training(
     *,
     announce: Callable[[str], object],
     progress: Callable[[int, int], object] | None,
+    digests: Digests | None = None,
 ) -> TrainingPhotos:
-    """The training photos, in RAM or by number in indexed shards; None where they are streamed."""
+    """The training photos, in RAM or by number in indexed shards; None where they are streamed.
+
+    With `data.cache: ram`, `digests` gets those of all files that this process reads.
+    """
     if data.cache == "ram":
-        return _load_shared(data, accelerator, announce=announce, progress=progress)
+        return _load_shared(
+            data, accelerator, announce=announce, progress=progress, digests=digests
+        )
     if has_indexes(data.roots):
         return select_photos(data, splits=["train"], announce=announce)
     announce(
@@ -52,6 +58,7 @@ def _load_shared(
     *,
     announce: Callable[[str], object],
     progress: Callable[[int, int], object] | None,
+    digests: Digests | None,
 ) -> PhotoSet:
     """The training photos in RAM, of which the processes of one machine share one copy."""
     # Of all machines: every process takes part in the exchange below, or none.
@@ -64,6 +71,7 @@ def _load_shared(
             announce=announce,
             progress=progress,
             copies=1 if share else _local_processes(accelerator),
+            digests=digests,
         )
 
     if not share:
@@ -112,19 +120,21 @@ def _local_processes(accelerator: Accelerator) -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
 
 
-def load_validation(config: Config, *, announce: Callable[[str], object]) -> Sequence[Pixels]:
+def load_validation(
+    config: Config, *, announce: Callable[[str], object], digests: Digests | None = None
+) -> Sequence[Pixels]:
     """The photos of the validation figures, the same ones in every run.
 
     Of indexed shards only these photos are read. In a stream (`data.cache: none`, no index) reading
     ends when `train.num_val_photos` are found, in shards (or files) taken in an order that is
-    always the same.
+    always the same. In RAM, files that `digests` of `find_training` puts elsewhere are not read.
 
     Raises:
         DataError: as `load_photos`, `select_photos` and `stream_photos`.
     """
     data = config.data.model_copy(update={"source_weights": {}})
     if data.cache == "ram":
-        return _load_labeled(data, announce=announce).photos
+        return _load_labeled(data, announce=announce, digests=digests).photos
     splits: Sequence[Split] = ["val"]
     if data.split.val == 0:
         announce("data.split leaves no photo for validation: photos of all splits serve there")
@@ -188,7 +198,9 @@ def photos_diff(path: Path, now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _load_labeled(data: DataConfig, *, announce: Callable[[str], object]) -> PhotoSet:
+def _load_labeled(
+    data: DataConfig, *, announce: Callable[[str], object], digests: Digests | None
+) -> PhotoSet:
     """The validation photos in RAM; what has no true colors cannot be measured."""
     splits: Sequence[Split] = ["val"]
     if data.unlabeled and all(f.name.startswith(data.unlabeled) for f in list_photos(data.roots)):
@@ -199,4 +211,4 @@ def _load_labeled(data: DataConfig, *, announce: Callable[[str], object]) -> Pho
         return not name.startswith(data.unlabeled)
 
     only = is_labeled if data.unlabeled else None
-    return load_photos(data, splits=splits, announce=lambda line: None, only=only)
+    return load_photos(data, splits=splits, only=only, digests=digests)

@@ -17,7 +17,7 @@ from pix2color import build
 from pix2color.checkpoints import hub
 from pix2color.color.ab_bins import Prior, PriorEstimator
 from pix2color.config import Config, from_dict, read_yaml
-from pix2color.data.dataset import PhotoSet
+from pix2color.data.dataset import Digests, PhotoSet
 from pix2color.data.decode import Pixels
 from pix2color.data.loader import BatchSource, DeviceLoader
 from pix2color.errors import ConfigError, TrainingError, WeightsError
@@ -178,13 +178,17 @@ def make_trainer(
         config = resolve_init_from(config, announce=announce)
     _check_weight_files(config)
     set_seed(config.train.seed)
+    training: TrainingPhotos
     validation: Sequence[Pixels] = ()
-    if accelerator.is_main_process:  # no other process validates
-        validation = photos[1].photos if photos else load_validation(config, announce=announce)
     if photos:
-        training: TrainingPhotos = photos[0]
+        training, validation = photos[0], photos[1].photos
     else:
-        training = find_training(config.data, accelerator, announce=announce, progress=progress)
+        digests: Digests = {}  # so that the validation reads its own files alone
+        training = find_training(
+            config.data, accelerator, announce=announce, progress=progress, digests=digests
+        )
+        if accelerator.is_main_process:  # no other process validates
+            validation = load_validation(config, announce=announce, digests=digests)
     photos_record = describe_photos(config, training)
     trainer = _build_trainer(config, training, validation, accelerator, observer, resume=resume)
     if resume:

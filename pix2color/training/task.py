@@ -101,7 +101,11 @@ class ColorizationTask:
             raw: of the averaged weights, without hints.
             batch: of photos that are not trained on.
         """
-        losses = steps.reconstruction_losses(
+        losses, weights = self._reconstruction_losses(raw, batch), self.components.weights
+        return steps.weighted_sum(losses, weights) if any(map(weights.get, losses)) else None
+
+    def _reconstruction_losses(self, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return steps.reconstruction_losses(
             raw,
             batch,
             head=self.head,
@@ -109,8 +113,6 @@ class ColorizationTask:
             perceptual=self.components.perceptual,
             **self.loss_at,
         )
-        weights = self.components.weights
-        return steps.weighted_sum(losses, weights) if any(map(weights.get, losses)) else None
 
     def _forward(self, batch: Batch) -> Tensor:
         """The generator's output, given simulated hints where the network takes hints."""
@@ -156,14 +158,7 @@ class ColorizationTask:
         true, truth = steps.labeled(raw, batch) if self.unlabeled else (raw, batch)
         losses: dict[str, Tensor] = {}
         if len(true):
-            losses = steps.reconstruction_losses(
-                true,
-                truth,
-                head=self.head,
-                ab_losses=self.components.ab_losses,
-                perceptual=self.components.perceptual,
-                **self.loss_at,
-            )
+            losses = self._reconstruction_losses(true, truth)
         if self.teacher is not None:
             losses["distillation"] = steps.distillation_loss(
                 raw,

@@ -22,13 +22,13 @@ from PIL import Image
 
 from pix2color.cli import infer
 
-pytest.importorskip("gradio", reason="the app extra is not installed")
 PHOTO = ROOT / "photos/coffee.jpg"
 LIMITS = ("--max-megapixels", "2", "--max-upload", "1")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    pytest.importorskip("gradio", reason="the app extra is not installed")
     with run_app(tmp_path_factory.mktemp("server"), *LIMITS) as one:
         yield one
 

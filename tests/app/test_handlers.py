@@ -11,17 +11,17 @@ import pytest
 from fake_model import fake_colorizer
 from PIL import Image
 
+from pix2color.app import validation
 from pix2color.app.limits import ServerLimits
 from pix2color.app.session import Session
 from pix2color.app.sessions import SessionStore
 from pix2color.config import DecodeConfig
 
-pytest.importorskip("gradio", reason="the page needs gradio")
 
-import gradio as gr
-
-from pix2color.app import page, validation
-from pix2color.app.components import Components
+@pytest.fixture(autouse=True)
+def _gradio() -> None:
+    """Imported where a test runs: it takes seconds, and every process collects all tests."""
+    pytest.importorskip("gradio", reason="the page needs gradio")
 
 
 @pytest.fixture
@@ -40,6 +40,8 @@ def session(tmp_path: Path) -> Session:
 
 def progress(session: Session, files: list[Path]) -> Iterator[tuple[Any, ...]]:
     """The updates of an upload."""
+    from pix2color.app import page
+
     handlers = page._Handlers(None, None, session.colorizer.decode)  # type: ignore[arg-type]
     return handlers._progress(session, session.add(files))
 
@@ -56,6 +58,10 @@ def test_the_zip_is_not_hidden_after_the_status_says_that_all_is_done(
 
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_the_calibration_has_a_slider_where_the_weights_have_one(calibrated: bool) -> None:
+    import gradio as gr
+
+    from pix2color.app.components import Components
+
     decode = DecodeConfig(calibration=0.8 if calibrated else 0.0)
     with gr.Blocks():
         slider = Components(decode, calibrated=calibrated).calibration

@@ -46,7 +46,7 @@ TINY: dict[str, Any] = {
 
 @pytest.fixture(autouse=True, scope="module")
 def _no_curves() -> Iterator[None]:
-    """Drawing a run's curves takes longer than these trainings; test_log.py draws them."""
+    """Drawing a run's curves takes longer than these trainings; tests/training draws them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pix2color.training.trainer.draw_curves", lambda folder: None)
         yield

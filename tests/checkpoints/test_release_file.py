@@ -54,7 +54,7 @@ def test_what_is_written_reads_back(written: Path) -> None:
 def test_a_header_of_any_length_is_no_pickle(tmp_path: Path) -> None:
     """Its length comes first, and 640 and 896 are the first bytes of pickles."""
     path, lengths = tmp_path / "net.safetensors", set()
-    for padding in range(700):
+    for padding in range(0, 700, 4):  # headers are padded to multiples of 8
         release_file.write(path, {"w": torch.zeros(2)}, {"notice": "x" * padding})
         lengths.add(int.from_bytes(path.read_bytes()[:8], "little"))
         assert len(release_file.read(path).meta["notice"]) == padding

@@ -45,6 +45,17 @@ def test_a_config_key_is_an_option_or_a_set_value(options: Namespace, text: str)
     assert shown == f"no photos; {text}"
 
 
+def test_a_description_is_wrapped_and_the_lines_of_examples_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    examples = f"examples:\n  python infer.py {'photos/ ' * 9}\n  python infer.py --help\n"
+    text = common.Parser(description="word " * 30, epilog=examples).format_help()
+    words, _, rest = text.partition("examples:")
+    assert words.count("word") == 30 and all(len(line) < 40 for line in words.splitlines())
+    assert f"examples:{rest}" == examples
+
+
 def test_an_error_crosses_processes_with_its_remedy() -> None:
     error = pickle.loads(pickle.dumps(TrainingError("no run", remedy="leave {resume} out")))
     assert str(error) == "no run; leave resume out"

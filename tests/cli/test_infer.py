@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from pix2color.errors import EXIT_INTERRUPTED
 from pix2color.jobs import pipeline
 
 ROOT = Path(__file__).parents[2]
+INFER = (str(ROOT / "infer.py"), "--size", "32", "--device", "cpu")
+"""For processes of their own: the packaged weights at their smallest input, without torch."""
 
 
 @pytest.fixture(autouse=True)
@@ -241,11 +243,9 @@ def test_names_that_are_not_utf8_are_colored_shown_and_reported(
     except OSError:
         pytest.skip("this file system takes UTF-8 only")
     (folder / os.fsdecode(b"raw\xe9.nef")).write_text("raw")
-    script, report = tmp_path / "started.py", tmp_path / "status.json"
-    script.write_text(STARTED.format(tests=str(ROOT / "tests"), root=str(ROOT)))
-    command = [sys.executable, str(script), str(folder), "--out", str(tmp_path / "out")]
+    report = tmp_path / "status.json"
     done = subprocess.run(
-        [*command, "--report", str(report), "--device", "cpu"],
+        [sys.executable, *INFER, str(folder), "--out", str(tmp_path / "out"), "--report", report],
         capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -374,37 +374,39 @@ def test_keep_color_says_which_photos_it_left(
     assert not (tmp_path / "out/deep/er/c.tif").exists()
 
 
-STARTED = """
-import sys
-sys.path[:0] = [{tests!r}, {root!r}]
-import torch
-torch.set_num_threads(1)
-from fake_model import released
-from pix2color.checkpoints import checkpoint
-checkpoint.load = lambda *a, **k: released()
-from pix2color.runtime import load
-load.find_graph = lambda weights: None
-from pix2color.cli.infer import main
-sys.exit(main(sys.argv[1:]))
-"""
+def _ranks(*arguments: str) -> list[subprocess.Popen[str]]:
+    """Two processes with the variables that torchrun sets."""
+    ranks = [{"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"} for rank in "01"]
+    return [
+        subprocess.Popen(
+            [sys.executable, *arguments], env=os.environ | rank, stderr=subprocess.PIPE, text=True
+        )
+        for rank in ranks
+    ]
 
 
-def test_two_processes_share_a_folder(folder: Path, tmp_path: Path) -> None:
-    script = tmp_path / "started.py"
-    script.write_text(STARTED.format(tests=str(ROOT / "tests"), root=str(ROOT)))
-    for i in range(5):
-        Image.fromarray(np.full((20, 30), 40 * i, np.uint8)).save(folder / f"x{i}.png")
+def _torchrun(*arguments: str) -> list[subprocess.Popen[str]]:
     # accelerate starts several processes on GPUs alone; torchrun sets the same variables.
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    launch += [str(script), str(folder), "--out", str(tmp_path / "out")]
-    launch += ["--report", str(tmp_path / "status.json"), "--device", "cpu"]
-    done = subprocess.run(launch, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    return [subprocess.Popen([*launch, *arguments], stderr=subprocess.PIPE, text=True)]
+
+
+@pytest.mark.parametrize("start", [_ranks, pytest.param(_torchrun, marks=pytest.mark.slow)])
+def test_two_processes_share_a_folder(
+    start: Callable[..., list[subprocess.Popen[str]]], folder: Path, tmp_path: Path
+) -> None:
+    for i in range(5):
+        Image.fromarray(np.full((20, 30), 40 * i, np.uint8)).save(folder / f"x{i}.png")
+    report, out = tmp_path / "status.json", tmp_path / "out"
+    processes = start(*INFER, str(folder), "--out", str(out), "--report", str(report))
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
     reports = [json.loads((tmp_path / f"status-{i}of2.json").read_text()) for i in (1, 2)]
     sources = [[p["source"] for p in r["photos"]] for r in reports]
     assert [len(s) for s in sources] == [4, 4]
     assert len({*sources[0], *sources[1]}) == 8
-    assert len(outputs(tmp_path / "out")) == 8
+    assert len(outputs(out)) == 8
 
 
 def _seconds(*command: str) -> float:

@@ -199,7 +199,8 @@ def test_an_output_that_may_not_be_written_is_seen_before_the_first_photo(
     monkeypatch.setattr(type(out._files), "pipe_file", denied)  # type: ignore[attr-defined]
     assert run(scans.url, "--out", out.url) == 2
     said = capsys.readouterr().err
-    assert "access denied; check the credentials" in said and said.count("\n") == 1
+    assert "access denied (PermissionError: Forbidden); check the credentials" in said
+    assert said.count("\n") == 1
 
 
 def test_the_record_has_every_photo_once_with_its_outcome(scans: Store) -> None:

@@ -176,7 +176,7 @@ def test_without_onnx_it_says_how_to_do_without(
 
 
 def test_a_private_repository(run: Path, server: Hub) -> None:
-    assert release_run(run, "--push", "me/mine", "--private") == EXIT_OK
+    assert release_run(run, "--push", "me/mine", "--private", "--no-graph") == EXIT_OK
     assert server.repos["me/mine"].private
 
 
@@ -184,7 +184,7 @@ def test_what_cannot_be_pushed_says_why(
     run: Path, server: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def said(*arguments: str) -> str:
-        assert release_run(run, *arguments) == EXIT_USAGE
+        assert release_run(run, "--no-graph", *arguments) == EXIT_USAGE
         text = capsys.readouterr().err
         assert text.startswith("error: ") and text.count("\n") == 1
         return text

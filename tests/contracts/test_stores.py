@@ -13,8 +13,9 @@ import pytest
 from flaky_store import FlakyFileSystem, flaky_store, new_url
 from fsspec.registry import _registry
 
+from pix2color.data.object_store import is_url
 from pix2color.errors import StoreError
-from pix2color.jobs.store import FolderStore, ObjectStore, Store, digest, is_url, open_store
+from pix2color.jobs.store import FolderStore, ObjectStore, Store, digest, open_store
 
 
 def s3_store(folder: Path) -> Store:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from shard_files import add_index, colors, encoded, index_path, pack
+from shard_files import add_index, colors, encoded, index_path, made_once, pack
 
 from pix2color import config
 from pix2color.data.dataset import ALL_SPLITS, Split, load_photos
@@ -35,15 +35,16 @@ def settings(*roots: Path, **options: object) -> config.DataConfig:
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
     """Five shards of 14 photos, one of them twice, with a gray and a broken one; indexed."""
-    folder = tmp_path / "shards"
-    folder.mkdir()
+    return made_once(tmp_path / "shards", _write_shards)
+
+
+def _write_shards(folder: Path) -> None:
     for shard in range(5):
         photos = [(f"{shard}/{n:02}.png", colors(100 * shard + n)) for n in range(14)]
         if shard == 3:
             photos += [("again.png", colors(0)), ("gray.png", GRAY), ("torn.jpg", b"\xff\xd8 torn")]
         pack(folder / f"train-{shard}.tar", photos)
     add_index(*folder.glob("*.tar"))
-    return folder
 
 
 def make(data: config.DataConfig, *, seed: int = 0, world: int = 1) -> IndexedSource:

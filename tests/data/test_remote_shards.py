@@ -56,7 +56,7 @@ class BadNetwork(MemoryFileSystem):
 @pytest.fixture(autouse=True)
 def _bad_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     fsspec.register_implementation("bad", BadNetwork, clobber=True)
-    monkeypatch.setattr(object_store, "_DELAY", 0.001)
+    monkeypatch.setattr(object_store, "DELAY", 0.001)
     monkeypatch.setattr(BadNetwork, "broken", False)
     yield
 
@@ -353,13 +353,13 @@ def test_shards_of_a_disk_and_of_a_store_are_one_set(shards: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
-        (PermissionError("Access Denied"), "check the credentials and their rights"),
+        (PermissionError("Access Denied"), "check the credentials and what they may do"),
         (
             PermissionError("The difference between the request time and the server's time is too"
             " large."),
             "set the clock of this machine",
         ),
-        (RuntimeError("Unable to locate credentials"), "check the credentials"),
+        (RuntimeError("Unable to locate credentials"), "sign in with the cloud's own tool"),
     ],
 )  # fmt: skip
 def test_a_bucket_that_cannot_be_written_is_said_for_every_shard(
@@ -379,7 +379,7 @@ def test_a_bucket_that_cannot_be_written_is_said_for_every_shard(
     assert main(["index", url, "--quiet"]) == EXIT_FAILED
     *lines, last = capsys.readouterr().err.splitlines()
     assert last == "2 of 2 shards were not indexed" and len(lines) == 2
-    assert all(f"tar.index.json: {type(error).__name__}" in line for line in lines)
+    assert all("tar.index.json: " in line and str(error) in line for line in lines)
     assert all(remedy in line for line in lines)
     assert not has_index(url)
 
@@ -434,4 +434,4 @@ def test_missing_credentials_are_said(
     finally:
         s3fs.S3FileSystem.clear_instance_cache()
     line = capsys.readouterr().err
-    assert line.count("\n") == 1 and "check the credentials" in line
+    assert line.count("\n") == 1 and "sign in" in line

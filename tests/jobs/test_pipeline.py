@@ -47,7 +47,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def color(colorizer: Colorizer, source: Path, out: Path, **options: object) -> dict[str, str]:
     workers = options.pop("workers", None)
-    settings = pipeline.JobOptions(colorizer.decode, **options)  # type: ignore[arg-type]
+    settings = pipeline.JobOptions(**{"decode": colorizer.decode} | options)  # type: ignore[arg-type]
     jobs = plan_jobs([source], out).jobs
     runs = pipeline.colorize_jobs(jobs, lambda: colorizer, settings, workers=workers)  # type: ignore[arg-type]
     return {o.job.source.name: o.status for o in runs}
@@ -193,55 +193,49 @@ def _hostile_run(tmp_path: Path, colorizer: Colorizer, count: int) -> None:
 
 
 RUNNER = """
-import sys
-sys.path[:0] = [{tests!r}, {root!r}]
-import torch
-torch.set_num_threads(1)
-from fake_model import fake_colorizer
+import pathlib, sys
+from pix2color import Colorizer
 from pix2color.jobs import pipeline
 from pix2color.jobs.planner import plan_jobs
-colorizer = fake_colorizer()
+colorizer = Colorizer.from_pretrained(device="cpu")
+options = pipeline.JobOptions(colorizer.resolve_decode(input_size=32), resume=True)
 print("ready", flush=True)
 while True:
     jobs = plan_jobs([sys.argv[1]], sys.argv[2]).jobs
-    options = pipeline.JobOptions(colorizer.decode, resume=True)
     for outcome in pipeline.colorize_jobs(jobs, lambda: colorizer, options):
         pass
-    if sys.argv[3] == "once":
-        break
-    import pathlib
     for path in pathlib.Path(sys.argv[2]).rglob("*"):
         path.unlink()
 """
+"""With the packaged weights: their graph needs no torch, which takes seconds to import."""
 
 
-def runner(source: Path, out: Path, how: str) -> subprocess.Popen[str]:
-    code = RUNNER.format(tests=str(TESTS), root=str(TESTS.parent))
-    command = [sys.executable, "-c", code, str(source), str(out), how]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def runner(source: Path, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", RUNNER, str(source), str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TESTS.parent)
 
 
-def test_kill_leaves_no_partial_file_and_resume_completes(
-    tmp_path: Path, colorizer: Colorizer
-) -> None:
-    _killed(tmp_path, colorizer, kills=2)
+def test_kill_leaves_no_partial_file_and_resume_completes(tmp_path: Path) -> None:
+    _killed(tmp_path, kills=2)
 
 
 @pytest.mark.exhaustive
-def test_two_hundred_kills(tmp_path: Path, colorizer: Colorizer) -> None:
-    _killed(tmp_path, colorizer, kills=200)
+def test_two_hundred_kills(tmp_path: Path) -> None:
+    _killed(tmp_path, kills=200)
 
 
-def _killed(tmp_path: Path, colorizer: Colorizer, *, kills: int) -> None:
+def _killed(tmp_path: Path, *, kills: int) -> None:
     """SIGKILL at random instants of a run that starts over and over; then a resumed run."""
+    colorizer = Colorizer.from_pretrained(device="cpu")
+    decode = colorizer.resolve_decode(input_size=32)
     source = folder_of(tmp_path / "in", 6, side=300)
     originals = contents(source)
-    color(colorizer, source, tmp_path / "calm")
+    color(colorizer, source, tmp_path / "calm", decode=decode)
     expected = contents(tmp_path / "calm")
     out = tmp_path / "out"
     rng = random.Random(5)
     for _ in range(kills):
-        process = runner(source, out, "forever")
+        process = runner(source, out)
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         time.sleep(rng.uniform(0.0, 0.5))
         process.send_signal(signal.SIGKILL)
@@ -250,9 +244,7 @@ def _killed(tmp_path: Path, colorizer: Colorizer, *, kills: int) -> None:
         for name, data in contents(out).items() if out.exists() else ():
             assert name.endswith(io.PART_SUFFIX) or data == expected[name]
     assert contents(source) == originals
-    process = runner(source, out, "once")
-    process.communicate()
-    assert process.returncode == 0
+    color(colorizer, source, out, decode=decode, resume=True)
     assert contents(out) == expected
 
 

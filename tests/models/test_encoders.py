@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pix2color.color.lab import gray_to_lightness, lightness_to_gray
 from pix2color.errors import ConfigError
 from pix2color.models.encoders import NAMES, Encoder, build_encoder
+from pix2color.models.init import skip_weight_init
 
 # The modules of torchvision's networks whose outputs the levels are, finest first.
 NODES = {
@@ -51,6 +52,19 @@ def liven(net: nn.Module) -> nn.Module:
     return net
 
 
+def whole_network(name: str) -> nn.Module:
+    """torchvision's, untrained. Of vgg, what follows the features is 0: 120 million weights."""
+    torch.manual_seed(0)
+    if not name.startswith("vgg"):
+        return liven(getattr(tv, name)(weights=None)).eval()
+    with skip_weight_init():
+        net = getattr(tv, name)(weights=None)
+    for module in net.features.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    return liven(net).eval()
+
+
 def node_outputs(net: nn.Module, nodes: tuple[str, ...], photo: Tensor) -> list[Tensor]:
     """What the whole network computes at these modules."""
     actual: dict[str, Tensor] = {}
@@ -76,9 +90,9 @@ def test_every_named_encoder_is_tested() -> None:
 )
 @torch.no_grad()
 def test_features_are_those_of_the_whole_network_on_the_gray_photo(name: str, gray: Tensor) -> None:
-    torch.manual_seed(0)
-    net = liven(getattr(tv, name)(weights=None)).eval()
-    encoder = build_encoder(name, state=net.state_dict()).eval()
+    net = whole_network(name)
+    with skip_weight_init():  # they are those of the state
+        encoder = build_encoder(name, state=net.state_dict()).eval()
     photo = ((gray.float() / 255).expand(-1, 3, -1, -1) - MEAN) / STD
     expected = node_outputs(net, NODES[name], photo)
     inputs = lightness_to_gray(gray_to_lightness(gray)).expand(-1, 3, -1, -1)

@@ -24,6 +24,7 @@ STILL = (
     "data.augment.p=0",
 )
 QUICK = (
+    "model.encoder=mobilenet_v2",
     "model.decoder_channels=[32]",
     "optim.decoder_lr=2e-2",
     "optim.schedule=constant",

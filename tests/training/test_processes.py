@@ -20,7 +20,8 @@ from pix2color.training.setup import make_trainer
 
 Weights = dict[str, dict[str, Tensor]]
 SCRIPT = Path(__file__).with_name("two_processes.py")
-SHARED = ("budget.samples=24", "model.freeze_batchnorm=true")
+MOBILENET = "model.encoder=mobilenet_v2"
+SHARED = ("budget.samples=24", "model.freeze_batchnorm=true", MOBILENET)
 # Not hinge: its gradient of the last bias is 0 at first, and Adam would make noise of that.
 GAN = (
     "gan.enabled=true",
@@ -134,6 +135,7 @@ def test_a_run_on_shards_goes_on_with_another_number_of_processes(
     tiny: Callable[..., Config], tmp_path: Path
 ) -> None:
     options = (*from_shards(tmp_path), "optim.schedule=constant", "model.freeze_batchnorm=true")
+    options += (MOBILENET,)
     whole = make_trainer(tiny("whole", *options, "budget.samples=40", "train.batch_size=8"))
     start = {k: v.clone() for k, v in whole.unwrapped_generator.state_dict().items()}
     whole.fit()

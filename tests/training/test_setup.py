@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,14 @@ import pytest
 from PIL import Image
 
 from pix2color.config import Config, load
+from pix2color.data import dataset
 from pix2color.data.dataset import load_photos
 from pix2color.data.discovery import FileRef
 from pix2color.errors import WeightsError
 from pix2color.training.photos import load_validation
 from pix2color.training.setup import make_trainer
+
+IN_RAM = {"cache": "ram", "crop": 16}
 
 
 @pytest.fixture
@@ -63,6 +68,23 @@ def test_the_announced_need_of_memory_counts_every_process(config: Config) -> No
     one, eight = (line for line in said if "RAM" in line)
     assert "in 8 processes" in eight and "processes" not in one
     assert one.split("take ")[1].split(" of")[0] != eight.split("take ")[1].split(" of")[0]
+
+
+def test_photos_in_ram_are_read_once_but_for_those_of_the_validation(
+    config: Config, tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny("run").model_copy(update={"data": config.data.model_copy(update=IN_RAM)})
+    names = {split: load_photos(config.data, splits=[split]).names for split in ("train", "val")}
+    reads: Counter[str] = Counter()
+    whole = FileRef.read
+    monkeypatch.setattr(FileRef, "read", lambda file: reads.update([file.name]) or whole(file))
+    # It reads the headers of some files.
+    monkeypatch.setattr(dataset, "_estimate", lambda *_: "some of RAM")
+    trainer = make_trainer(config)
+    assert len(trainer.validator.photos) == 1
+    assert {reads[name] for name in names["train"]} == {1}
+    assert {reads[name] for name in names["val"]} == {2}  # the first time tells their split
+    assert reads.total() == 60 + len(names["val"])
 
 
 @pytest.mark.parametrize(

@@ -33,30 +33,11 @@ MakeConfig = Callable[..., Config]
 
 
 @pytest.fixture
-def make_config(photo_folder: Path, tmp_path: Path) -> MakeConfig:
-    """A tiny recipe; `run` names its folder, the rest are overrides."""
+def make_config(tiny: MakeConfig) -> MakeConfig:
+    """The tiny recipe for so many steps; `run` names its folder, the rest are overrides."""
 
     def make(run: str, *overrides: str, steps: int = 4) -> Config:
-        return load(
-            None,
-            [
-                f"data.roots={photo_folder}",
-                "data.crop=32",
-                "data.cache_size=48",
-                "model.pretrained=none",
-                "model.decoder_channels=[16]",
-                "model.convs_per_level=[1]",
-                f"train.batch_size={BATCH}",
-                f"budget.samples={BATCH * steps}",
-                "train.num_val_photos=1",
-                "train.num_sample_photos=0",
-                "train.plot_curves=false",
-                "decode.input_size=32",
-                "optim.warmup_samples=4",
-                f"output={tmp_path / run}",
-                *overrides,
-            ],
-        )
+        return tiny(run, f"budget.samples={BATCH * steps}", *overrides)
 
     return make
 
@@ -108,8 +89,9 @@ def test_a_run_leaves_its_folder_behind(make_config: MakeConfig) -> None:
     assert released.meta["config_digest"] == trainer.config.digest()
 
 
+MOBILENET = "model.encoder=mobilenet_v2"
 KINDS = {
-    "pretraining": ("model.hints=true",),
+    "pretraining": ("model.hints=true", MOBILENET),
     "distilled": ("teacher.checkpoint=default", "teacher.mirror=true", "loss.distillation=1"),
     "gan": (*GAN, "gan.discriminator_warmup_samples=4"),
     "penalized": (*GAN, "gan.r1_gamma=1", "gan.r1_every=2"),
@@ -123,7 +105,7 @@ def test_resuming_equals_not_stopping(
 ) -> None:
     options = ("model.dropout=0.2", "optim.schedule=cosine", *KINDS[kind])
     if kind == "projected":
-        options += (f"model.pretrained={imagenet_file}",)
+        options += (MOBILENET, f"model.pretrained={imagenet_file}")
     whole = make_trainer(make_config("whole", *options))
     whole.fit()
 
@@ -150,8 +132,8 @@ def test_resuming_equals_not_stopping(
 def test_a_gan_run_changes_both_networks(
     make_config: MakeConfig, kind: str, imagenet_file: Path
 ) -> None:
-    options = (f"gan.discriminator={kind}", f"model.pretrained={imagenet_file}")
-    trainer = make_trainer(make_config("gan", *GAN, *options, steps=10))
+    options = (f"gan.discriminator={kind}", MOBILENET, f"model.pretrained={imagenet_file}")
+    trainer = make_trainer(make_config("gan", *GAN, *options, steps=4))
     generator, discriminator = state(trainer.unwrapped_generator), state(trainer.discriminator)  # type: ignore[arg-type]
     assert trainer.fit().finished
     changed = [
@@ -533,7 +515,7 @@ def test_release_writes_the_averaged_weights(make_config: MakeConfig) -> None:
     config = make_config("released", "optim.ema_half_life_samples=8")
     trainer = make_trainer(config)
     trainer.fit()
-    out = export_run(Path(config.output), decode={"temperature": 0.5})
+    out = export_run(Path(config.output), decode={"temperature": 0.5}, graph=False)
     released = checkpoint.load(out)
     assert out.name == "released.safetensors"
     assert released.decode.temperature == 0.5
@@ -559,8 +541,10 @@ def test_release_keeps_a_calibration_of_the_same_weights_only(
     assert info.calibration is not None and info.digest == loaded.digest
     other = make_config("other", "train.seed=5", steps=1)
     make_trainer(other).fit()
-    average = [export_run(Path(other.output))]
-    changed = export_run(run, tmp_path / "changed.safetensors", best=True, average=average)
+    average = [export_run(Path(other.output), graph=False)]
+    changed = export_run(
+        run, tmp_path / "changed.safetensors", best=True, average=average, graph=False
+    )
     loaded = checkpoint.load(changed)
     assert loaded.calibration is None and loaded.decode.calibration == 0
     missing = tmp_path / "missing.safetensors"
@@ -575,8 +559,9 @@ def test_release_can_average_with_other_files(make_config: MakeConfig, tmp_path:
         config = make_config(f"seed{seed}", f"train.seed={seed}", steps=1)
         make_trainer(config).fit()
         runs.append(Path(config.output))
-    first, second = (export_run(run) for run in runs)
-    made = checkpoint.load(export_run(runs[0], tmp_path / "both.safetensors", average=[second]))
+    first, second = (export_run(run, graph=False) for run in runs)
+    both = export_run(runs[0], tmp_path / "both.safetensors", average=[second], graph=False)
+    made = checkpoint.load(both)
     one, other = (checkpoint.load(path).generator.state_dict() for path in (first, second))
     for name, value in made.generator.state_dict().items():
         if value.is_floating_point():
@@ -585,7 +570,7 @@ def test_release_can_average_with_other_files(make_config: MakeConfig, tmp_path:
     stranger = make_config("wide", "model.decoder_channels=[24]", steps=1)
     make_trainer(stranger).fit()
     with pytest.raises(WeightsError, match="another network"):
-        export_run(runs[0], average=[export_run(Path(stranger.output))])
+        export_run(runs[0], average=[export_run(Path(stranger.output), graph=False)])
 
 
 def test_the_mean_with_a_network_that_has_fewer_residual_blocks(
@@ -594,15 +579,16 @@ def test_the_mean_with_a_network_that_has_fewer_residual_blocks(
     """It counts as having them switched off: its colors are its own, and the mean is between."""
     plain = make_trainer(make_config("plain"))
     plain.fit()
-    start = export_run(Path(plain.config.output))
+    start = export_run(Path(plain.config.output), graph=False)
     options = ("model.residual_blocks=[1]", f"init_from={start}")
     grown = make_trainer(make_config("grown", *options))
     grown.fit()
     run = Path(grown.config.output)
-    mean = checkpoint.load(
-        export_run(run, tmp_path / "mean.safetensors", average=[start])
-    ).generator
-    alone = checkpoint.load(export_run(run, tmp_path / "alone.safetensors")).generator
+    files = [
+        export_run(run, tmp_path / f"{name}.safetensors", average=others, graph=False)
+        for name, others in (("mean", [start]), ("alone", []))
+    ]
+    mean, alone = (checkpoint.load(file).generator for file in files)
     name = "decoder.residuals.0.0.body.{}"
     for key, share in (("0.0.weight", 1.0), ("2.weight", 0.5), ("2.bias", 0.5)):
         full, found = (net.state_dict()[name.format(key)] for net in (alone, mean))

@@ -53,7 +53,8 @@ def test_of_a_gray_network_it_is_the_squared_color_of_the_photos(tiny: MakeConfi
 def test_every_kind_of_recipe_has_one_at_each_validation(
     tiny: MakeConfig, options: tuple[str, ...]
 ) -> None:
-    config = tiny("run", *options, "train.batch_size=2", "budget.samples=4")
+    quick = ("train.batch_size=2", "budget.samples=4", "optim.decoder_lr=0.01")
+    config = tiny("run", *options, *quick)
     make_trainer(config).fit()
     losses = [line["loss"] for line in _validations(config)]
     assert len(losses) == 2 and all(0 < loss < 20 for loss in losses)

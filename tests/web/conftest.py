@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +16,20 @@ from PIL import Image
 
 from pix2color.cli import main
 from pix2color.errors import Pix2ColorError
-from pix2color.web import ort_package
+from pix2color.web import bundle, ort_package
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from visitor import FLAGS, PHOTOS, Host, Visitor
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compressed() -> Iterator[Any]:
+    """Each large file is compressed once, which takes most of the time of an export."""
+    once = functools.cache(gzip.compress)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle, "gzip", SimpleNamespace(compress=once))
+        yield once
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_model import write_release
@@ -99,8 +100,9 @@ def test_the_folder_is_complete(site: Path) -> None:
 
 
 def test_an_export_replaces_an_earlier_one_and_nothing_else(
-    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    site: Path, compressed: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    compressed.cache_clear()
     folder = tmp_path / "page"
     shutil.copytree(site, folder)
     (folder / "old.js").touch()
