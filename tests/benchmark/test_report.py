@@ -144,6 +144,23 @@ def test_neighbors_are_in_the_order_of_auc_and_paired(tree: dict[str, Any]) -> N
             assert difference["low"] <= difference["value"] <= difference["high"]
 
 
+def test_claims_and_stages_are_of_the_rows_that_there_are(tree: dict[str, Any]) -> None:
+    for name, one in tree["sets"].items():
+        figures = {row["name"]: row["figures"] for row in one["rows"]}
+        (stage,) = one["stages"]
+        assert (stage["one"], stage["other"]) == ("strided_gan", "strided_gan (start)")
+        for metric in ("auc", "cast", "fd", "colorfulness_ratio"):
+            expected = (figures[stage[end]][metric]["value"] for end in ("one", "other"))
+            difference = next(expected) - next(expected)
+            assert stage["differences"][metric]["value"] == pytest.approx(difference)
+        judged = {claim["text"]: claim["sets"][name] for claim in tree["claims"]}
+        gray = judged["gray above the colors of a random photo"]
+        assert gray["figure"]["value"] == pytest.approx(
+            figures["gray"]["auc"]["value"] - figures["random"]["auc"]["value"]
+        )
+        assert judged["L2 above gray"]["reason"] == "no row zhang_l2"
+
+
 def test_the_best_decoding_is_by_the_rule_and_said(report: Path, tree: dict[str, Any]) -> None:
     rows = {row["name"]: row for row in tree["sets"]["test"]["rows"]}
     usual, best = rows["zhang_class"], rows["zhang_class (best decoding)"]
@@ -191,6 +208,8 @@ def test_the_three_files_agree(report: Path, tree: dict[str, Any]) -> None:
     wanted = [tables.training(tree)]
     for one in tree["sets"].values():
         wanted += [tables.figures(one), tables.gains(one), tables.neighbors(one)]
+        wanted += [tables.stages(one)]
+    wanted += [tables.claims(tree)]
     failures = tables.failures(tree["sets"]["test"])
     assert failures is not None
     for table in (*wanted, failures):
