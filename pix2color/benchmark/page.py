@@ -72,7 +72,7 @@ Part = str | Table | ReportImage | Sequence[str]
 
 
 def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
-    pictures = out / "pictures"
+    pictures, sets = out / "pictures", tree["sets"].values()
     parts: list[Part] = ["# Benchmark", tables.summary(tree), "## Training", tables.training(tree)]
     for name, one in tree["sets"].items():
         parts += [f"## Figures: {name}", f"{one['photos']} photos: {one['protocol']['text']}."]
@@ -99,6 +99,7 @@ def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
         " photos, the budget and some settings are not those of the reports (see the headers of the"
         " recipes), so a verdict is one for this comparison.",
         tables.claims(tree),
+        *dict.fromkeys(note for one in sets if (note := tables.classifier_note(tree, one))),
     ]
     parts += ["## Plots"]
     parts += [

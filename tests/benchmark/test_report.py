@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
@@ -394,6 +395,20 @@ def test_the_mean_color_of_plain_photos(training_photos: tuple[PhotoSet, PhotoSe
     assert measure.mean_ab([red, gray]) == pytest.approx((40.05, 33.6), abs=0.1)
     rows = measure.baselines(training_photos[0], seed=0)
     assert [row.name for row in rows] == ["random", "mean"]
+
+
+def test_the_classifier_is_named_beside_every_table_with_its_accuracy(
+    tree: dict[str, Any], tmp_path: Path
+) -> None:
+    """Those of the set, and that of the claims."""
+    changed = copy.deepcopy(tree)
+    further = changed["sets"]["further"]
+    further["measured_with"]["classifier"] = "mobilenet_v2, FILE"
+    further["rows"][4]["figures"]["top1"] = {"value": 50.0, "low": 40.0, "high": 60.0}
+    page.write(tmp_path, changed)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.count("top-1 and top-5 are read by mobilenet_v2.") == 2
+    assert text.index("## What the five reports state") < text.rindex("read by mobilenet_v2.")
 
 
 def test_a_page_without_failures_says_so(tree: dict[str, Any], tmp_path: Path) -> None:
