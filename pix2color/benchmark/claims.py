@@ -87,7 +87,7 @@ CLAIMS = (
         " color", "photos are memorized, others are random", "auc", "mean", "zhang_cnn_w64"),
     Claim("C", "one photo, then 10 to 20, are memorized; 40 hardly",
         "MSE 40, 31, 24 of one photo after 100, 200, 400 epochs",
-        untested="analyze overfit and analyze ladder test it"),
+        untested="analyze overfit and ladder test it: docs/reproductions.md"),
     Claim("D", "an accuracy of about 92.1 %", "92.1 %", untested="the report does not define it"),
     Claim("E", "colors are averaged: duller than the truth", "averaged colors",
         "colorfulness_ratio", "truth", "strided"),
