@@ -80,6 +80,9 @@ class OverfitResult:
 
     photos: int
     steps: int
+    """That were trained."""
+    planned_steps: int
+    """More than `steps` where the time limit ended the training."""
     parameters: int
     seconds: float
     gray_mse: float
@@ -102,6 +105,7 @@ def overfit(
     steps: int,
     batch: int,
     folder: Path,
+    minutes: float | None = None,
     eval_steps: Sequence[int] = (),
     held_out: Sequence[Pixels] = (),
     accelerator: Accelerator | None = None,
@@ -115,6 +119,7 @@ def overfit(
         photos: H,W,3 uint8; their center squares are taken at `data.crop`.
         steps, batch: optimizer steps, and photos per step.
         folder: for `picture.png` (see `draw`), `result.json`, the log and `release.safetensors`.
+        minutes: of training steps, after which it ends even if steps are left; None: no limit.
         eval_steps: steps after which the photos are colorized; the last step always is one.
         held_out: photos that are colorized at the end only.
         progress: called with (steps done, steps).
@@ -125,7 +130,7 @@ def overfit(
     """
     if not photos:
         raise DataError("no photo to memorize")
-    plain = _plain(config, folder, steps=steps, batch=batch)
+    plain = _plain(config, folder, steps=steps, batch=batch, minutes=minutes)
     accelerator = accelerator or make_accelerator(plain)
     squares = [center_square(photo, plain.data.crop) for photo in photos]
     eval_steps = sorted({*(step for step in eval_steps if 0 < step < steps), steps})
@@ -145,19 +150,23 @@ def overfit(
     )
     trained.generator = trainer.unwrapped_generator
     summary = trainer.fit()
+    steps_done = summary.samples // batch
+    if not trained.evaluations or trained.evaluations[-1].step < steps_done:
+        trained.evaluate(steps_done)
     shutil.rmtree(folder / "state", ignore_errors=True)  # nobody resumes this
     data_stats = {"photos": len(photos), "samples": summary.samples}
     checkpoint.save(
         folder / "release.safetensors", trainer.unwrapped_generator, config=plain, data=data_stats
     )
     other_squares = [center_square(photo, plain.data.crop) for photo in held_out]
-    others = _Evaluator(other_squares, plain, [steps], None)
+    others = _Evaluator(other_squares, plain, [], None)
     if held_out:
         others.generator = trainer.unwrapped_generator
-        others.evaluate(steps)
+        others.evaluate(steps_done)
     result = OverfitResult(
         photos=len(photos),
-        steps=steps,
+        steps=steps_done,
+        planned_steps=steps,
         parameters=sum(p.numel() for p in trainer.unwrapped_generator.parameters()),
         seconds=summary.seconds,
         gray_mse=trained.gray_mse,
@@ -177,6 +186,7 @@ def run_ladder(
     ladder: Sequence[LadderStep] = STEPS,
     size: int = 224,
     epoch_fraction: float = 1.0,
+    minutes: float | None = None,
     announce: Callable[[str], object] = lambda line: None,
     progress: Progress | None = None,
 ) -> list[OverfitResult]:
@@ -187,6 +197,7 @@ def run_ladder(
         folder: gets one folder per step, and `ladder.json`.
         size: side of the photos in pixels.
         epoch_fraction: of the epochs of each step that are trained.
+        minutes: of training steps, after which each step of the ladder ends; None: no limit.
         announce: called with one line per step.
 
     Raises:
@@ -210,12 +221,13 @@ def run_ladder(
             steps=steps,
             batch=step.batch,
             folder=folder / f"{step.photos}-photos-w{step.width}",
+            minutes=minutes,
             eval_steps=(steps // 4, steps // 2),
             held_out=photos[:HELD_OUT],
             progress=progress,
         )
         results.append(result)
-        announce(f"{step.photos:3} photos, w {step.width}, {steps} steps: {describe(result)}")
+        announce(f"{step.photos:3} photos, w {step.width}: {describe(result)}")
     tree = [{**asdict(step), **asdict(r)} for step, r in zip(ladder, results, strict=True)]
     atomic_write(folder / "ladder.json", json.dumps(tree, indent=1))
     return results
@@ -224,7 +236,7 @@ def run_ladder(
 def describe(result: OverfitResult) -> str:
     """One line for people."""
     errors = ", ".join(f"{point.mse:.1f} after {point.step}" for point in result.evaluations)
-    line = f"MSE of ab {errors} (gray {result.gray_mse:.1f})"
+    line = f"MSE of ab {errors} of {result.planned_steps} steps (gray {result.gray_mse:.1f})"
     if result.held_out_mse is not None:
         line += f"; other photos {result.held_out_mse:.1f} (gray {result.held_out_gray_mse:.1f})"
     return line
@@ -297,7 +309,9 @@ def _mean_square(errors: Sequence[Tensor]) -> float:
     return float(torch.stack([error.square().mean() for error in errors]).mean())
 
 
-def _plain(config: Config, folder: Path, *, steps: int, batch: int) -> Config:
+def _plain(
+    config: Config, folder: Path, *, steps: int, batch: int, minutes: float | None
+) -> Config:
     """The recipe without crops, augmentation, averaging and decay, which hinder overfitting."""
     if config.gan.enabled:
         raise ConfigError("overfitting checks are for recipes without an adversarial stage")
@@ -311,7 +325,7 @@ def _plain(config: Config, folder: Path, *, steps: int, batch: int) -> Config:
             "augment": {"p": 0.0},
         },
         "optim": {"ema_half_life_samples": 0, "schedule": "constant"},
-        "budget": {"samples": samples, "minutes": None},
+        "budget": {"samples": samples, "minutes": minutes},
         "train": {
             "batch_size": batch,
             "gradient_accumulation_steps": 1,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pix2color._version import __version__
-from pix2color.benchmark import code, decoding
+from pix2color.benchmark import claims, code, decoding
 from pix2color.benchmark.histograms import Histograms
 from pix2color.benchmark.plan import EvaluationPlan as Settings
 from pix2color.benchmark.train import Outcome
@@ -316,6 +316,7 @@ def cache_key(
     descriptions = json.dumps(measuring.descriptions, sort_keys=True)
     parts = [test.name, test.photos.digest, json.dumps(test.labels), settings, descriptions]
     parts += [__version__, code.measuring_code()]
+    parts.append(json.dumps([claim.figure for claim in claims.CLAIMS]))
     parts.append(json.dumps([[method.name, dict(method.metadata)] for method in compared]))
     for outcome in outcomes:
         for path in (outcome.pretraining_checkpoint(out), outcome.release(out)):
@@ -337,6 +338,8 @@ def save_cached(
     """Write a set's evaluation; returns its tree."""
     tree = report.to_dict(evaluation, replace(context, fid=distances))
     tree["neighbors"] = neighbors(evaluation)
+    tree["stages"] = claims.compare_stages(evaluation)
+    tree["claims"] = claims.measure_claims(evaluation)
     tree["key"] = key
     arrays = {f"errors/{name}": v for name, v in histograms.errors.items()}
     arrays |= {f"colors/{name}": v for name, v in histograms.colors.items()}

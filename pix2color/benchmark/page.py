@@ -72,7 +72,7 @@ Part = str | Table | ReportImage | Sequence[str]
 
 
 def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
-    pictures = out / "pictures"
+    pictures, sets = out / "pictures", tree["sets"].values()
     parts: list[Part] = ["# Benchmark", tables.summary(tree), "## Training", tables.training(tree)]
     for name, one in tree["sets"].items():
         parts += [f"## Figures: {name}", f"{one['photos']} photos: {one['protocol']['text']}."]
@@ -85,6 +85,22 @@ def _parts(out: Path, tree: Mapping[str, Any]) -> list[Part]:
                 " interval excludes 0; elsewhere these photos do not decide.",
                 tables.neighbors(one),
             ]
+        if one["stages"]:
+            parts += [
+                "Adversarial recipes, each less the state that it started from, paired by photo."
+                " Bold: the interval excludes 0.",
+                tables.stages(one),
+            ]
+    parts += [
+        "## What the five reports state",
+        "Each claim is tested by one figure: the difference of two rows on the same photos, or a"
+        " row's own. Reproduced: its whole interval agrees with the claim; contradicted: with the"
+        " opposite; undecided: an end of the claim is inside the interval, or a row is missing. The"
+        " photos, the budget and some settings are not those of the reports (see the headers of the"
+        " recipes), so a verdict is one for this comparison.",
+        tables.claims(tree),
+        *dict.fromkeys(note for one in sets if (note := tables.classifier_note(tree, one))),
+    ]
     parts += ["## Plots"]
     parts += [
         ReportImage(

@@ -14,7 +14,7 @@ import torch
 import torchvision
 
 from pix2color._version import __version__
-from pix2color.benchmark import images, measure, page, plots, train
+from pix2color.benchmark import claims, images, measure, page, plots, train
 from pix2color.benchmark import plan as plans
 from pix2color.benchmark.measure import BenchmarkEvaluator, TestSet
 from pix2color.benchmark.plan import BenchmarkPlan, RecipeRun
@@ -174,6 +174,7 @@ class Benchmark:
                 **measure.describe_photos(self.training),
             },
             "recipes": [asdict(one) | {"title": one.title} for one in self.outcomes],
+            "claims": claims.judge(trees),
             "sets": trees,
         }
 

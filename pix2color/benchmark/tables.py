@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pix2color import markdown
+from pix2color.benchmark.claims import STAGE_METRICS
 from pix2color.benchmark.decoding import RULE
 from pix2color.benchmark.measure import BEST_DECODING
 from pix2color.evaluation.registry import FAILURES, METRICS, MISSING
@@ -134,8 +135,39 @@ def gains(one: Tree) -> Table:
 
 def neighbors(one: Tree) -> Table:
     """Networks in the order of AuC, each less the next; bold where the interval excludes 0."""
-    pairs = one["neighbors"]
-    names = [n for n in _NEIGHBOR_NAMES if any(n in pair["differences"] for pair in pairs)]
+    return _differences(one["neighbors"], _NEIGHBOR_NAMES)
+
+
+def stages(one: Tree) -> Table:
+    """Adversarial recipes, each less its start; bold where the interval excludes 0."""
+    return _differences(one["stages"], STAGE_METRICS)
+
+
+def claims(tree: Tree) -> Table:
+    """What the reports of systems A to E state, with the verdict of every set."""
+    lines = []
+    for claim in tree["claims"]:
+        metric, judged = claim["metric"], [claim["sets"][name] for name in tree["sets"]]
+        what = METRICS[metric].title if metric else MISSING
+        rows = [one["row"] for one in judged if one["row"]]
+        others = [one["than"] for one in judged if one["than"]]
+        compared = " less ".join((*rows[:1], *others[:1])) or MISSING
+        text = f"{claim['system']}: {claim['text']}"
+        cells = [_verdict(one, metric) for one in judged]
+        lines.append([*map(Cell, (text, claim["reported"], compared, what)), *cells])
+    return Table(["system: claim", "reported", "rows here", "figure", *tree["sets"]], lines)
+
+
+def _verdict(one: Tree, metric: str) -> Cell:
+    if one["reason"]:
+        return Cell(f"{one['verdict']}: {one['reason']}")
+    figure = _cell(one["figure"], metric, signed=one["than"] is not None)
+    decided = one["verdict"] != "undecided"
+    return Cell(f"{one['verdict']}: {figure.text}", figure.interval, decided)
+
+
+def _differences(pairs: Sequence[Tree], metrics: Sequence[str]) -> Table:
+    names = [n for n in metrics if any(n in pair["differences"] for pair in pairs)]
     lines = []
     for pair in pairs:
         cells = []

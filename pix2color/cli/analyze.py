@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from pix2color.errors import EXIT_OK, ConfigError, PhotoError
 
 if TYPE_CHECKING:
     from pix2color.config import Config
+
+_MINUTES = "end the training of a network after M minutes, with what it has then (no limit)"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +42,7 @@ def _add_overfit(parts: argparse._SubParsersAction[common.Parser]) -> None:
     add("--photos", type=int, default=1, help="how many to learn (%(default)s)")
     add("--steps", type=int, default=400, help="(%(default)s)")
     add("--batch", type=int, default=1, help="photos per step (%(default)s)")
+    add("--minutes", type=float, metavar="M", help=_MINUTES)
     add("--size", type=int, default=128, help="side in pixels (%(default)s)")
     add("--set", action="append", default=[], metavar="KEY=VALUE")
     add("--out", type=Path, default=Path("overfit"), help="folder (%(default)s)")
@@ -56,6 +60,7 @@ def _add_ladder(parts: argparse._SubParsersAction[common.Parser]) -> None:
     add("--size", type=int, default=224, help="side in pixels (%(default)s)")
     add("--epoch-fraction", type=float, default=1.0, metavar="X",
         help="of the report's epochs, 0..1 (%(default)s)")
+    add("--minutes", type=float, metavar="M", help=_MINUTES)
     add("--out", type=Path, default=Path("ladder"), help="folder (%(default)s)")
     add("--quiet", action="store_true")
 
@@ -102,9 +107,15 @@ def _load_config(options: argparse.Namespace, recipe: str | None, photos: int) -
     return load(recipe, overrides, over={"data": data, "decode": {"input_size": size}})
 
 
+def _check_minutes(options: argparse.Namespace) -> None:
+    if options.minutes is not None and not 0 < options.minutes < math.inf:
+        raise ConfigError(f"--minutes {options.minutes}: more than 0")
+
+
 def _overfit(options: argparse.Namespace) -> int:
     at_least_one = (1, common.MOST)
     common.check_ranges(options, photos=at_least_one, steps=at_least_one, batch=at_least_one)
+    _check_minutes(options)
     config = _load_config(options, options.config, options.photos)
 
     from pix2color.analysis.overfit import describe, overfit
@@ -119,6 +130,7 @@ def _overfit(options: argparse.Namespace) -> int:
             steps=steps,
             batch=options.batch,
             folder=options.out,
+            minutes=options.minutes,
             eval_steps=(steps // 4, steps // 2),
             progress=lambda done, total: bar.update(),
         )
@@ -130,6 +142,7 @@ def _ladder(options: argparse.Namespace) -> int:
     fraction = options.epoch_fraction
     if not 0 < fraction <= 1:
         raise ConfigError(f"--epoch-fraction {fraction}: more than 0, at most 1")
+    _check_minutes(options)
 
     from pix2color.analysis.overfit import HELD_OUT, STEPS, run_ladder
     from pix2color.data.dataset import ALL_SPLITS, load_photos
@@ -144,6 +157,7 @@ def _ladder(options: argparse.Namespace) -> int:
             folder=options.out,
             size=options.size,
             epoch_fraction=fraction,
+            minutes=options.minutes,
             announce=bar.write,
             progress=lambda done, total: bar.update(),
         )

@@ -40,13 +40,35 @@ def test_one_photo_is_overfitted(small_photos: list[np.ndarray], tmp_path: Path)
     assert result.final_mse < result.gray_mse / 3
     assert steps == list(range(1, 61))
     assert result.held_out_mse is not None
-    assert f"{result.final_mse:.1f} after 60" in describe(result)
+    assert result.planned_steps == 60
+    assert f"{result.final_mse:.1f} after 60 of 60 steps" in describe(result)
     assert json.loads((tmp_path / "run" / "result.json").read_text())["steps"] == 60
     width, height = Image.open(tmp_path / "run" / "picture.png").size
     assert width > 200
     assert height > 200
     assert not (tmp_path / "run" / "state").exists()
     assert checkpoint.load(tmp_path / "run" / "release.safetensors").generator.stride == 4
+
+
+def test_a_limit_in_minutes_ends_a_training_and_is_said(
+    small_photos: list[np.ndarray], tmp_path: Path
+) -> None:
+    """What the network has learned by then is measured, also on the photos held out."""
+    result = overfit(
+        load("zhang_cnn_w16.yaml", TINY),
+        small_photos[:1],
+        steps=10_000,
+        batch=1,
+        folder=tmp_path,
+        minutes=0.005,
+        eval_steps=(5_000,),
+        held_out=small_photos[1:2],
+    )
+    assert 0 < result.steps < result.planned_steps == 10_000
+    assert [point.step for point in result.evaluations] == [result.steps]
+    assert result.held_out_mse is not None
+    assert f"after {result.steps} of 10000 steps" in describe(result)
+    assert (tmp_path / "picture.png").is_file()
 
 
 def test_the_ladder_overfits_each_step(small_photos: list[np.ndarray], tmp_path: Path) -> None:
@@ -93,6 +115,8 @@ def test_the_command_overfits(
     [
         (["analyze", "overfit", "nothing-here"], "no such file"),
         (["analyze", "overfit", "--steps", "0"], "--steps 0"),
+        (["analyze", "overfit", "--minutes", "0"], "--minutes 0"),
+        (["analyze", "ladder", "--data", "x", "--minutes", "nan"], "--minutes nan"),
         (["analyze", "overfit", "--config", "gan.yaml", "--set", "init_from=null"], "adversarial"),
         (["analyze", "ladder", "--data", "nothing-here"], "no such file"),
         (["analyze", "ladder", "--data", "x", "--epoch-fraction", "2"], "--epoch-fraction"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
@@ -169,6 +170,23 @@ def test_neighbors_are_in_the_order_of_auc_and_paired(tree: dict[str, Any]) -> N
             assert difference["low"] <= difference["value"] <= difference["high"]
 
 
+def test_claims_and_stages_are_of_the_rows_that_there_are(tree: dict[str, Any]) -> None:
+    for name, one in tree["sets"].items():
+        figures = {row["name"]: row["figures"] for row in one["rows"]}
+        (stage,) = one["stages"]
+        assert (stage["one"], stage["other"]) == ("strided_gan", "strided_gan (start)")
+        for metric in ("auc", "cast", "fd", "colorfulness_ratio"):
+            expected = (figures[stage[end]][metric]["value"] for end in ("one", "other"))
+            difference = next(expected) - next(expected)
+            assert stage["differences"][metric]["value"] == pytest.approx(difference)
+        judged = {claim["text"]: claim["sets"][name] for claim in tree["claims"]}
+        gray = judged["gray above the colors of a random photo"]
+        assert gray["figure"]["value"] == pytest.approx(
+            figures["gray"]["auc"]["value"] - figures["random"]["auc"]["value"]
+        )
+        assert judged["L2 above gray"]["reason"] == "no row zhang_l2"
+
+
 def test_the_best_decoding_is_by_the_rule_and_said(report: Path, tree: dict[str, Any]) -> None:
     rows = {row["name"]: row for row in tree["sets"]["test"]["rows"]}
     usual, best = rows["zhang_class"], rows["zhang_class (best decoding)"]
@@ -216,6 +234,8 @@ def test_the_three_files_agree(report: Path, tree: dict[str, Any]) -> None:
     wanted = [tables.training(tree)]
     for one in tree["sets"].values():
         wanted += [tables.figures(one), tables.gains(one), tables.neighbors(one)]
+        wanted += [tables.stages(one)]
+    wanted += [tables.claims(tree)]
     failures = tables.failures(tree["sets"]["test"])
     assert failures is not None
     for table in (*wanted, failures):
@@ -404,6 +424,20 @@ def test_the_mean_color_of_plain_photos(training_photos: tuple[PhotoSet, PhotoSe
     assert measure.mean_ab([red, gray]) == pytest.approx((40.05, 33.6), abs=0.1)
     rows = measure.baselines(training_photos[0], seed=0)
     assert [row.name for row in rows] == ["random", "mean"]
+
+
+def test_the_classifier_is_named_beside_every_table_with_its_accuracy(
+    tree: dict[str, Any], tmp_path: Path
+) -> None:
+    """Those of the set, and that of the claims."""
+    changed = copy.deepcopy(tree)
+    further = changed["sets"]["further"]
+    further["measured_with"]["classifier"] = "mobilenet_v2, FILE"
+    further["rows"][4]["figures"]["top1"] = {"value": 50.0, "low": 40.0, "high": 60.0}
+    page.write(tmp_path, changed)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.count("top-1 and top-5 are read by mobilenet_v2.") == 2
+    assert text.index("## What the five reports state") < text.rindex("read by mobilenet_v2.")
 
 
 def test_a_page_without_failures_says_so(tree: dict[str, Any], tmp_path: Path) -> None:

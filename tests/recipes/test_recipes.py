@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,8 +95,9 @@ def test_the_header_of_a_reported_system_says_what_differs_and_what_is_not_known
     assert "Reported" in header and "our choices: " in header.lower()
     others = "those of" in header and ".yaml." in header  # says the rest
     assert "not reported" in header.lower() or "Reported: nothing" in header or others
-    for said in ("samples", "mirror", "almost without color"):
+    for said in ("samples", "mirror", "crops of", "the loss", "almost without color"):
         assert said in header or others, said
+    assert re.search("constant rate|cosine", header) or others
 
 
 def test_a_loss_at_full_size_is_used_where_a_report_takes_it_there() -> None:
