@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -92,22 +91,18 @@ def wait_for_outputs(store: Store, count: int, process: subprocess.Popen[str]) -
         time.sleep(0.2)
 
 
-def descendants(process: int, word: str) -> list[int]:
-    """The processes below one whose command line has a word, in random order."""
-    found = []
-    for below in psutil.Process(process).children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # it ends just now
-            if word in " ".join(below.cmdline()):
-                found.append(below.pid)
-    return random.sample(found, len(found))
+def kill_one(process: int, word: str) -> None:
+    """SIGKILL to one process below `process`, drawn from those whose command line has a word.
 
-
-def kill_one(processes: list[int]) -> None:
-    """SIGKILL to the first process that is still there."""
-    for process in processes:
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        return
-    raise AssertionError("no process is there any more")
+    Waits until there is one: where all have just been killed, others are starting.
+    """
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        below = psutil.Process(process).children(recursive=True)
+        for each in random.sample(below, len(below)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
+                if word in " ".join(each.cmdline()):
+                    each.kill()
+                    return
+        time.sleep(0.05)
+    raise AssertionError(f"no process with {word} below {process}")

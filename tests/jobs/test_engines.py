@@ -20,7 +20,6 @@ from archives import (
     CODECS,
     RECORD,
     ROOT,
-    descendants,
     fill,
     kill_one,
     result,
@@ -125,7 +124,7 @@ def remove_node(cluster: Any) -> None:
 
 def kill_worker(cluster: Any) -> None:
     """SIGKILL to a Ray worker at work, at whatever photo."""
-    kill_one(descendants(os.getpid(), "ray::Worker"))
+    kill_one(os.getpid(), "ray::Worker")
 
 
 @pytest.mark.parametrize("disturb", [remove_node, kill_worker])
@@ -188,7 +187,7 @@ def test_child_processes_that_are_killed_on_a_bad_network(
     process = start(archive.scans, "--out", url, "--isolate", "--time-limit", 8)
     for outputs in (3, count // 4, count // 2):
         wait_for_outputs(out, outputs, process)
-        kill_one(descendants(process.pid, "spawn_main"))
+        kill_one(process.pid, "spawn_main")
     _, errors = process.communicate(timeout=540)
     assert process.returncode == 1, errors
     archive.check(out)
